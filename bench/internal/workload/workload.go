@@ -1,0 +1,159 @@
+// Package workload holds the training jobs that Sinter's benchmarks run: small
+// models with their data, taking the same way as anybody's training loop.
+package workload
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/bench/internal/rig"
+	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/models"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/optim"
+)
+
+// Names lists the jobs that New knows.
+var Names = []string{"mlp", "cnn", "gpt"}
+
+// Job is a model, its optimizer and its data.
+type Job struct {
+	Model     nn.Module
+	Loss      nn.Loss
+	Optimizer *optim.Optimizer
+	Loader    *data.Loader
+}
+
+// New makes a job by name, always with the same weights and data:
+//
+//	mlp  784-512-512-10 with ReLU, batch 128, Adam
+//	cnn  3×3 convolutions to 16 and 32 channels, each with ReLU and 2×2 max
+//	     pooling, then 128 and 10 units; 28×28 images, batch 64, Adam
+//	gpt  4 layers, 4 heads, 128 wide, 64 of 65 characters at once, batch 12,
+//	     AdamW with the gradients clipped, as in the recipe gpt
+func New(name string) (*Job, error) {
+	sinter.Seed(1)
+	switch name {
+	case "mlp":
+		net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{512, 512}, Outputs: rig.Classes})
+		return images(net, 128, rig.Pixels)
+	case "cnn":
+		return images(newCNN(), 64, 1, rig.Side, rig.Side)
+	case "gpt":
+		return language()
+	}
+	return nil, fmt.Errorf("unknown workload %q; known are %q", name, Names)
+}
+
+// MLP is a job for a perceptron with one hidden layer of the given width, on
+// images, in batches of the given size.
+func MLP(hidden, batch int) (*Job, error) {
+	sinter.Seed(1)
+	net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{hidden}, Outputs: rig.Classes})
+	return images(net, batch, rig.Pixels)
+}
+
+func images(net nn.Module, batch int, shape ...int) (*Job, error) {
+	x, class := rig.Images(rig.Examples)
+	set, err := data.Arrays(data.Floats("x", x, shape...), data.Ints("y", class))
+	if err != nil {
+		return nil, err
+	}
+	return newJob(net, nn.CrossEntropy, optim.New(net, optim.Adam{LR: optim.Constant(1e-3)}), set, batch), nil
+}
+
+func newJob(net nn.Module, loss nn.Loss, opt *optim.Optimizer, set data.Dataset, batch int) *Job {
+	loader := &data.Loader{Dataset: set, Batch: batch, Shuffle: true, Seed: 1, DropLast: true}
+	return &Job{Model: net, Loss: loss, Optimizer: opt, Loader: loader}
+}
+
+// cnn is the convolutional network of the benchmarks.
+type cnn struct {
+	Conv1, Conv2 *nn.Conv2D
+	Pool         *nn.MaxPool2D
+	Hidden, Out  *nn.Linear
+}
+
+func newCNN() *cnn {
+	return &cnn{
+		Conv1:  nn.NewConv2D(1, 16, 3, nn.Padding(1)),
+		Conv2:  nn.NewConv2D(16, 32, 3, nn.Padding(1)),
+		Pool:   nn.NewMaxPool2D(2),
+		Hidden: nn.NewLinear(32*7*7, 128),
+		Out:    nn.NewLinear(128, rig.Classes),
+	}
+}
+
+func (c *cnn) Forward(x *sinter.Tensor) *sinter.Tensor {
+	x = c.Pool.Forward(nn.ReLU(c.Conv1.Forward(x)))
+	x = c.Pool.Forward(nn.ReLU(c.Conv2.Forward(x)))
+	return c.Out.Forward(nn.ReLU(c.Hidden.Forward(x.Flatten(1))))
+}
+
+// language is a small GPT on characters in which each follows from the one before
+// it, or is drawn at random.
+func language() (*Job, error) {
+	const vocab, block, batch, examples = 65, 64, 12, 4096
+	r := rand.New(rand.NewPCG(3, 4))
+	x, y := make([]int64, examples*block), make([]int64, examples*block)
+	for i := range examples {
+		at := r.Int64N(vocab)
+		for k := range block {
+			x[i*block+k] = at
+			if at = (at*7 + 3) % vocab; r.IntN(4) == 0 {
+				at = r.Int64N(vocab)
+			}
+			y[i*block+k] = at
+		}
+	}
+	set, err := data.Arrays(data.Ints("x", x, block), data.Ints("y", y, block))
+	if err != nil {
+		return nil, err
+	}
+	net := models.NewGPT(models.GPTConfig{Vocab: vocab, Block: block, Layers: 4, Heads: 4, Embed: 128})
+	rule := optim.AdamW{LR: optim.Constant(1e-3), Betas: [2]float64{0.9, 0.99}, WeightDecay: 0.1}
+	return newJob(net, nn.SequenceCrossEntropy, optim.New(net, rule, optim.ClipNorm(1)), set, batch), nil
+}
+
+// Train makes steps until done returns true; it is called after every step with
+// the loss. Epochs follow one another without end.
+func (j *Job) Train(ctx context.Context, done func(loss float64) bool) error {
+	for {
+		for batch := range j.Loader.Batches(ctx) {
+			loss := j.Loss(j.Model.Forward(batch.X), batch.Y)
+			if err := j.Optimizer.Step(loss); err != nil {
+				return err
+			}
+			if done(loss.Float()) {
+				return nil
+			}
+		}
+		if err := j.Loader.Err(); err != nil {
+			return err
+		}
+	}
+}
+
+// Steps makes n steps and returns the last loss.
+func (j *Job) Steps(ctx context.Context, n int) (loss float64, err error) {
+	made := 0
+	err = j.Train(ctx, func(l float64) bool {
+		loss = l
+		made++
+		return made == n
+	})
+	return loss, err
+}
+
+// Digest is a SHA-256 over all weights and the optimizer's state, bit for bit.
+func (j *Job) Digest() string {
+	h := sha256.New()
+	for _, v := range append(nn.State(j.Model), j.Optimizer.State()...) {
+		fmt.Fprintf(h, "%s %v %v\n", v.Name, v.DType(), v.Shape())
+		h.Write(v.Bytes())
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}

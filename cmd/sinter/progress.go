@@ -1,0 +1,202 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sinter-dl/sinter/cmd/sinter/internal/curve"
+	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/recipe"
+)
+
+// progress shows how training goes: a bar on a terminal, plain lines or JSON lines
+// elsewhere. It also keeps what the curves are drawn from.
+type progress struct {
+	train.NopCallback
+	out  *os.File
+	line *ui.Line // on a terminal
+	json bool
+
+	name   string
+	shown  time.Time // when the step was last shown
+	losses []curve.Point
+	every  int // steps between two points of the curve
+}
+
+// How often a step is shown.
+const (
+	barInterval  = 100 * time.Millisecond
+	jsonInterval = time.Second
+	textInterval = 10 * time.Second
+)
+
+// curvePoints is how many steps the curve shows at least, where there are as many.
+const curvePoints = 5000
+
+func newProgress(out *os.File, asJSON bool) *progress {
+	p := &progress{out: out, json: asJSON}
+	if !asJSON && ui.Terminal(out) {
+		p.line = ui.NewLine(out)
+	}
+	return p
+}
+
+// show writes the live line, if there is one.
+func (p *progress) show(text string) {
+	if p.line != nil {
+		p.line.Show(text)
+	}
+}
+
+// clear removes the live line.
+func (p *progress) clear() {
+	if p.line != nil {
+		p.line.Clear()
+	}
+}
+
+// begin says what will be done and what was decided on the way.
+func (p *progress) begin(job *recipe.Job) {
+	p.name = job.Recipe.Name
+	parameters := nn.Count(job.Model)
+	if p.json {
+		p.event(map[string]any{"event": "begin", "recipe": p.name, "description": job.Describe(), "parameters": parameters, "notes": job.Source.Notes})
+		return
+	}
+	fmt.Fprintf(p.out, "%s; %s parameters\n", job.Describe(), ui.Count(parameters))
+	for _, note := range job.Source.Notes {
+		fmt.Fprintln(p.out, "  "+note)
+	}
+}
+
+func (p *progress) OnTrainBegin(s *train.State) {
+	p.every = max(1, s.Steps/curvePoints)
+	p.shown = time.Now()
+	p.show("compiling the first step …")
+}
+
+func (p *progress) OnStep(s *train.State) {
+	if s.Step%p.every == 0 {
+		p.losses = append(p.losses, curve.Point{Step: float64(s.Step), Value: s.Loss})
+	}
+	interval := textInterval
+	switch {
+	case p.json:
+		interval = jsonInterval
+	case p.line != nil:
+		interval = barInterval
+	}
+	now := time.Now()
+	if now.Sub(p.shown) < interval && (s.Step > 1 || !p.json) {
+		return
+	}
+	p.shown = now
+	switch {
+	case p.json:
+		e := map[string]any{
+			"event": "step", "epoch": s.Epoch, "epochs": s.Epochs, "step": s.Step, "steps": s.Steps,
+			"loss": recipe.Number(s.TrainLoss), "lr": recipe.Number(s.LR),
+			"samples_per_second": recipe.Number(s.SamplesPerSecond()), "seconds_left": recipe.Number(s.Left().Seconds()),
+		}
+		for _, m := range s.TrainMetrics {
+			e[m.Name] = recipe.Number(m.Value)
+		}
+		p.event(e)
+	case p.line != nil:
+		p.line.Show(p.bar(s))
+	default:
+		fmt.Fprintf(p.out, "epoch %d/%d   step %s/%s   %s   %s samples/s   %s left\n", s.Epoch, s.Epochs, ui.Count(s.Step), ui.Count(s.Steps),
+			measured("", s.TrainLoss, s.TrainMetrics), ui.Number(s.SamplesPerSecond()), ui.Clock(s.Left()))
+	}
+}
+
+// bar is the live line: epoch, bar, step, loss, metric, speed, time left. The bar
+// takes what room the rest leaves; on a narrow terminal the rest is said shorter.
+func (p *progress) bar(s *train.State) string {
+	const least, most = 8, 40 // columns of the bar
+	head := fmt.Sprintf("epoch %d/%d ", s.Epoch, s.Epochs)
+	steps := ui.Count(s.Step) + "/" + ui.Count(s.Steps)
+	loss := measured("", s.TrainLoss, s.TrainMetrics[:min(1, len(s.TrainMetrics))])
+	speed, left := ui.Number(s.SamplesPerSecond()), ui.Clock(s.Left())
+	share := float64(s.Step) / float64(max(1, s.Steps))
+	tail := ""
+	for _, tail = range []string{
+		fmt.Sprintf(" step %s  %s  %s samples/s  %s left", steps, loss, speed, left),
+		fmt.Sprintf(" %s  %s  %s/s  %s left", steps, loss, speed, left),
+		fmt.Sprintf(" %s  loss %s  %s", steps, ui.Number(s.TrainLoss), left),
+	} {
+		if room := ui.Width(p.out) - 1 - utf8.RuneCountInString(head+tail); room >= least {
+			return head + ui.Bar(share, min(room, most)) + tail
+		}
+	}
+	return head + tail
+}
+
+func (p *progress) OnEvaluate(s *train.State) {
+	e := s.Last
+	if p.json {
+		line := map[string]any{"event": "evaluate", "epoch": e.Epoch, "epochs": s.Epochs, "step": e.Step, "steps": s.Steps,
+			"train_loss": recipe.Number(e.TrainLoss), "test_loss": recipe.Number(e.TestLoss), "seconds": recipe.Number(s.Elapsed.Seconds())}
+		for _, m := range e.TrainMetrics {
+			line["train_"+m.Name] = recipe.Number(m.Value)
+		}
+		for _, m := range e.Metrics {
+			line["test_"+m.Name] = recipe.Number(m.Value)
+		}
+		p.event(line)
+		return
+	}
+	p.clear()
+	text := fmt.Sprintf("epoch %d/%d   step %s   %s", e.Epoch, s.Epochs, ui.Count(e.Step), measured("", e.TrainLoss, e.TrainMetrics))
+	if !math.IsNaN(e.TestLoss) {
+		text += "   " + measured("test ", e.TestLoss, e.Metrics)
+	}
+	fmt.Fprintf(p.out, "%s   %s\n", text, ui.Duration(s.Elapsed))
+}
+
+func (p *progress) OnTrainEnd(*train.State) { p.clear() }
+
+func (p *progress) event(e map[string]any) {
+	line, err := json.Marshal(e)
+	if err != nil {
+		panic("sinter: progress: " + err.Error()) // numbers, strings and recipe.Number only
+	}
+	fmt.Fprintln(p.out, string(line))
+}
+
+// measured is a loss with the metrics beside it.
+func measured(prefix string, loss float64, metrics []train.Value) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%sloss %s", prefix, ui.Number(loss))
+	for _, m := range metrics {
+		fmt.Fprintf(&b, "  %s%s %s", prefix, m.Name, metricText(m.Name, m.Value))
+	}
+	return b.String()
+}
+
+// curves are what was seen, for the picture in the run folder.
+func (p *progress) curves(report *train.Report) curve.Run {
+	run := curve.Run{Title: p.name, Loss: p.losses}
+	for _, e := range report.History {
+		at := float64(e.Step)
+		if !math.IsNaN(e.TestLoss) {
+			run.TestLoss = append(run.TestLoss, curve.Point{Step: at, Value: e.TestLoss})
+		}
+		if len(e.TrainMetrics) > 0 {
+			last := len(e.TrainMetrics) - 1 // accuracy, or R²
+			run.Metric = e.TrainMetrics[last].Name
+			run.TrainMetric = append(run.TrainMetric, curve.Point{Step: at, Value: e.TrainMetrics[last].Value})
+		}
+		if len(e.Metrics) > 0 {
+			run.TestMetric = append(run.TestMetric, curve.Point{Step: at, Value: e.Metrics[len(e.Metrics)-1].Value})
+		}
+	}
+	return run
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/cmd/sinter/internal/curve"
+	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
+	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/recipe"
+	"github.com/sinter-dl/sinter/train/rundir"
+)
+
+// override is a flag that sets a key of the recipe, which also checks its value.
+type override struct{ flag, key, kind, usage string }
+
+var overrides = []override{
+	{"data", "data.path", "PATH", "folder of IDX files, of class folders with images, or of texts; or a CSV, TSV or text file"},
+	{"target", "data.target", "COLUMN", "column of the table to predict; the last one unless said"},
+	{"test", "data.test", "FILE", "table to test on, in place of a held-out share"},
+	{"epochs", "epochs", "N", "passes over the training examples"},
+	{"steps", "steps", "N", "largest number of steps"},
+	{"batch", "batch", "N", "examples in a step"},
+	{"lr", "optimizer.lr", "X", "learning rate; the peak of a schedule"},
+	{"seed", "seed", "N", "of the weights and the order of examples"},
+}
+
+// text is the value of a flag that is checked later, where its key is known.
+type text struct {
+	value, kind string
+}
+
+func (t *text) String() string     { return t.value }
+func (t *text) Set(v string) error { t.value = v; return nil }
+func (t *text) Type() string       { return t.kind }
+
+func trainCommand() *cobra.Command {
+	var sets []string
+	var device, out string
+	var asJSON bool
+	values := make([]text, len(overrides))
+	c := &cobra.Command{
+		Use:   "train [RECIPE | FILE.yaml]",
+		Short: "Train a model",
+		Long: `Train a model from a recipe: a built-in one by name ('sinter recipe ls' lists
+them) or a YAML file of your own ('sinter recipe show NAME' prints one to start
+from). Without a recipe it is lenet, a small image classifier, on digits and
+letters that the program renders itself.
+
+The run is written to runs/<recipe>-<time>, or to --out: the weights as
+safetensors, run.json, metrics.jsonl and curve.png. Ctrl-C stops after the step
+and keeps the weights (exit status 130).`,
+		Example: `  sinter train
+  sinter train lenet --data mnist/ --epochs 5
+  sinter train tabular --data houses.csv --target price
+  sinter train gpt --data book.txt --set model.layers=6`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("train takes one recipe, found %q as well as %q", args[1], args[0])
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			name := "lenet"
+			if len(args) == 1 {
+				name = args[0]
+			}
+			r, err := recipe.Load(name)
+			if err != nil {
+				return err
+			}
+			for _, s := range sets {
+				key, value, ok := strings.Cut(s, "=")
+				if !ok {
+					return &recipe.UsageError{Place: "--set " + s, Reason: "expected key=value"}
+				}
+				if err := r.Set("--set "+s, strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
+					return err
+				}
+			}
+			for i, o := range overrides {
+				if !c.Flags().Changed(o.flag) {
+					continue
+				}
+				if err := r.Set("--"+o.flag, o.key, values[i].value); err != nil {
+					return err
+				}
+			}
+			if c.Flags().Changed("epochs") && !c.Flags().Changed("steps") {
+				r.Steps = 0 // the one limit that was asked for is the one that counts
+			}
+			if c.Flags().Changed("steps") && !c.Flags().Changed("epochs") {
+				r.Epochs = 0
+			}
+			if err := setDevice(device); err != nil {
+				return err
+			}
+			return runTraining(c, r, out, asJSON)
+		},
+	}
+	for i, o := range overrides {
+		values[i].kind = o.kind
+		c.Flags().Var(&values[i], o.flag, o.usage)
+	}
+	c.Flags().StringVar(&device, "device", "auto", "what to compute on, `auto or cpu`")
+	c.Flags().StringVar(&out, "out", "", "folder `DIR` to write the run to, instead of runs/<recipe>-<time>")
+	c.Flags().StringArrayVar(&sets, "set", nil, "set a key of the recipe, `key=value`; may be repeated")
+	c.Flags().BoolVar(&asJSON, "json", false, "progress as JSON lines on standard error, the result as one JSON object on standard output")
+	c.Flags().SortFlags = false
+	return c
+}
+
+var devices = []string{"auto", "cpu"}
+
+func setDevice(name string) error {
+	switch name {
+	case "auto":
+		return nil
+	case "cpu":
+		return sinter.SetDevice(name)
+	}
+	return &recipe.UsageError{Place: "--device", Reason: fmt.Sprintf("unknown device %q%s", name, recipe.Suggest(name, devices))}
+}
+
+func runTraining(c *cobra.Command, r *recipe.Recipe, out string, asJSON bool) error {
+	progress := newProgress(os.Stderr, asJSON)
+	progress.show("reading the data …")
+	job, err := recipe.Prepare(r)
+	progress.clear()
+	if err != nil {
+		return err
+	}
+	progress.begin(job)
+	result, err := job.Run(c.Context(), recipe.RunOptions{
+		Dir:       out,
+		Callbacks: []train.Callback{progress},
+		Finish: func(folder *rundir.Writer, result *recipe.Result) error {
+			return curve.Write(folder.File(rundir.CurveFile), progress.curves(result.Report))
+		},
+	})
+	if result == nil {
+		return err
+	}
+	if asJSON {
+		line, jsonErr := json.Marshal(result)
+		if jsonErr != nil {
+			return jsonErr
+		}
+		fmt.Fprintln(c.OutOrStdout(), string(line))
+	} else {
+		printResult(c.OutOrStdout(), result)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return &interruption{fmt.Sprintf("interrupted after step %d; the weights as they were then are in %s", result.Steps, result.Run)}
+	case err != nil:
+		return fmt.Errorf("%w; the weights before that step are in %s", err, result.Run)
+	}
+	return nil
+}
+
+// printResult is the table at the end of a run.
+func printResult(w io.Writer, r *recipe.Result) {
+	var rows [][]string
+	row := func(name, value string) { rows = append(rows, []string{name, value}) }
+	rows = append(rows, scoreRows("test ", r.TestLoss, r.Metrics, r.Confusions)...)
+	row("training loss", ui.Number(float64(r.TrainLoss)))
+	row("samples/s", ui.Number(float64(r.SamplesPerSecond)))
+	row("time", ui.Duration(time.Duration(float64(r.Seconds)*float64(time.Second))))
+	peak := ui.Bytes(r.PeakMemory)
+	if note, ok := strings.CutPrefix(r.PeakMemorySource, "estimate: "); ok {
+		peak += " (estimated from " + note + ")"
+	}
+	row("peak memory", peak)
+	row("parameters", ui.Count(r.Parameters))
+	row("device", r.Device)
+	row("steps", fmt.Sprintf("%s in %s", ui.Count(r.Steps), plural(r.Epochs, "epoch")))
+	row("run", r.Run)
+	fmt.Fprintln(w)
+	ui.Table(w, rows)
+}
+
+func plural(n int, unit string) string {
+	if n == 1 {
+		return "1 " + unit
+	}
+	return ui.Count(n) + " " + unit + "s"
+}

@@ -1,0 +1,426 @@
+package sinter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/shape"
+)
+
+// The operations of this file are composites: the backend may have a kernel for the
+// whole, and what they mean is said here by their bodies. A body uses nothing but the
+// operands and constants, and the key names every attribute that changes it.
+
+// composite records an operation with its body, whose nodes get its place in the
+// user's program.
+func composite(name string, key []byte, in []*ir.Node, outs ...*ir.Node) []*ir.Node {
+	site := ir.Here(1)
+	for _, o := range outs {
+		ir.Stamp(o, site)
+	}
+	return ir.NewComposite(name, key, in, outs...)
+}
+
+// attributes is the key of a composite with the given attributes, which are int,
+// uint64, bool or float64.
+func attributes(vs ...any) []byte {
+	var b []byte
+	for _, v := range vs {
+		var bits uint64
+		switch v := v.(type) {
+		case int:
+			bits = uint64(v)
+		case uint64:
+			bits = v
+		case float64:
+			bits = math.Float64bits(v)
+		case bool:
+			if v {
+				bits = 1
+			}
+		default:
+			panic(fmt.Sprintf("sinter: a %T is not an attribute", v))
+		}
+		b = binary.LittleEndian.AppendUint64(b, bits)
+	}
+	return b
+}
+
+// present are the nodes of those tensors that are not nil.
+func present(ts ...*Tensor) []*ir.Node {
+	var in []*ir.Node
+	for _, t := range ts {
+		if t != nil {
+			in = append(in, t.node)
+		}
+	}
+	return in
+}
+
+// Softmax is eᵗ / Σ eᵗ along an axis. It is computed in float32 or wider.
+func (t *Tensor) Softmax(axis int) *Tensor { return t.alongAxis("Softmax", "softmax", axis, softmax) }
+
+// LogSoftmax is the logarithm of Softmax, without its loss of precision.
+func (t *Tensor) LogSoftmax(axis int) *Tensor {
+	return t.alongAxis("LogSoftmax", "log_softmax", axis, func(x *ir.Node, axes []int) *ir.Node {
+		s, lse := shifted(x, axes)
+		return sub(s, ir.Unreduce(lse, x.Shape, axes))
+	})
+}
+
+func (t *Tensor) alongAxis(op, name string, axis int, f func(x *ir.Node, axes []int) *ir.Node) *Tensor {
+	a := axisOf(op, axis, len(t.node.Shape))
+	in := floating(t.node)
+	y := inWide(in, func(x *ir.Node) *ir.Node { return f(x, []int{a}) })
+	return wrap(composite(name, attributes(a), []*ir.Node{in}, y)[0])
+}
+
+func softmax(x *ir.Node, axes []int) *ir.Node {
+	e := unary(ir.Exp, sub(x, ir.Unreduce(largest(x, axes), x.Shape, axes)))
+	return div(e, ir.Unreduce(ir.Sum(e, axes), x.Shape, axes))
+}
+
+// softmaxOrZero is softmax that gives a row of nothing but −∞ no weight anywhere.
+func softmaxOrZero(x *ir.Node, axes []int) *ir.Node {
+	e := unary(ir.Exp, sub(x, ir.Unreduce(finiteMax(x, axes), x.Shape, axes)))
+	s := ir.Sum(e, axes)
+	s = choose(ir.New(ir.Eq, nil, s, like(s, 0)), like(s, 1), s)
+	return div(e, ir.Unreduce(s, x.Shape, axes))
+}
+
+// shifted is x less its maximum, and the logarithm of the sum of that's powers of e.
+func shifted(x *ir.Node, axes []int) (s, lse *ir.Node) {
+	s = sub(x, ir.Unreduce(largest(x, axes), x.Shape, axes))
+	return s, unary(ir.Log, ir.Sum(unary(ir.Exp, s), axes))
+}
+
+// Linear is x·wᵀ + b for x [..., in], w [out, in] and b [out] or nil: [..., out].
+func Linear(x, w, b *Tensor) *Tensor {
+	in := optional(x, w, b)
+	r := len(in[0].Shape)
+	if r == 0 || len(in[1].Shape) != 2 || in[0].Shape[r-1] != in[1].Shape[1] {
+		ir.Fail("Linear", "x of shape %v does not fit weights of shape %v; [..., in] and [out, in] are wanted", in[0].Shape, in[1].Shape)
+	}
+	y := ir.New(ir.DotGeneral, ir.Dot{LeftContract: []int{r - 1}, RightContract: []int{1}}, in[0], in[1])
+	if b != nil {
+		fits("Linear", "the bias", in[2], in[1].Shape[0])
+		y = add(y, ir.Broadcast(in[2], y.Shape))
+	}
+	return wrap(composite("linear", attributes(b != nil), in, y)[0])
+}
+
+// Embedding takes rows of table [n, d] by number: ids [...] gives [..., d]. A number
+// that is out of range gives zeros.
+func Embedding(table, ids *Tensor) *Tensor {
+	if len(table.node.Shape) == 0 {
+		ir.Fail("Embedding", "a table of shape %v has no rows", table.node.Shape)
+	}
+	in := []*ir.Node{table.node, indices("Embedding", ids)}
+	return wrap(composite("embedding", nil, in, ir.New(ir.Gather, ir.Index{}, in...))[0])
+}
+
+// normalize is x less its mean over the axes, divided by the root of its variance
+// plus eps; it also returns the mean and the variance.
+func normalize(x *ir.Node, axes []int, eps float64) (y, mean, variance *ir.Node) {
+	c, mean := centred(x, axes)
+	variance = over(ir.Sum(mul(c, c), axes), count(x, axes))
+	return mul(c, inverseRoot(variance, eps, x.Shape, axes)), mean, variance
+}
+
+func inverseRoot(v *ir.Node, eps float64, sh, axes []int) *ir.Node {
+	return ir.Unreduce(unary(ir.Rsqrt, add(v, like(v, eps))), sh, axes)
+}
+
+// affine is y·gamma + beta, either of which may be nil; their axis i is y's axis
+// axes[i].
+func affine(y *ir.Node, gamma, beta *Tensor, axes []int) *ir.Node {
+	spread := func(t *Tensor) *ir.Node { return ir.BroadcastTo(ir.To(t.node, y.DType), y.Shape, axes) }
+	if gamma != nil {
+		y = mul(y, spread(gamma))
+	}
+	if beta != nil {
+		y = add(y, spread(beta))
+	}
+	return y
+}
+
+// scaled are the operands of a normalisation; gamma and beta, if there, must have the
+// given shape.
+func scaled(op string, x, gamma, beta *Tensor, want []int) []*ir.Node {
+	in := append([]*ir.Node{floating(x.node)}, present(gamma, beta)...)
+	for _, n := range in[1:] {
+		fits(op, "the scale or shift", n, want...)
+	}
+	return in
+}
+
+// trailing are the axes of the rank of the first tensor that is not nil, or else the
+// last axis, of x, and their extents.
+func trailing(op string, x *Tensor, ts ...*Tensor) (axes, extents []int) {
+	sh, n := x.node.Shape, 1
+	if p := present(ts...); len(p) > 0 {
+		n = len(p[0].Shape)
+	}
+	if n < 1 || n > len(sh) {
+		ir.Fail(op, "cannot normalise %d axes of shape %v", n, sh)
+	}
+	return span(len(sh))[len(sh)-n:], sh[len(sh)-n:]
+}
+
+// LayerNorm normalises x over its last axes, those of gamma (or of beta if gamma is
+// nil, or one axis if both are): (x − mean) / √(variance + eps) · gamma + beta. It is
+// computed in float32 or wider.
+func LayerNorm(x, gamma, beta *Tensor, eps float64) *Tensor {
+	axes, extents := trailing("LayerNorm", x, gamma, beta)
+	in := scaled("LayerNorm", x, gamma, beta, extents)
+	y := inWide(in[0], func(x *ir.Node) *ir.Node {
+		y, _, _ := normalize(x, axes, eps)
+		return affine(y, gamma, beta, axes)
+	})
+	return wrap(composite("layer_norm", attributes(len(axes), eps, gamma != nil, beta != nil), in, y)[0])
+}
+
+// RMSNorm is x / √(mean of x² + eps) · gamma over the last axes, those of gamma, or
+// one axis if gamma is nil. It is computed in float32 or wider.
+func RMSNorm(x, gamma *Tensor, eps float64) *Tensor {
+	axes, extents := trailing("RMSNorm", x, gamma)
+	in := scaled("RMSNorm", x, gamma, nil, extents)
+	y := inWide(in[0], func(x *ir.Node) *ir.Node {
+		r := inverseRoot(mean(mul(x, x), axes), eps, x.Shape, axes)
+		return affine(mul(x, r), gamma, nil, axes)
+	})
+	return wrap(composite("rms_norm", attributes(len(axes), eps, gamma != nil), in, y)[0])
+}
+
+// BatchNorm normalises x [N, C, …] over all axes but 1 with the statistics of the
+// batch, as in training: (x − mean) / √(variance + eps) · gamma + beta, where gamma and
+// beta [C] may be nil. It also returns the mean and the biased variance [C], which are
+// float32 or wider.
+func BatchNorm(x, gamma, beta *Tensor, eps float64) (y, mean, variance *Tensor) {
+	sh := x.node.Shape
+	if len(sh) < 2 {
+		ir.Fail("BatchNorm", "wants [N, C, …], got %v", sh)
+	}
+	in := scaled("BatchNorm", x, gamma, beta, sh[1:2])
+	axes := slices.Delete(span(len(sh)), 1, 2)
+	h, m, v := normalize(wide(in[0]), axes, eps)
+	h = ir.To(affine(h, gamma, beta, []int{1}), in[0].DType)
+	out := composite("batch_norm", attributes(eps, gamma != nil, beta != nil), in, h, m, v)
+	return wrap(out[0]), wrap(out[1]), wrap(out[2])
+}
+
+// GroupNorm normalises x [N, C, …] over each of the given number of groups of
+// channels: (x − mean) / √(variance + eps) · gamma + beta, where gamma and beta [C] may
+// be nil. It is computed in float32 or wider.
+func GroupNorm(x *Tensor, groups int, gamma, beta *Tensor, eps float64) *Tensor {
+	sh := x.node.Shape
+	if len(sh) < 2 || groups < 1 || sh[1]%groups != 0 {
+		ir.Fail("GroupNorm", "wants [N, C, …] with channels that divide into %d groups, got %v", groups, sh)
+	}
+	in := scaled("GroupNorm", x, gamma, beta, sh[1:2])
+	y := inWide(in[0], func(x *ir.Node) *ir.Node {
+		grouped := []int{sh[0], groups, shape.Elements(sh[1:]) / groups}
+		y, _, _ := normalize(ir.ReshapeTo(x, grouped), []int{2}, eps)
+		return affine(ir.ReshapeTo(y, sh), gamma, beta, []int{1})
+	})
+	return wrap(composite("group_norm", attributes(groups, eps, gamma != nil, beta != nil), in, y)[0])
+}
+
+// Attention is softmax(q·kᵀ·scale + mask)·v for q [B, H, T, D], k [B, H, S, D] and
+// v [B, H, S, E]: [B, H, T, E]. The mask broadcasts to [B, H, T, S]; it is bool, true
+// where a key is attended to, or floating-point and added, and may be nil. With causal,
+// query i attends to keys 0 … i only. A query that attends to no key gives zeros. Scale
+// 0 is 1/√D. The softmax is computed in float32 or wider.
+func Attention(q, k, v, mask *Tensor, causal bool, scale float64) *Tensor {
+	const op = "Attention"
+	in := promoted([]*ir.Node{floating(q.node), k.node, v.node})
+	a, b, c := in[0].Shape, in[1].Shape, in[2].Shape
+	if len(a) != 4 || len(b) != 4 || len(c) != 4 || a[3] != b[3] || b[2] != c[2] ||
+		!slices.Equal(a[:2], b[:2]) || !slices.Equal(a[:2], c[:2]) {
+		ir.Fail(op, "queries %v, keys %v and values %v do not fit; [B, H, T, D], [B, H, S, D] and [B, H, S, E] are wanted", a, b, c)
+	}
+	if scale == 0 {
+		scale = 1 / math.Sqrt(float64(a[3]))
+	}
+	scores := wide(ir.New(ir.DotGeneral, ir.Dot{
+		LeftBatch: []int{0, 1}, RightBatch: []int{0, 1}, LeftContract: []int{3}, RightContract: []int{3},
+	}, in[0], in[1]))
+	scores = mul(scores, like(scores, scale))
+	never := like(scores, math.Inf(-1))
+	if mask != nil {
+		m := mask.node
+		in = append(in, m)
+		switch {
+		case m.DType == Bool:
+			scores = choose(ir.Broadcast(m, scores.Shape), scores, never)
+		case m.DType.IsFloat():
+			scores = add(scores, ir.Broadcast(ir.To(m, scores.DType), scores.Shape))
+		default:
+			ir.Fail(op, "the mask is %v%v; bool or a floating-point type is wanted", m.DType, m.Shape)
+		}
+	}
+	if causal {
+		scores = choose(below(scores.Shape, 0), scores, never)
+	}
+	weigh := softmax
+	if mask != nil {
+		weigh = softmaxOrZero
+	}
+	y := ir.MatMul(ir.To(weigh(scores, []int{3}), in[2].DType), in[2])
+	return wrap(composite("attention", attributes(causal, scale, mask != nil), in, y)[0])
+}
+
+// CrossEntropyOptions are the options of CrossEntropy; the zero value is PyTorch's
+// default.
+type CrossEntropyOptions struct {
+	// IgnoreIndex is a class number that adds nothing to the loss; 0 stands for −100.
+	// To leave out class 0, give it weight 0.
+	IgnoreIndex int
+	// LabelSmoothing is the part of the target that is spread over all classes.
+	LabelSmoothing float64
+	// Weight [C] scales the loss of each class; nil is 1.
+	Weight *Tensor
+	// Reduction is "mean" (also ""), which is weighted, "sum" or "none".
+	Reduction string
+}
+
+// CrossEntropy is the loss −log softmax(logits)[target]. The logits are [N, C, …], or
+// [C], with the classes along axis 1; the target holds class numbers and has the shape
+// of the logits without that axis, or it is floating-point, has the shape of the logits
+// and holds the classes' probabilities. A class number that is out of range and is not
+// ignored gives NaN. The result is a scalar, or the target's shape without the classes
+// if the reduction is "none". It is computed in float32 or wider.
+func CrossEntropy(logits, target *Tensor, o CrossEntropyOptions) *Tensor {
+	const op = "CrossEntropy"
+	if o.IgnoreIndex == 0 {
+		o.IgnoreIndex = -100
+	}
+	reduction := slices.Index([]string{"mean", "sum", "none", ""}, o.Reduction) % 3
+	if reduction < 0 {
+		ir.Fail(op, "reduction %q is not \"mean\", \"sum\" or \"none\"", o.Reduction)
+	}
+	if !(o.LabelSmoothing >= 0 && o.LabelSmoothing <= 1) {
+		ir.Fail(op, "label smoothing %v is not between 0 and 1", o.LabelSmoothing)
+	}
+	x, t := floating(logits.node), target.node
+	if len(x.Shape) == 0 {
+		ir.Fail(op, "logits without axes have no classes")
+	}
+	c := &crossEntropy{o: o, classes: min(1, len(x.Shape)-1)}
+	want := x.Shape
+	if !t.DType.IsFloat() {
+		t = indices(op, target)
+		want = shape.Without(x.Shape, []int{c.classes})
+	}
+	fits(op, fmt.Sprintf("the %v target for logits of shape %v", t.DType, x.Shape), t, want...)
+	in := []*ir.Node{x, t}
+	if o.Weight != nil {
+		fits(op, "the weight", o.Weight.node, x.Shape[c.classes])
+		in = append(in, o.Weight.node)
+	}
+
+	c.x = wide(x)
+	var loss, share *ir.Node
+	if t.DType.IsFloat() {
+		loss, share = c.ofProbabilities(ir.To(t, c.x.DType))
+	} else {
+		loss, share = c.ofClasses(t)
+	}
+	if reduction != 2 {
+		all := span(len(loss.Shape))
+		loss = ir.Sum(loss, all)
+		if reduction == 0 {
+			loss = div(loss, ir.Sum(share, all))
+		}
+	}
+	key := attributes(o.IgnoreIndex, o.LabelSmoothing, reduction, o.Weight != nil)
+	return wrap(composite("cross_entropy", key, in, ir.To(loss, x.DType))[0])
+}
+
+// crossEntropy is what the two kinds of target share. Both give the loss of each
+// example and its share in the mean.
+type crossEntropy struct {
+	o       CrossEntropyOptions
+	x       *ir.Node // logits
+	classes int      // axis
+}
+
+func (c *crossEntropy) sum(x *ir.Node) *ir.Node { return ir.Sum(x, []int{c.classes}) }
+
+// each repeats a value for every class.
+func (c *crossEntropy) each(x *ir.Node) *ir.Node { return ir.Unreduce(x, c.x.Shape, []int{c.classes}) }
+
+// weigh multiplies by the weight of each class, if there is one.
+func (c *crossEntropy) weigh(x *ir.Node) *ir.Node {
+	if c.o.Weight == nil {
+		return x
+	}
+	return affine(x, c.o.Weight, nil, []int{c.classes})
+}
+
+// smoothed mixes the loss of the target with that of all classes alike, given what
+// log softmax lacks to zero.
+func (c *crossEntropy) smoothed(loss, missing *ir.Node) *ir.Node {
+	s := c.o.LabelSmoothing
+	if s == 0 {
+		return loss
+	}
+	all := c.sum(c.weigh(missing))
+	return add(mul(loss, like(loss, 1-s)), mul(all, like(all, s/float64(c.x.Shape[c.classes]))))
+}
+
+func (c *crossEntropy) ofClasses(t *ir.Node) (loss, share *ir.Node) {
+	s, lse := shifted(c.x, []int{c.classes})
+	one := hot(t, c.x.Shape, c.classes)
+	pick := func(x *ir.Node) *ir.Node { return c.sum(choose(one, x, like(x, 0))) }
+	loss, share = sub(lse, pick(s)), like(lse, 1)
+	if c.o.Weight != nil {
+		share = pick(c.weigh(like(c.x, 1)))
+		loss = mul(loss, share)
+	}
+	loss = c.smoothed(loss, sub(c.each(lse), s))
+	n := like(t, float64(c.x.Shape[c.classes]))
+	known := ir.New(ir.And, nil, ir.New(ir.Le, nil, like(t, 0), t), ir.New(ir.Lt, nil, t, n))
+	loss = choose(known, loss, like(loss, math.NaN()))
+	valid := ir.New(ir.Ne, nil, t, like(t, float64(c.o.IgnoreIndex)))
+	return choose(valid, loss, like(loss, 0)), choose(valid, share, like(share, 0))
+}
+
+func (c *crossEntropy) ofProbabilities(p *ir.Node) (loss, share *ir.Node) {
+	s, lse := shifted(c.x, []int{c.classes})
+	missing := sub(c.each(lse), s)
+	loss = c.smoothed(c.sum(mul(c.weigh(missing), p)), missing)
+	return loss, like(loss, 1)
+}
+
+// Dropout makes elements of x zero with probability p and divides the others by 1 − p.
+// Which ones depends on key, on step, an int64 scalar, and on the element's place only;
+// for another choice at every step, step has to change.
+func Dropout(x *Tensor, p float64, key uint64, step *Tensor) *Tensor {
+	const op = "Dropout"
+	switch {
+	case p <= 0:
+		return x
+	case p == 1:
+		return x.MulScalar(0)
+	case !(p < 1):
+		ir.Fail(op, "%v is not a probability", p)
+	}
+	n := step.node
+	if n.Elements() != 1 || !n.DType.IsInt() {
+		ir.Fail(op, "the step is %v%v, not an int64 scalar", n.DType, n.Shape)
+	}
+	in := []*ir.Node{floating(x.node), ir.ReshapeTo(ir.To(n, Int64), nil)}
+	h := in[0]
+	bits := ir.NewRNGBits(ir.RNG{Seed: key}, h.Shape, in[1])
+	// Shr keeps the sign, so that the mask comes after it.
+	bits = ir.New(ir.And, nil, ir.New(ir.Shr, nil, bits, like(bits, 8)), like(bits, 0xffffff))
+	u := ir.To(bits, Float32)
+	u = mul(u, like(u, 0x1p-24))
+	keep := ir.New(ir.Le, nil, like(u, p), u)
+	y := choose(keep, mul(h, like(h, 1/(1-p))), like(h, 0))
+	return wrap(composite("dropout", attributes(p, key), in, y)[0])
+}

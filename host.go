@@ -1,0 +1,70 @@
+package sinter
+
+import (
+	"slices"
+
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/shape"
+)
+
+// HostBuffer is memory of the host that is filled, evaluated and filled again: what
+// a data loader puts its batches in. Programs read it where it lies if the device
+// can.
+type HostBuffer struct {
+	dtype   DType
+	shape   []int
+	data    []byte
+	storage *ir.Storage
+}
+
+// NewHostBuffer is a buffer of zeros; its first axis is the rows that
+// [HostBuffer.Tensor] takes some of.
+func NewHostBuffer(d DType, sh ...int) *HostBuffer {
+	ensure("NewHostBuffer", shape.Check(sh))
+	if len(sh) == 0 {
+		ir.Fail("NewHostBuffer", "wants at least one axis, the rows")
+	}
+	words := make([]uint64, (shape.Elements(sh)*d.Size()+7)/8) // aligned for every type
+	data := rawBytes(words)[:shape.Elements(sh)*d.Size()]
+	return &HostBuffer{d, slices.Clone(sh), data, newStorage(&memory{host: data}, "batch")}
+}
+
+// Bytes is the buffer's memory, the same for its whole life. It must be written only
+// between [HostBuffer.Reuse] and the evaluation of a tensor made after it.
+func (b *HostBuffer) Bytes() []byte { return b.data }
+
+// Floats is the memory of a float32 buffer; see [HostBuffer.Bytes].
+func (b *HostBuffer) Floats() []float32 {
+	b.want("HostBuffer.Floats", Float32)
+	return as[float32](b.data)
+}
+
+// Int64s is the memory of an int64 buffer; see [HostBuffer.Bytes].
+func (b *HostBuffer) Int64s() []int64 {
+	b.want("HostBuffer.Int64s", Int64)
+	return as[int64](b.data)
+}
+
+func (b *HostBuffer) want(op string, d DType) {
+	if b.dtype != d {
+		ir.Fail(op, "the buffer holds %v", b.dtype)
+	}
+}
+
+// Tensor is the first n rows of what the buffer holds now.
+func (b *HostBuffer) Tensor(n int) *Tensor {
+	if n < 0 || n > b.shape[0] {
+		ir.Fail("HostBuffer.Tensor", "%d rows of a buffer of %v", n, b.shape)
+	}
+	sh := slices.Clone(b.shape)
+	sh[0] = n
+	return &Tensor{ir.NewInput(b.dtype, sh, b.storage)}
+}
+
+// Reuse says that the content is about to change: evaluating a tensor made before is
+// an error from now on.
+func (b *HostBuffer) Reuse() {
+	b.storage.Version++
+	m := memoryOf(b.storage)
+	m.buffer = nil // a device with memory of its own has to get the new content
+}

@@ -1,0 +1,242 @@
+// Package cpu runs programs on the processor.
+//
+// Compile turns each step of a kernel.Program into a routine: fused kernels in
+// fused*.go, library operations in library*.go, over the matrix products of
+// package gemm and the workers of package pool. An Executable then only resolves
+// the slots to addresses and calls the routines in order; a run allocates nothing.
+//
+// Whatever depends on how work is cut, the order of additions and the size of
+// scratch memory, is decided by shapes alone. So a program needs the same memory
+// and gives the same bits at any number of workers.
+package cpu
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"github.com/sinter-dl/sinter/internal/backend/cpu/gemm"
+	"github.com/sinter-dl/sinter/internal/backend/cpu/pool"
+	"github.com/sinter-dl/sinter/internal/device"
+	"github.com/sinter-dl/sinter/internal/kernel"
+)
+
+// Device is the processor. Programs on it run one after the other, each on all
+// workers.
+type Device struct {
+	mu    sync.Mutex // held during a run, and while scratch is shared
+	pool  *pool.Pool
+	gemm  *gemm.Ctx
+	tiles []tile
+}
+
+// tile is a worker's memory for a block of a result that still has to be moved to
+// its place.
+type tile struct {
+	mem []uint64
+	_   [128]byte
+}
+
+// tileElements is the capacity of a tile, in elements of either float type.
+const tileElements = 1 << 16
+
+// tile returns the memory of a worker's tile, aligned to 8 bytes.
+func (d *Device) tile(worker int) unsafe.Pointer {
+	t := &d.tiles[worker]
+	if t.mem == nil {
+		t.mem = make([]uint64, tileElements)
+	}
+	return unsafe.Pointer(&t.mem[0])
+}
+
+var _ device.Device = (*Device)(nil)
+
+// New is the processor with the workers of pool.Default.
+func New() *Device { return newDevice(pool.Default()) }
+
+func newDevice(p *pool.Pool) *Device {
+	return &Device{pool: p, gemm: gemm.NewCtx(p), tiles: make([]tile, p.Workers())}
+}
+
+// Name is "cpu".
+func (d *Device) Name() string { return "cpu" }
+
+// buffer is host memory.
+type buffer struct {
+	p    unsafe.Pointer
+	n    int
+	host []byte // Go memory, if it is
+	free func()
+}
+
+func (b *buffer) Bytes() int { return b.n }
+
+func (b *buffer) Free() {
+	if b.free != nil {
+		b.free()
+	}
+	*b = buffer{}
+}
+
+func (b *buffer) bytes() []byte { return unsafe.Slice((*byte)(b.p), b.n) }
+
+// Alloc returns n bytes, aligned to 64 bytes. Large blocks lie outside of Go's
+// heap, on huge pages where the system has them: a fresh page costs more time
+// than most kernels take to fill it.
+func (d *Device) Alloc(n int) (device.Buffer, error) {
+	if n < 0 {
+		return nil, fmt.Errorf("cpu: cannot allocate %d bytes", n)
+	}
+	b, err := alloc(n)
+	if err != nil {
+		return nil, fmt.Errorf("cpu: allocating %d bytes: %w", n, err)
+	}
+	return b, nil
+}
+
+// goAlloc takes memory from Go's heap.
+func goAlloc(n int) *buffer {
+	mem := make([]byte, n+64)
+	off := -int(uintptr(unsafe.Pointer(&mem[0]))) & 63
+	return &buffer{p: unsafe.Pointer(&mem[off]), n: n, host: mem}
+}
+
+// Wrap makes data a buffer without copying it, however it is aligned.
+func (d *Device) Wrap(data []byte) (device.Buffer, error) {
+	if len(data) == 0 {
+		return goAlloc(0), nil
+	}
+	return &buffer{p: unsafe.Pointer(&data[0]), n: len(data), host: data}, nil
+}
+
+// Upload copies host memory to a buffer of the same size.
+func (d *Device) Upload(dst device.Buffer, src []byte) error {
+	b, ok := dst.(*buffer)
+	if !ok || b.n != len(src) {
+		return fmt.Errorf("cpu: uploading %d bytes to a buffer of %d", len(src), dst.Bytes())
+	}
+	copy(b.bytes(), src)
+	return nil
+}
+
+// Download copies a buffer to host memory of the same size.
+func (d *Device) Download(dst []byte, src device.Buffer) error {
+	b, ok := src.(*buffer)
+	if !ok || b.n != len(dst) {
+		return fmt.Errorf("cpu: downloading %d bytes from a buffer of %d", len(dst), src.Bytes())
+	}
+	copy(dst, b.bytes())
+	return nil
+}
+
+// Supports is false: composites are compiled from their bodies.
+func (d *Device) Supports(string) bool { return false }
+
+// compiled is a compiled kernel.Program without memory of its own: what an
+// Executable and the body of a Scan have in common.
+type compiled struct {
+	p     *kernel.Program
+	steps []runner
+	slots []unsafe.Pointer
+}
+
+// runner is a routine over the slots' addresses.
+type runner interface{ run(slots []unsafe.Pointer) }
+
+func (d *Device) compile(p *kernel.Program) (*compiled, error) {
+	c := &compiled{p: p, slots: make([]unsafe.Pointer, len(p.Slots))}
+	for _, s := range p.Steps {
+		var r runner
+		var err error
+		switch s := s.(type) {
+		case *kernel.Fused:
+			r, err = compileFused(s, d.pool)
+		case *kernel.Library:
+			r, err = d.compileLibrary(s)
+		default:
+			err = fmt.Errorf("unknown kind of step %T", s)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cpu: compiling %s: %w", s.Label(), err)
+		}
+		c.steps = append(c.steps, r)
+	}
+	return c, nil
+}
+
+// run executes the steps, once the slots of kinds Leaf and Output are set.
+func (c *compiled) run(arena unsafe.Pointer) {
+	for i := range c.p.Slots {
+		if s := &c.p.Slots[i]; s.Kind == kernel.Arena {
+			c.slots[i] = unsafe.Add(arena, s.Offset)
+		}
+	}
+	for _, s := range c.steps {
+		s.run(c.slots)
+	}
+}
+
+// executable is a program with its arena, which is allocated by the first run and
+// kept.
+type executable struct {
+	*compiled
+	dev   *Device
+	arena *buffer
+}
+
+// Compile makes a program runnable.
+func (d *Device) Compile(p *kernel.Program) (device.Executable, error) {
+	c, err := d.compile(p)
+	if err != nil {
+		return nil, err
+	}
+	return &executable{compiled: c, dev: d}, nil
+}
+
+func (e *executable) Run(leaves, outputs []device.Buffer) error {
+	e.dev.mu.Lock()
+	defer e.dev.mu.Unlock()
+	if len(leaves) != e.p.Leaves || len(outputs) != e.p.Outputs {
+		return fmt.Errorf("cpu: program takes %d leaves and %d outputs, got %d and %d", e.p.Leaves, e.p.Outputs, len(leaves), len(outputs))
+	}
+	if e.arena == nil {
+		b, err := alloc(e.p.Arena)
+		if err != nil {
+			return fmt.Errorf("cpu: allocating an arena of %d bytes: %w", e.p.Arena, err)
+		}
+		e.arena = b
+	}
+	for i := range e.p.Slots {
+		s := &e.p.Slots[i]
+		var bound device.Buffer
+		switch s.Kind {
+		case kernel.Leaf:
+			bound = leaves[s.Index]
+		case kernel.Output:
+			bound = outputs[s.Index]
+		default:
+			continue
+		}
+		b, ok := bound.(*buffer)
+		if !ok {
+			return fmt.Errorf("cpu: slot %d is bound to %T, which is not memory of the cpu", i, bound)
+		}
+		if b.n < s.Bytes {
+			return fmt.Errorf("cpu: slot %d needs %d bytes, its buffer has %d", i, s.Bytes, b.n)
+		}
+		e.slots[i] = b.p
+	}
+	e.run(e.arena.p)
+	clear(e.slots) // so that they do not keep the caller's memory alive
+	return nil
+}
+
+// Close frees the arena.
+func (e *executable) Close() {
+	e.dev.mu.Lock()
+	defer e.dev.mu.Unlock()
+	if e.arena != nil {
+		e.arena.Free()
+		e.arena = nil
+	}
+}

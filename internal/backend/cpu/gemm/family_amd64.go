@@ -1,0 +1,102 @@
+package gemm
+
+import (
+	"unsafe"
+
+	"golang.org/x/sys/cpu"
+)
+
+func machineLevels() []level {
+	var l []level
+	if !cpu.X86.HasAVX2 || !cpu.X86.HasFMA {
+		return nil
+	}
+	y32, y64 := newFamily[float32](), newFamily[float64]()
+	y32.exact, y64.exact = false, false
+	y32.mr, y32.nr, y32.mc, y32.nc, y32.masked = 6, 16, 168, 1024, false
+	y32.kernel = func(a *args, col bool) {
+		if col {
+			kernY32Colx2[a.mr](a)
+		} else {
+			kernY32Rowx2[a.mr](a)
+		}
+	}
+	y64.mr, y64.nr, y64.mc, y64.nc, y64.masked = 6, 8, 96, 512, false
+	y64.kernel = func(a *args, col bool) {
+		if col {
+			kernY64Colx2[a.mr](a)
+		} else {
+			kernY64Rowx2[a.mr](a)
+		}
+	}
+	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL {
+		z := newFamily[float32]()
+		z.exact = false
+		z.mr, z.nr, z.mc, z.nc = 14, 32, 336, 1024
+		z.kernel = kernelZ
+		z.packB, z.transpose = packB512, transpose512
+		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
+			copyRowsMask(dst, src, kk, cs*4, mr*4, 1<<mr-1)
+		}
+		l = append(l, level{"avx512", z, y64})
+	}
+	return append(l, level{"avx2", y32, y64})
+}
+
+func kernelZ(a *args, col bool) {
+	switch {
+	case a.nr > 16 && col:
+		kernZ32Colx2[a.mr](a)
+	case a.nr > 16:
+		kernZ32Rowx2[a.mr](a)
+	case col:
+		kernZ32Colx1[a.mr](a)
+	default:
+		kernZ32Rowx1[a.mr](a)
+	}
+}
+
+// packB512 copies a panel of 32 columns.
+func packB512(dst, src unsafe.Pointer, b Mat, kk, nr int) {
+	if b.CS == 1 {
+		copyRows32(dst, src, kk, b.RS*4, 1<<nr-1)
+	} else {
+		transpose512(dst, src, b, kk, nr, 32)
+	}
+}
+
+// transpose512 copies a panel from columns; those that are contiguous go through
+// registers in blocks of 16×16.
+func transpose512(dst, src unsafe.Pointer, b Mat, kk, nr, width int) {
+	blocks, wide := 0, 0
+	if b.RS == 1 && kk >= 16 {
+		blocks, wide = kk/16, nr&^15
+	}
+	if nr < width {
+		clear(unsafe.Slice((*float32)(dst), kk*width))
+	}
+	for c := 0; c < wide; c += 16 {
+		transpose16(unsafe.Add(dst, c*4), unsafe.Add(src, c*b.CS*4), blocks, b.CS*4, width*4)
+	}
+	if k := blocks * 16; k < kk {
+		packColumns[float32](unsafe.Add(dst, k*width*4), unsafe.Add(src, k*b.RS*4), b, kk-k, 0, wide, width)
+	}
+	packColumns[float32](dst, src, b, kk, wide, nr, width)
+}
+
+// copyRows32 copies rows of up to 32 floats, those in mask, to adjacent rows of 32,
+// zeros elsewhere.
+//
+//go:noescape
+func copyRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
+
+// copyRowsMask copies of each row the elements in mask, which has 16 bits.
+//
+//go:noescape
+func copyRowsMask(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
+
+// transpose16 takes 16 rows and writes, for each of blocks times 16 columns, one
+// row of 16.
+//
+//go:noescape
+func transpose16(dst, src unsafe.Pointer, blocks, srcStride, dstStride int)

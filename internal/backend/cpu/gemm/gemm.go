@@ -1,0 +1,471 @@
+// Package gemm multiplies matrices on the CPU.
+//
+// A Problem is C (+)= A·B with strided operands. It is cut three times. Columns
+// are taken in blocks whose packed copy of B fits the caches; K is taken in chunks
+// short enough for a panel of B to stay in the first level; rows are taken in
+// blocks of A for the second level. Inside, a micro-kernel computes a tile of C in
+// registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
+//
+// Operands are read in place where that is as fast as a copy. Row-major A needs
+// no packing at all, unless its rows lie a multiple of 2 KiB apart and would fall
+// on each other in the cache; B is packed when it is large, transposed or
+// awkwardly strided.
+//
+// The chunks of K depend on K alone, and every element of C is one chain of
+// multiply-adds per chunk, in order, whatever tile it falls in. So an element has
+// the same bits at any number of workers, whichever worker computes it, and
+// whether it is computed in one Problem or in one that is cut out of it. Different
+// instruction sets round differently.
+package gemm
+
+import (
+	"unsafe"
+
+	"github.com/sinter-dl/sinter/internal/backend/cpu/pool"
+)
+
+//go:generate go run ./gen
+
+// Mat is a strided matrix: element (i, j) lies i·RS + j·CS elements from P.
+type Mat struct {
+	P      unsafe.Pointer
+	RS, CS int
+}
+
+// Problem is a product C (+)= A·B of M×K and K×N matrices. A Problem may be
+// changed and run again; it must not run twice at a time.
+type Problem struct {
+	Wide    bool // float64 instead of float32
+	M, N, K int
+	A, B    Mat
+	// Rows, if not nil, gives the place of each of B's K rows in bytes from B.P,
+	// instead of B.RS. The columns are adjacent.
+	Rows []int
+	// InPlace says that B is laid out well enough to be read where it is: its
+	// columns are adjacent, and Slack bytes behind the last row may be read too.
+	InPlace    bool
+	C          unsafe.Pointer
+	LDC        int // elements between the rows of C; its columns are adjacent
+	Accumulate bool
+	// Done, if not nil, is called when rows r0 … r1 of columns c0 … c1 have their
+	// final value, by the worker that has just computed them.
+	Done func(worker, r0, r1, c0, c1 int)
+
+	plan
+	pack, task func(worker, chunk int) // bound methods, made once
+}
+
+// Slack is how far kernels read beyond the last column of a B that is InPlace.
+const Slack = 128
+
+// kcSplit is the longest K that is not cut, kcChunk the longest chunk otherwise.
+const (
+	kcSplit = 384
+	kcChunk = 256
+)
+
+// plan says how a Problem is cut, and how far it has come.
+type plan struct {
+	fam          *family
+	kc           int // length of a chunk of K
+	tiles        int // row tiles, of nearly equal height
+	panels       int // column panels
+	step         int // panels in a block of columns
+	packA, packB bool
+	colA         bool // consecutive rows of A are adjacent
+	a, b         Mat  // the operands, their strides made canonical
+
+	ctx          *Ctx
+	first, last  int // panels of the current block
+	pc, kk       int // current chunk of K
+	gm, gn, npck int // grid of tasks; number of packing tasks
+}
+
+func (p *Problem) prepare() {
+	f := f32
+	if p.Wide {
+		f = f64
+	}
+	p.fam = f
+	p.kc = p.K
+	if p.K > kcSplit {
+		n := (p.K + kcChunk - 1) / kcChunk
+		p.kc = ((p.K+n-1)/n + 15) &^ 15
+	}
+	p.tiles = (p.M + f.mr - 1) / f.mr
+	p.panels = (p.N + f.nr - 1) / f.nr
+	blocks := (p.N + f.nc - 1) / f.nc
+	p.step = (p.panels + blocks - 1) / blocks
+
+	// A stride over an axis of one element means nothing; choose the one that
+	// makes the matrix simplest.
+	p.a, p.b = p.A, p.B
+	if p.K == 1 {
+		p.a.CS, p.b.RS = 1, p.N
+	}
+	if p.M == 1 && p.a.CS != 1 {
+		p.a.RS = 1
+	}
+	if p.N == 1 {
+		p.b.CS = 1
+	}
+	p.colA = p.a.CS != 1 && p.a.RS == 1
+	p.packA = p.a.CS != 1 && p.a.RS != 1 ||
+		p.N > 2*f.nr && (!p.colA && p.M > f.mr && f.collides(p.a.RS) || p.colA && p.K > 64)
+	p.packB = p.Rows == nil && !p.InPlace && (p.b.CS != 1 ||
+		p.M > 4*f.mr && (p.N*p.K*f.size > 96<<10 || f.collides(p.b.RS)))
+}
+
+// tile is the first row of tile t.
+func (p *Problem) tile(t int) int {
+	q, r := p.M/p.tiles, p.M%p.tiles
+	return t*q + min(t, r)
+}
+
+func (p *Problem) elem(base unsafe.Pointer, n int) unsafe.Pointer {
+	return unsafe.Add(base, n*p.fam.size)
+}
+
+// rowBlocks is the number of blocks of rows that keep A in the second level.
+func (p *Problem) rowBlocks() int {
+	per := max(1, p.fam.mc/p.fam.mr)
+	return (p.tiles + per - 1) / per
+}
+
+// empty handles the products that have nothing to multiply.
+func (p *Problem) empty(worker int) bool {
+	if p.M <= 0 || p.N <= 0 {
+		return true
+	}
+	if p.K > 0 {
+		return false
+	}
+	if !p.Accumulate {
+		for i := range p.M {
+			clear(unsafe.Slice((*byte)(p.elem(p.C, i*p.LDC)), p.N*p.fam.size))
+		}
+	}
+	if p.Done != nil {
+		p.Done(worker, 0, p.M, 0, p.N)
+	}
+	return true
+}
+
+// RunSerial computes the product on the calling goroutine with the scratch memory
+// of one worker.
+func (p *Problem) RunSerial(s *Scratch) {
+	p.prepare()
+	if p.empty(s.id) {
+		return
+	}
+	if p.packB {
+		s.b.need(p.step * p.fam.nr * p.kc * p.fam.size)
+	}
+	gm := p.rowBlocks()
+	for p.first = 0; p.first < p.panels; p.first += p.step {
+		p.last = min(p.first+p.step, p.panels)
+		for p.pc = 0; p.pc < p.K; p.pc += p.kc {
+			p.kk = min(p.kc, p.K-p.pc)
+			var packed unsafe.Pointer
+			if p.packB {
+				packed = s.b.p
+				for j := p.first; j < p.last; j++ {
+					p.packPanel(packed, j)
+				}
+			}
+			for im := range gm {
+				p.block(s, packed, im*p.tiles/gm, (im+1)*p.tiles/gm, p.first, p.last)
+			}
+		}
+	}
+}
+
+// parallelFrom is the number of multiply-adds from which workers are called in.
+const parallelFrom = 1 << 20
+
+// Run computes the product on all workers.
+func (p *Problem) Run(c *Ctx) {
+	workers := c.pool.Workers()
+	if workers == 1 || p.M*p.N*p.K < parallelFrom {
+		p.RunSerial(c.Worker(0))
+		return
+	}
+	p.prepare()
+	if p.empty(0) {
+		return
+	}
+	if p.pack == nil {
+		p.pack, p.task = p.packTask, p.blockTask
+	}
+	p.ctx = c
+	if p.packB {
+		c.shared.b.need(p.step * p.fam.nr * p.kc * p.fam.size)
+	}
+	for p.first = 0; p.first < p.panels; p.first += p.step {
+		p.last = min(p.first+p.step, p.panels)
+		p.grid(workers)
+		for p.pc = 0; p.pc < p.K; p.pc += p.kc {
+			p.kk = min(p.kc, p.K-p.pc)
+			if p.packB {
+				p.npck = min(p.last-p.first, 4*workers)
+				c.pool.Run(p.npck, p.pack)
+			}
+			c.pool.Run(p.gm*p.gn, p.task)
+		}
+	}
+}
+
+// grid chooses how many tasks the current block of columns is cut into.
+func (p *Problem) grid(workers int) {
+	np := p.last - p.first
+	p.gm, p.gn = p.rowBlocks(), 1
+	want := 2 * workers
+	if p.M*np*p.fam.nr*p.kc > 1<<25 {
+		want = 4 * workers
+	}
+	for p.gm*p.gn < want {
+		switch {
+		case p.tiles/p.gm >= 4 && p.tiles/p.gm*p.fam.mr >= np/p.gn*p.fam.nr/2:
+			p.gm++
+		case np/p.gn >= 2:
+			p.gn++
+		case p.tiles/p.gm >= 2:
+			p.gm++
+		default:
+			return
+		}
+	}
+}
+
+func (p *Problem) packTask(_, chunk int) {
+	n := p.last - p.first
+	for j := chunk * n / p.npck; j < (chunk+1)*n/p.npck; j++ {
+		p.packPanel(p.ctx.shared.b.p, p.first+j)
+	}
+}
+
+func (p *Problem) blockTask(worker, chunk int) {
+	im, in := chunk%p.gm, chunk/p.gm
+	np := p.last - p.first
+	var packed unsafe.Pointer
+	if p.packB {
+		packed = p.ctx.shared.b.p
+	}
+	p.block(p.ctx.Worker(worker), packed, im*p.tiles/p.gm, (im+1)*p.tiles/p.gm,
+		p.first+in*np/p.gn, p.first+(in+1)*np/p.gn)
+}
+
+// packPanel copies panel j of the current chunk of B to its place in packed:
+// kk rows of nr elements, zeros beyond the last column.
+func (p *Problem) packPanel(packed unsafe.Pointer, j int) {
+	f := p.fam
+	src := p.elem(p.b.P, p.pc*p.b.RS+j*f.nr*p.b.CS)
+	f.packB(p.elem(packed, (j-p.first)*f.nr*p.kk), src, p.b, p.kk, min(f.nr, p.N-j*f.nr))
+}
+
+// block adds the current chunk's part to row tiles t0 … t1 of panels p0 … p1.
+func (p *Problem) block(s *Scratch, packed unsafe.Pointer, t0, t1, p0, p1 int) {
+	f, kk, a := p.fam, p.kk, &s.args
+	src := p.elem(p.a.P, p.pc*p.a.CS)
+	r0 := p.tile(t0)
+	if p.packA {
+		s.a.need((p.tile(t1) - r0) * (kk + padA) * f.size)
+		p.packRows(s, src, t0, t1)
+	}
+	rows := s.rows[:kk]
+	switch {
+	case p.Rows != nil:
+		rows = p.Rows[p.pc : p.pc+kk]
+	case packed != nil:
+		s.stride(f.nr*f.size, kk)
+	default:
+		s.stride(p.b.RS*f.size, kk)
+	}
+	a.k, a.tab, a.ldc = kk, unsafe.Pointer(&rows[0]), p.LDC*f.size
+	a.acc = 0
+	if p.Accumulate || p.pc > 0 {
+		a.acc = 1
+	}
+	for j := p0; j < p1; j++ {
+		a.nr = min(f.nr, p.N-j*f.nr)
+		a.mask = 1<<a.nr - 1
+		switch {
+		case a.nr < f.nr && packed == nil && !p.InPlace && !f.exact:
+			a.b = p.packEdge(s, j, a.nr)
+			s.stride(f.nr*f.size, kk)
+			a.tab = unsafe.Pointer(&s.rows[0])
+		case packed != nil:
+			a.b = p.elem(packed, (j-p.first)*f.nr*kk)
+		case p.Rows != nil:
+			a.b = p.elem(p.b.P, j*f.nr)
+		default:
+			a.b = p.elem(p.b.P, p.pc*p.b.RS+j*f.nr)
+		}
+		for t := t0; t < t1; {
+			r := p.tile(t)
+			a.mr = p.tile(t+1) - r
+			a.tiles = 1
+			for t+a.tiles < t1 && p.tile(t+a.tiles+1)-p.tile(t+a.tiles) == a.mr {
+				a.tiles++
+			}
+			t += a.tiles
+			switch {
+			case !p.packA:
+				a.a, a.rsa, a.csa = p.elem(src, r*p.a.RS), p.a.RS*f.size, p.a.CS*f.size
+				a.astep = a.mr * a.rsa
+			case p.colA:
+				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*kk), f.size, a.mr*f.size
+				a.astep = a.mr * kk * f.size
+			default:
+				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*(kk+padA)), (kk+padA)*f.size, f.size
+				a.astep = a.mr * a.rsa
+			}
+			a.c = p.elem(p.C, r*p.LDC+j*f.nr)
+			a.cstep = a.mr * a.ldc
+			if f.masked || a.nr == f.nr {
+				f.kernel(a, p.colA)
+			} else {
+				p.edge(s)
+			}
+		}
+	}
+	if p.Done != nil && p.pc+kk == p.K {
+		p.Done(s.id, r0, p.tile(t1), p0*f.nr, min(p1*f.nr, p.N))
+	}
+}
+
+// packEdge copies the current chunk of panel j, which has only nr columns and is
+// the last, to scratch memory, so that whole vectors of it can be read.
+func (p *Problem) packEdge(s *Scratch, j, nr int) unsafe.Pointer {
+	f := p.fam
+	s.b.need(p.kk * f.nr * f.size)
+	if p.Rows == nil {
+		f.packB(s.b.p, p.elem(p.b.P, p.pc*p.b.RS+j*f.nr), p.b, p.kk, nr)
+		return s.b.p
+	}
+	for k, off := range p.Rows[p.pc : p.pc+p.kk] {
+		src := unsafe.Add(p.elem(p.b.P, j*f.nr), off)
+		copy(unsafe.Slice((*byte)(p.elem(s.b.p, k*f.nr)), nr*f.size), unsafe.Slice((*byte)(src), nr*f.size))
+	}
+	return s.b.p
+}
+
+// edge runs a kernel that can only write whole vectors on tiles of fewer columns,
+// by way of a tile in scratch memory.
+func (p *Problem) edge(s *Scratch) {
+	f, a := p.fam, &s.args
+	first, c, ldc, tiles, acc := a.a, a.c, a.ldc, a.tiles, a.acc
+	a.ldc, a.acc = f.nr*f.size, 0
+	for i := range tiles {
+		a.a, a.c, a.tiles = unsafe.Add(first, i*a.astep), unsafe.Pointer(&s.tile), 1
+		f.kernel(a, p.colA)
+		f.merge(unsafe.Add(c, i*a.cstep), a.c, a.mr, a.nr, ldc, acc != 0)
+	}
+	a.ldc, a.acc = ldc, acc
+}
+
+// padA is put behind each packed row of A, so that rows do not lie a power of two
+// apart.
+const padA = 16
+
+// packRows copies row tiles t0 … t1 of the current chunk of A to scratch memory:
+// as rows, or tile by tile with the rows of a tile adjacent.
+func (p *Problem) packRows(s *Scratch, src unsafe.Pointer, t0, t1 int) {
+	f, kk := p.fam, p.kk
+	r0, r1 := p.tile(t0), p.tile(t1)
+	switch {
+	case p.colA:
+		for t := t0; t < t1; t++ {
+			r := p.tile(t)
+			f.packCol(p.elem(s.a.p, (r-r0)*kk), p.elem(src, r), kk, p.a.CS, p.tile(t+1)-r)
+		}
+	case p.a.CS == 1:
+		for r := r0; r < r1; r++ {
+			n := kk * f.size
+			copy(unsafe.Slice((*byte)(p.elem(s.a.p, (r-r0)*(kk+padA))), n), unsafe.Slice((*byte)(p.elem(src, r*p.a.RS)), n))
+		}
+	default:
+		for r := r0; r < r1; r++ {
+			f.gather(p.elem(s.a.p, (r-r0)*(kk+padA)), p.elem(src, r*p.a.RS), kk, p.a.CS)
+		}
+	}
+}
+
+// Ctx is what products on one pool share: the pool and scratch memory, whose size
+// is bounded by the blocking and does not grow with the matrices. Only one Run
+// may use a Ctx at a time.
+type Ctx struct {
+	pool    *pool.Pool
+	workers []Scratch
+	shared  Scratch
+}
+
+// NewCtx makes the context of a pool.
+func NewCtx(p *pool.Pool) *Ctx {
+	c := &Ctx{pool: p, workers: make([]Scratch, p.Workers())}
+	for i := range c.workers {
+		c.workers[i].id = i
+	}
+	return c
+}
+
+// Worker is the scratch memory of worker i of the pool.
+func (c *Ctx) Worker(i int) *Scratch { return &c.workers[i] }
+
+// Scratch is the memory that one worker packs operands into, and its registers
+// towards the assembly.
+type Scratch struct {
+	id     int
+	a, b   buffer
+	tile   [64]float64 // one tile of a kernel without masks
+	rows   [kcSplit]int
+	rowsBy int // stride that rows holds
+	rowsN  int // valid entries of rows
+	args   args
+	_      [128]byte // workers' scratch must not share cache lines
+}
+
+// stride makes rows hold the first n multiples of by.
+func (s *Scratch) stride(by, n int) {
+	if s.rowsBy != by {
+		s.rowsBy, s.rowsN = by, 0
+	}
+	for i := s.rowsN; i < n; i++ {
+		s.rows[i] = i * by
+	}
+	s.rowsN = max(s.rowsN, n)
+}
+
+// buffer is memory aligned to cache lines that grows to what was needed most.
+type buffer struct {
+	p   unsafe.Pointer
+	mem []byte
+}
+
+func (b *buffer) need(bytes int) {
+	if len(b.mem) >= bytes+64 {
+		return
+	}
+	b.mem = make([]byte, bytes+64)
+	off := -int(uintptr(unsafe.Pointer(&b.mem[0]))) & 63
+	b.p = unsafe.Pointer(&b.mem[off])
+}
+
+// args is what the micro-kernels read. Strides are in bytes; gen/main.go knows the
+// order of the fields up to acc.
+type args struct {
+	k     int
+	a, b  unsafe.Pointer
+	tab   unsafe.Pointer // offsets of the rows of B
+	c     unsafe.Pointer
+	rsa   int // between rows of A
+	csa   int // between steps of k in A
+	ldc   int
+	tiles int // row tiles to do, one below the other
+	astep int // from one to the next in A
+	cstep int // … and in C
+	mask  uint64
+	acc   int // 1: add to C
+
+	mr, nr int // rows and columns of a tile
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// pack prints the packing routines for AVX-512: copies of rows with masks, and the
+// transpose of sixteen rows.
+func pack(s *strings.Builder) {
+	p := func(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
+	p(`// func copyRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
+TEXT ·copyRows32(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ rows+16(FP), CX
+	MOVQ stride+24(FP), R8
+	KMOVQ mask+32(FP), K1
+	KSHIFTRQ $16, K1, K2
+	LEAQ (R8)(R8*2), R9
+	SUBQ $4, CX
+	JLT tail
+loop:
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z 64(SI), K2, Z1
+	VMOVUPS.Z (SI)(R8*1), K1, Z2
+	VMOVUPS.Z 64(SI)(R8*1), K2, Z3
+	VMOVUPS.Z (SI)(R8*2), K1, Z4
+	VMOVUPS.Z 64(SI)(R8*2), K2, Z5
+	VMOVUPS.Z (SI)(R9*1), K1, Z6
+	VMOVUPS.Z 64(SI)(R9*1), K2, Z7`)
+	for i := range 8 {
+		p("\tVMOVUPS Z%d, %d(DI)", i, 64*i)
+	}
+	p(`	LEAQ (SI)(R8*4), SI
+	ADDQ $512, DI
+	SUBQ $4, CX
+	JGE loop
+tail:
+	ADDQ $4, CX
+	JZ done
+one:
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z 64(SI), K2, Z1
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, 64(DI)
+	ADDQ R8, SI
+	ADDQ $128, DI
+	SUBQ $1, CX
+	JNZ one
+done:
+	VZEROUPPER
+	RET
+
+// func copyRowsMask(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
+TEXT ·copyRowsMask(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ rows+16(FP), CX
+	MOVQ srcStride+24(FP), R8
+	MOVQ dstStride+32(FP), R9
+	KMOVQ mask+40(FP), K1
+loop:
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS Z0, K1, (DI)
+	ADDQ R8, SI
+	ADDQ R9, DI
+	SUBQ $1, CX
+	JNZ loop
+	VZEROUPPER
+	RET
+
+// func transpose16(dst, src unsafe.Pointer, blocks, srcStride, dstStride int)
+TEXT ·transpose16(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ blocks+16(FP), CX
+	MOVQ srcStride+24(FP), R8
+	MOVQ dstStride+32(FP), DX
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	LEAQ (R9)(R8*4), R11
+	LEAQ (SI)(R8*8), BX
+loop:`)
+	index := []string{"", "(R8*1)", "(R8*2)", "(R9*1)", "(R8*4)", "(R10*1)", "(R9*2)", "(R11*1)"}
+	for r := range 16 {
+		p("\tVMOVUPS (%s)%s, Z%d", []string{"SI", "BX"}[r/8], index[r%8], r)
+	}
+	for r := 0; r < 16; r += 2 {
+		p("\tVUNPCKLPS Z%d, Z%d, Z%d", r+1, r, 16+r)
+		p("\tVUNPCKHPS Z%d, Z%d, Z%d", r+1, r, 17+r)
+	}
+	// Register 4g+c: in each lane of four, column c of rows 4g … 4g+3.
+	for g := range 4 {
+		a, b := 16+4*g, 18+4*g
+		p("\tVUNPCKLPD Z%d, Z%d, Z%d", b, a, 4*g)
+		p("\tVUNPCKHPD Z%d, Z%d, Z%d", b, a, 4*g+1)
+		p("\tVUNPCKLPD Z%d, Z%d, Z%d", b+1, a+1, 4*g+2)
+		p("\tVUNPCKHPD Z%d, Z%d, Z%d", b+1, a+1, 4*g+3)
+	}
+	// For each c the lanes of registers c, 4+c, 8+c, 12+c are a 4×4 transpose.
+	for c := range 4 {
+		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 4+c, c, 16+c)
+		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 4+c, c, 20+c)
+		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 12+c, 8+c, 24+c)
+		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 12+c, 8+c, 28+c)
+	}
+	for c := range 4 {
+		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 24+c, 16+c, c)
+		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 28+c, 20+c, 4+c)
+		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 24+c, 16+c, 8+c)
+		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 28+c, 20+c, 12+c)
+	}
+	for c := range 16 {
+		p("\tVMOVUPS Z%d, (DI)", c)
+		p("\tADDQ DX, DI")
+	}
+	p(`	ADDQ $64, SI
+	ADDQ $64, BX
+	SUBQ $1, CX
+	JNZ loop
+	VZEROUPPER
+	RET`)
+}

@@ -1,0 +1,301 @@
+package cpu
+
+// Library operations. Each has a function that turns a kernel.Library into a
+// routine: the bytes of scratch memory it needs and the closure that computes it.
+// The closures read their addresses from variables that run sets, so that the
+// functions given to the pool are made once.
+//
+//	library_dot.go     DotGeneral
+//	library_conv.go    Conv
+//	library_window.go  ReduceWindow…
+//	library_index.go   Gather, Scatter, ScatterAdd, DynamicSlice, DynamicUpdateSlice
+//	library_axis.go    ArgMax, ArgMin, CumSum, Sort
+//	library_scan.go    Scan
+
+import (
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+)
+
+// routine is a compiled library operation.
+type routine struct {
+	workspace int // bytes of scratch memory
+	run       func(slots []unsafe.Pointer)
+	epilogue  bool // run has done the epilogue itself
+}
+
+// libraryStep is a routine with what follows it.
+type libraryStep struct {
+	routine func(slots []unsafe.Pointer)
+	after   *fusedKernel
+}
+
+func (s *libraryStep) run(slots []unsafe.Pointer) {
+	s.routine(slots)
+	if s.after != nil {
+		s.after.run(slots)
+	}
+}
+
+func (d *Device) compileLibrary(l *kernel.Library) (runner, error) {
+	var after *fusedKernel
+	if l.Epilogue != nil {
+		var err error
+		if after, err = compileFused(l.Epilogue, d.pool); err != nil {
+			return nil, err
+		}
+	}
+	r, err := d.routine(l, 0, after)
+	if err != nil {
+		return nil, err
+	}
+	if r.workspace > 0 && l.Scratch < 0 {
+		return nil, fmt.Errorf("%v needs %d bytes of scratch memory and has none", l.Op, r.workspace)
+	}
+	if r.epilogue {
+		after = nil
+	}
+	return &libraryStep{r.run, after}, nil
+}
+
+// Workspace is the number of bytes of scratch memory that a library kernel needs.
+func (d *Device) Workspace(l *kernel.Library) int {
+	if l.Op == ir.Scan {
+		return scanWorkspace(l)
+	}
+	r, err := d.routine(l, 0, nil)
+	if err != nil {
+		return 0 // Compile reports it
+	}
+	return r.workspace
+}
+
+// routine compiles l with its scratch memory beginning at byte offset base of the
+// scratch slot. after is the compiled epilogue, which the routine may take over.
+func (d *Device) routine(l *kernel.Library, base int, after *fusedKernel) (routine, error) {
+	if needsFloat32(l) {
+		return d.widened(l, base)
+	}
+	s := scratch{l.Scratch, base}
+	switch l.Op {
+	case ir.DotGeneral:
+		return d.dot(l, after)
+	case ir.Conv:
+		return d.conv(l, s, after)
+	case ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax:
+		return d.window(l)
+	case ir.Gather:
+		return d.gather(l), nil
+	case ir.Scatter, ir.ScatterAdd:
+		return d.scatter(l)
+	case ir.DynamicSlice:
+		return d.dynamicSlice(l), nil
+	case ir.DynamicUpdateSlice:
+		return d.dynamicUpdate(l), nil
+	case ir.ArgMax, ir.ArgMin:
+		return d.argExtreme(l)
+	case ir.CumSum:
+		return d.cumSum(l)
+	case ir.Sort:
+		return d.sort(l, s)
+	case ir.Scan:
+		return d.scan(l, s)
+	}
+	return routine{}, fmt.Errorf("no routine for %v", l.Op)
+}
+
+// scratch is where a routine's scratch memory begins.
+type scratch struct{ slot, base int }
+
+func (s scratch) at(slots []unsafe.Pointer) unsafe.Pointer { return unsafe.Add(slots[s.slot], s.base) }
+
+// address is where an operand's first element lies.
+func address(slots []unsafe.Pointer, o *kernel.Operand) unsafe.Pointer {
+	return unsafe.Add(slots[o.Slot], o.Offset*o.DType.Size())
+}
+
+// align rounds bytes up to whole cache lines.
+func align(bytes int) int { return (bytes + 63) &^ 63 }
+
+func product(dims []int) int {
+	n := 1
+	for _, d := range dims {
+		n *= d
+	}
+	return n
+}
+
+// numeric is an element type that the Go loops compute on. Bool is uint8 to them.
+type numeric interface {
+	int8 | uint8 | int32 | int64 | float32 | float64
+}
+
+// chunkWork is the work of one chunk of a parallel loop, in elements moved or
+// combined: some ten microseconds.
+const chunkWork = 1 << 14
+
+// each calls f for ranges that together are [0, n), in parallel; work is that of
+// one item. The ranges do not depend on the number of workers.
+type each struct {
+	n, chunks int
+	f         func(lo, hi int)
+	body      func(worker, chunk int)
+}
+
+func newEach(n, work int, f func(lo, hi int)) *each {
+	e := &each{n: n, f: f}
+	e.chunks = min(n, max(1, n*max(work, 1)/chunkWork), 256)
+	e.body = func(_, c int) { e.f(c*e.n/e.chunks, (c+1)*e.n/e.chunks) }
+	return e
+}
+
+func (e *each) run(d *Device) {
+	if e.n > 0 {
+		d.pool.Run(e.chunks, e.body)
+	}
+}
+
+// needsFloat32 tells whether l computes on half-precision numbers: those
+// operations are done in float32 and only their result is rounded. Operations that
+// merely move or compare bits have routines for every type.
+func needsFloat32(l *kernel.Library) bool {
+	switch l.Op {
+	case ir.DotGeneral, ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin:
+		return isHalf(l.In[0].DType)
+	}
+	return false
+}
+
+func isHalf(t dtype.DType) bool { return t == dtype.Float16 || t == dtype.BFloat16 }
+
+// widened compiles l on float32 copies of its half-precision operands in scratch
+// memory.
+func (d *Device) widened(l *kernel.Library, base int) (routine, error) {
+	inner := *l
+	inner.In = append([]kernel.Operand(nil), l.In...)
+	inner.Out = append([]kernel.Operand(nil), l.Out...)
+	used := 0
+	take := func(o *kernel.Operand) {
+		o.Slot, o.Offset, o.DType = l.Scratch, (base+used)/4, dtype.Float32
+		used += align(o.Elements() * 4)
+	}
+	var before, after []func(slots []unsafe.Pointer)
+	for i := range inner.In {
+		if o := &inner.In[i]; isHalf(o.DType) {
+			src := l.In[i]
+			order := densest(&src)
+			wide := *o
+			wide.Stride = make([]int, len(src.Shape)) // a broadcast stays one
+			n := 1
+			for _, a := range slices.Backward(order) {
+				wide.Stride[a] = n
+				n *= src.Shape[a]
+			}
+			wide.Slot, wide.Offset, wide.DType = l.Scratch, (base+used)/4, dtype.Float32
+			used += align(n * 4)
+			*o = wide
+			before = append(before, d.widen(src, wide, order))
+		}
+	}
+	for i := range inner.Out {
+		if o := &inner.Out[i]; isHalf(o.DType) {
+			take(o)
+			after = append(after, d.narrow(*o, l.Out[i]))
+		}
+	}
+	r, err := d.routine(&inner, base+used, nil)
+	if err != nil {
+		return r, err
+	}
+	run := r.run
+	return routine{workspace: used + r.workspace, run: func(slots []unsafe.Pointer) {
+		for _, f := range before {
+			f(slots)
+		}
+		run(slots)
+		for _, f := range after {
+			f(slots)
+		}
+	}}, nil
+}
+
+// densest lists the axes along which o varies, the one with the longest steps
+// first, so that a copy in that order reads and writes memory as it lies.
+func densest(o *kernel.Operand) []int {
+	var order []int
+	for a := range o.Shape {
+		if o.Stride[a] == 0 {
+			continue
+		}
+		i := len(order)
+		order = append(order, a)
+		for ; i > 0 && abs(o.Stride[order[i-1]]) < abs(o.Stride[a]); i-- {
+			order[i] = order[i-1]
+		}
+		order[i] = a
+	}
+	return order
+}
+
+func abs(x int) int { return max(x, -x) }
+
+// widen copies a strided half-precision operand to float32, its axes in the given
+// order.
+func (d *Device) widen(src, dst kernel.Operand, order []int) func(slots []unsafe.Pointer) {
+	convert := dtype.Float16ToFloat32
+	if src.DType == dtype.BFloat16 {
+		convert = dtype.BFloat16ToFloat32
+	}
+	inner, step, rows := 1, 1, 1
+	if n := len(order); n > 0 {
+		inner, step = src.Shape[order[n-1]], src.Stride[order[n-1]]
+		for _, a := range order[:n-1] {
+			rows *= src.Shape[a]
+		}
+		order = order[:n-1]
+	}
+	var from, to unsafe.Pointer
+	loop := newEach(rows, inner, func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			at, rest := 0, r
+			for i := len(order) - 1; i >= 0; i-- {
+				n := src.Shape[order[i]]
+				at += rest % n * src.Stride[order[i]]
+				rest /= n
+			}
+			p := unsafe.Add(from, at*2)
+			for i, out := 0, unsafe.Slice((*float32)(unsafe.Add(to, r*inner*4)), inner); i < inner; i++ {
+				out[i] = convert(*(*uint16)(unsafe.Add(p, i*step*2)))
+			}
+		}
+	})
+	return func(slots []unsafe.Pointer) {
+		from, to = address(slots, &src), address(slots, &dst)
+		loop.run(d)
+	}
+}
+
+// narrow rounds a contiguous float32 operand to half precision.
+func (d *Device) narrow(src, dst kernel.Operand) func(slots []unsafe.Pointer) {
+	convert := dtype.Float16FromFloat32
+	if dst.DType == dtype.BFloat16 {
+		convert = dtype.BFloat16FromFloat32
+	}
+	var from, to unsafe.Pointer
+	n := src.Elements()
+	loop := newEach(n, 1, func(lo, hi int) {
+		in, out := unsafe.Slice((*float32)(from), n), unsafe.Slice((*uint16)(to), n)
+		for i := lo; i < hi; i++ {
+			out[i] = convert(in[i])
+		}
+	})
+	return func(slots []unsafe.Pointer) {
+		from, to = address(slots, &src), address(slots, &dst)
+		loop.run(d)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package cpu
+
+func alloc(n int) (*buffer, error) { return goAlloc(n), nil }

@@ -1,0 +1,424 @@
+package vec
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"unsafe"
+
+	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/ir"
+)
+
+// atEveryLevel runs a test at each level that this processor has.
+func atEveryLevel(t *testing.T, f func(t *testing.T)) {
+	defer Use(Current())
+	for _, l := range Levels() {
+		t.Run(string(l), func(t *testing.T) {
+			Use(l)
+			f(t)
+		})
+	}
+}
+
+func ptr[T any](s []T) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(s)) }
+
+// ulps is the distance of got from the exact want, in units of the last place of
+// a float32 of want's size.
+func ulps(got float32, want float64) float64 {
+	w := float32(want)
+	switch {
+	case want != want || got != got:
+		if (want != want) == (got != got) {
+			return 0
+		}
+		return math.Inf(1)
+	case w == got:
+		return 0
+	case math.IsInf(float64(got), 0) || math.IsInf(float64(w), 0):
+		// Next to overflow an infinity is as good as the largest number.
+		if math.Abs(want) > math.MaxFloat32*(1-1e-6) && math.Abs(float64(got)) > math.MaxFloat32*(1-1e-6) {
+			return 1
+		}
+		return math.Inf(1)
+	}
+	a := math.Abs(float64(w))
+	unit := float64(math.Nextafter32(float32(a), math.MaxFloat32)) - a
+	return math.Abs(float64(got)-want) / unit
+}
+
+var unaries = []struct {
+	op       ir.Op
+	ulp      float64
+	absolute float64
+}{
+	{ir.Neg, 0, 0}, {ir.Abs, 0, 0}, {ir.Sqrt, 0.5, 0}, {ir.Rsqrt, 1.5, 0}, {ir.Floor, 0, 0}, {ir.Ceil, 0, 0}, {ir.Round, 0, 0},
+	{ir.Exp, 2, 0}, {ir.Log, 2, 0}, {ir.Tanh, 3, 0}, {ir.Logistic, 3, 0}, {ir.Erf, 3, 2e-7},
+	{ir.Sin, 1, 0}, {ir.Cos, 1, 0}, {ir.Expm1, 1, 0}, {ir.Log1p, 1, 0}, {ir.Sign, 0, 0},
+}
+
+// Every so-manieth bit pattern of float32, so NaNs, infinities and subnormals too,
+// against float64.
+func TestUnarySweep(t *testing.T) {
+	const step = 4099
+	atEveryLevel(t, func(t *testing.T) {
+		for _, c := range unaries {
+			f := Unary(c.op, dtype.Float32)
+			var x, y [1024]float32
+			worst, at := 0.0, float32(0)
+			stride := uint64(step)
+			if c.op == ir.Sin || c.op == ir.Cos || Current() == Generic {
+				stride = 40 * step
+			}
+			for bits := uint64(0); bits < 1<<32; {
+				for i := range x {
+					x[i] = math.Float32frombits(uint32(bits))
+					bits += stride
+				}
+				f(&Args{Dst: ptr(y[:]), A: ptr(x[:]), N: len(x), Rows: 1})
+				for i := range x {
+					want := c.op.Info().F64(float64(x[i]), 0)
+					if c.absolute > 0 && math.Abs(float64(y[i])-want) <= c.absolute {
+						continue
+					}
+					if u := ulps(y[i], want); u > worst {
+						worst, at = u, x[i]
+					}
+				}
+			}
+			t.Logf("%v: %.2f ulp", c.op, worst)
+			if worst > c.ulp {
+				t.Errorf("%v(%g) is wrong by %g ulp, allowed are %g", c.op, at, worst, c.ulp)
+			}
+		}
+	})
+}
+
+// What the sweep may miss or a tolerance may hide.
+func TestUnarySpecial(t *testing.T) {
+	inf, nan, zero := math.Inf(1), math.NaN(), math.Copysign(0, -1)
+	tiny := float64(math.SmallestNonzeroFloat32)
+	atEveryLevel(t, func(t *testing.T) {
+		for _, c := range []struct {
+			op      ir.Op
+			x, want float64
+		}{
+			{ir.Exp, nan, nan}, {ir.Exp, inf, inf}, {ir.Exp, -inf, 0}, {ir.Exp, 0, 1}, {ir.Exp, zero, 1}, {ir.Exp, 89, inf}, {ir.Exp, -110, 0}, {ir.Exp, tiny, 1}, {ir.Exp, -1e30, 0}, {ir.Exp, 1e30, inf},
+			{ir.Log, 0, -inf}, {ir.Log, zero, -inf}, {ir.Log, -1, nan}, {ir.Log, -inf, nan}, {ir.Log, inf, inf}, {ir.Log, nan, nan}, {ir.Log, 1, 0}, {ir.Log, -tiny, nan},
+			{ir.Tanh, inf, 1}, {ir.Tanh, -inf, -1}, {ir.Tanh, nan, nan}, {ir.Tanh, zero, zero}, {ir.Tanh, tiny, tiny}, {ir.Tanh, -100, -1},
+			{ir.Logistic, inf, 1}, {ir.Logistic, -inf, 0}, {ir.Logistic, nan, nan}, {ir.Logistic, 0, 0.5},
+			{ir.Erf, inf, 1}, {ir.Erf, -inf, -1}, {ir.Erf, nan, nan}, {ir.Erf, zero, zero},
+			{ir.Sqrt, -1, nan}, {ir.Sqrt, zero, zero}, {ir.Sqrt, inf, inf}, {ir.Rsqrt, 0, inf}, {ir.Rsqrt, inf, 0}, {ir.Rsqrt, -1, nan},
+			{ir.Round, 0.5, 0}, {ir.Round, 1.5, 2}, {ir.Round, 2.5, 2}, {ir.Round, -0.5, zero}, {ir.Floor, -0.5, -1}, {ir.Ceil, -0.5, zero}, {ir.Floor, inf, inf},
+			{ir.Neg, 0, zero}, {ir.Abs, zero, 0}, {ir.Abs, -inf, inf}, {ir.Neg, nan, nan},
+		} {
+			for n := 1; n <= 17; n += 16 {
+				x, y := make([]float32, n), make([]float32, n)
+				for i := range x {
+					x[i] = float32(c.x)
+				}
+				Unary(c.op, dtype.Float32)(&Args{Dst: ptr(y), A: ptr(x), N: n, Rows: 1})
+				for i := range y {
+					if w := float32(c.want); math.Float32bits(y[i]) != math.Float32bits(w) && !(w != w && y[i] != y[i]) {
+						t.Errorf("%v(%g) = %g, want %g", c.op, c.x, y[i], c.want)
+						break
+					}
+				}
+			}
+		}
+	})
+}
+
+// specials are mixed into the operands of the tests of exact operations.
+var specials = []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 0, float32(math.Copysign(0, -1)), 1, -1, math.SmallestNonzeroFloat32, math.MaxFloat32}
+
+func randomFloats(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		if x[i] = float32(r.NormFloat64() * 10); r.IntN(4) == 0 {
+			x[i] = specials[r.IntN(len(specials))]
+		}
+	}
+	return x
+}
+
+func same(a, b float32) bool { return a == b || a != a && b != b }
+
+// Every form of every binary operation on rows with gaps, for all lengths around
+// a vector, writes what the definition says and nothing else.
+func TestBinaryForms(t *testing.T) {
+	ops := []ir.Op{ir.Add, ir.Sub, ir.Mul, ir.Div, ir.Max, ir.Min, ir.Eq, ir.Ne, ir.Lt, ir.Le, ir.Pow}
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for _, op := range ops {
+			for scalar := range uint8(3) {
+				f := Binary(op, dtype.Float32, scalar)
+				for n := 0; n < 150; n += 1 + n/20 {
+					const rows, gap = 3, 5
+					ld := n + gap
+					x, y := randomFloats(r, rows*ld), randomFloats(r, rows*ld)
+					size := 4
+					if op.IsCompare() {
+						size = 1
+					}
+					dst := make([]byte, rows*ld*size)
+					for i := range dst {
+						dst[i] = 0xa5
+					}
+					f(&Args{Dst: ptr(dst), A: ptr(x), B: ptr(y), DstRow: ld * size, ARow: ld * 4, BRow: ld * 4, N: n, Rows: rows, Scalar: scalar})
+					for i := range rows * ld {
+						row, col := i/ld, i%ld
+						if col >= n {
+							for _, b := range dst[i*size : (i+1)*size] {
+								if b != 0xa5 {
+									t.Fatalf("%v form %d, n %d: wrote behind the row", op, scalar, n)
+								}
+							}
+							continue
+						}
+						a, b := x[i], y[i]
+						if scalar&ScalarA != 0 {
+							a = x[row*ld]
+						}
+						if scalar&ScalarB != 0 {
+							b = y[row*ld]
+						}
+						want := float32(op.Info().F64(float64(a), float64(b)))
+						var got float32
+						if size == 1 {
+							got = float32(dst[i])
+						} else {
+							got = *(*float32)(unsafe.Pointer(&dst[4*i]))
+						}
+						if !same(got, want) {
+							t.Fatalf("%v(%g, %g) form %d, n %d, column %d: %g, want %g", op, a, b, scalar, n, col, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestSelectForms(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for scalar := range uint8(8) {
+			f := Select(4, scalar)
+			for n := range 40 {
+				c := make([]byte, n+1)
+				for i := range c {
+					c[i] = byte(r.IntN(2))
+				}
+				x, y, d := randomFloats(r, n+1), randomFloats(r, n+1), make([]float32, n+1)
+				f(&Args{Dst: ptr(d), A: ptr(c), B: ptr(x), C: ptr(y), N: n, Rows: 1, Scalar: scalar})
+				at := func(i int, bit uint8) int {
+					if scalar&bit != 0 {
+						return 0
+					}
+					return i
+				}
+				for i := range n {
+					want := y[at(i, ScalarC)]
+					if c[at(i, ScalarA)] != 0 {
+						want = x[at(i, ScalarB)]
+					}
+					if !same(d[i], want) {
+						t.Fatalf("form %d, n %d, element %d: %g, want %g", scalar, n, i, d[i], want)
+					}
+				}
+				if d[n] != 0 {
+					t.Fatalf("form %d, n %d: wrote behind the end", scalar, n)
+				}
+			}
+		}
+	})
+}
+
+// Elements are moved from and to any distance, either way.
+func TestMove(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		for _, stride := range []int{1, 2, 7, -1, -3, 0} {
+			for n := range 40 {
+				const rows = 3
+				x := make([]float32, 600)
+				for i := range x {
+					x[i] = float32(i)
+				}
+				origin := 150
+				d := make([]float32, rows*(n+1))
+				Move(4)(&Args{Dst: ptr(d), A: unsafe.Pointer(&x[origin]), DstRow: 4 * (n + 1), DstCol: 4, ARow: 8, ACol: 4 * stride, N: n, Rows: rows})
+				back := make([]float32, 600)
+				for r := range rows {
+					for i := range n {
+						if want := x[origin+2*r+i*stride]; d[r*(n+1)+i] != want {
+							t.Fatalf("stride %d, n %d, row %d, element %d: %g, want %g", stride, n, r, i, d[r*(n+1)+i], want)
+						}
+					}
+					if d[r*(n+1)+n] != 0 {
+						t.Fatalf("stride %d, n %d: wrote behind the row", stride, n)
+					}
+				}
+				Move(4)(&Args{Dst: unsafe.Pointer(&back[origin]), A: ptr(d), DstCol: 4 * stride, ACol: 4, N: n, Rows: 1})
+				if n > 0 && back[origin+(n-1)*stride] != x[origin+(n-1)*stride] {
+					t.Fatalf("stride %d, n %d: not scattered back", stride, n)
+				}
+			}
+		}
+	})
+}
+
+func TestReductions(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		for _, op := range []ir.Op{ir.ReduceSum, ir.ReduceMax, ir.ReduceMin} {
+			id := math.Float32frombits(uint32(Identity(op, dtype.Float32)))
+			combine := map[ir.Op]ir.Op{ir.ReduceSum: ir.Add, ir.ReduceMax: ir.Max, ir.ReduceMin: ir.Min}[op].Info().F64
+			for _, nan := range []bool{false, true} {
+				for n := 1; n < 300; n += 1 + n/15 {
+					const rows = 3
+					ld := n + 2
+					x := make([]float32, rows*ld)
+					for i := range x {
+						x[i] = float32(r.IntN(100) - 50)
+					}
+					if nan {
+						x[r.IntN(n)] = float32(math.NaN())
+					}
+					row := []float32{id, id, id, 77}
+					RowReduce(op, dtype.Float32)(&Args{Dst: ptr(row), A: ptr(x), DstRow: 4, ARow: 4 * ld, N: n, Rows: rows})
+					col := make([]float32, n+1)
+					for i := range col {
+						col[i] = id
+					}
+					ColReduce(op, dtype.Float32)(&Args{Dst: ptr(col), A: ptr(x), ARow: 4 * ld, N: n, Rows: rows})
+					for i := range rows {
+						want := float64(id)
+						for _, v := range x[i*ld : i*ld+n] {
+							want = combine(want, float64(v))
+						}
+						if !same(row[i], float32(want)) {
+							t.Fatalf("%v of a row of %d: %g, want %g", op, n, row[i], want)
+						}
+					}
+					for i := range n {
+						want := float64(id)
+						for k := range rows {
+							want = combine(want, float64(x[k*ld+i]))
+						}
+						if !same(col[i], float32(want)) {
+							t.Fatalf("%v of column %d of %d: %g, want %g", op, i, n, col[i], want)
+						}
+					}
+					if row[3] != 77 || col[n] != id {
+						t.Fatalf("%v, n %d: wrote behind the end", op, n)
+					}
+				}
+			}
+		}
+	})
+}
+
+// Rounding errors of equal terms all point the same way; one accumulator would be
+// wrong by hundreds of places here.
+func TestSumAccuracy(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		x := make([]float32, 4096)
+		for i := range x {
+			x[i] = 0.1
+		}
+		var s float32
+		RowReduce(ir.ReduceSum, dtype.Float32)(&Args{Dst: unsafe.Pointer(&s), A: ptr(x), N: len(x), Rows: 1})
+		if u := ulps(s, 4096*float64(float32(0.1))); u > 16 {
+			t.Errorf("the sum of 4096 tenths is wrong by %g ulp", u)
+		}
+	})
+}
+
+func TestConvert(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		// All halves to float32 and back, and what lies between them.
+		for _, h := range []dtype.DType{dtype.Float16, dtype.BFloat16} {
+			to, from := dtype.Float16ToFloat32, dtype.Float16FromFloat32
+			if h == dtype.BFloat16 {
+				to, from = dtype.BFloat16ToFloat32, dtype.BFloat16FromFloat32
+			}
+			n := 1<<16 - 3
+			x := make([]uint16, n)
+			for i := range x {
+				x[i] = uint16(i)
+			}
+			y := make([]float32, n)
+			Convert(h, dtype.Float32)(&Args{Dst: ptr(y), A: ptr(x), N: n, Rows: 1})
+			for i := range x {
+				if !same(y[i], to(x[i])) {
+					t.Fatalf("%v %#x is %g, want %g", h, x[i], y[i], to(x[i]))
+				}
+				y[i] = math.Float32frombits(math.Float32bits(y[i]) + uint32(i*2654435761)>>(8+uint(i)%12))
+			}
+			z, w := make([]uint16, n), make([]float32, n)
+			Convert(dtype.Float32, h)(&Args{Dst: ptr(z), A: ptr(y), N: n, Rows: 1})
+			Convert(h, h)(&Args{Dst: ptr(w), A: ptr(y), N: n, Rows: 1})
+			for i := range y {
+				if want := from(y[i]); z[i] != want && y[i] == y[i] || !same(to(z[i]), to(want)) || !same(w[i], to(want)) {
+					t.Fatalf("%g to %v is %#x (rounded %g), want %#x", y[i], h, z[i], w[i], want)
+				}
+			}
+		}
+		x := []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 1.9, -1.9, 3e9, -3e9, 300, 0, -0.5}
+		y := make([]int32, len(x))
+		Convert(dtype.Float32, dtype.Int32)(&Args{Dst: ptr(y), A: ptr(x), N: len(x), Rows: 1})
+		if got, want := fmt.Sprint(y), "[0 2147483647 -2147483648 1 -1 2147483647 -2147483648 300 0 0]"; got != want {
+			t.Errorf("float32 to int32: %v, want %v", got, want)
+		}
+		u := make([]uint8, len(x))
+		Convert(dtype.Float32, dtype.Uint8)(&Args{Dst: ptr(u), A: ptr(x), N: len(x), Rows: 1})
+		if got, want := fmt.Sprint(u), "[0 255 0 1 0 255 0 255 0 0]"; got != want {
+			t.Errorf("float32 to uint8: %v, want %v", got, want)
+		}
+		b := []uint8{0, 1, 2, 255, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9}
+		f := make([]float32, len(b))
+		Convert(dtype.Uint8, dtype.Float32)(&Args{Dst: ptr(f), A: ptr(b), N: len(b), Rows: 1})
+		for i := range b {
+			if f[i] != float32(b[i]) {
+				t.Errorf("uint8 %d is %g", b[i], f[i])
+			}
+		}
+	})
+}
+
+// Integer arithmetic never traps and wraps.
+func TestIntegers(t *testing.T) {
+	for _, c := range []struct {
+		op         ir.Op
+		x, y, want int32
+	}{
+		{ir.Div, 7, 0, 0}, {ir.Rem, 7, 0, 0}, {ir.Div, -7, 2, -3}, {ir.Rem, -7, 2, -1}, {ir.Div, math.MinInt32, -1, math.MinInt32},
+		{ir.Add, math.MaxInt32, 1, math.MinInt32}, {ir.Pow, 3, 5, 243}, {ir.Pow, 2, -1, 0}, {ir.Pow, -1, -3, -1}, {ir.Pow, 0, 0, 1},
+		{ir.Shl, 1, 31, math.MinInt32}, {ir.Shl, 1, 32, 0}, {ir.Shr, -8, 1, -4}, {ir.Shr, -8, 40, -1}, {ir.Shr, -8, -1, -1}, {ir.Xor, 5, 3, 6},
+	} {
+		var d int32
+		Binary(c.op, dtype.Int32, 0)(&Args{Dst: unsafe.Pointer(&d), A: unsafe.Pointer(&c.x), B: unsafe.Pointer(&c.y), N: 1, Rows: 1})
+		if d != c.want {
+			t.Errorf("%v(%d, %d) = %d, want %d", c.op, c.x, c.y, d, c.want)
+		}
+	}
+}
+
+func BenchmarkUnary(b *testing.B) {
+	x, y := make([]float32, 2048), make([]float32, 2048)
+	for i := range x {
+		x[i] = float32(i)/500 + 0.01
+	}
+	for _, op := range []ir.Op{ir.Neg, ir.Sqrt, ir.Exp, ir.Log, ir.Tanh, ir.Logistic, ir.Erf} {
+		b.Run(op.String(), func(b *testing.B) {
+			g := &Args{Dst: ptr(y), A: ptr(x), N: len(x), Rows: 1}
+			f := Unary(op, dtype.Float32)
+			b.SetBytes(int64(len(x)))
+			for b.Loop() {
+				f(g)
+			}
+		})
+	}
+}

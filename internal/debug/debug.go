@@ -1,0 +1,26 @@
+// Package debug reads the switches for finding out, the comma-separated words of
+// the environment variable SINTER_DEBUG:
+//
+//	graph     print the graph after every pass of the compiler
+//	kernels   print every program that is compiled
+//	nofuse    one kernel per operation
+//	verify    check the graph after every pass
+//	recompile say why a program was compiled again
+package debug
+
+import (
+	"os"
+	"strings"
+	"sync"
+)
+
+var words = sync.OnceValue(func() map[string]bool {
+	m := make(map[string]bool)
+	for _, w := range strings.Split(os.Getenv("SINTER_DEBUG"), ",") {
+		m[strings.TrimSpace(w)] = true
+	}
+	return m
+})
+
+// On tells whether a switch is set.
+func On(word string) bool { return words()[word] }

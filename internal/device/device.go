@@ -1,0 +1,47 @@
+// Package device is the interface between compiled programs and the hardware
+// that runs them. A backend implements Device, Executable and Buffer and nothing
+// else of the house needs to know it.
+package device
+
+import (
+	"github.com/sinter-dl/sinter/internal/kernel"
+)
+
+// Buffer is memory on a device.
+type Buffer interface {
+	Bytes() int
+	// Free gives the memory back; the buffer must not be used afterwards.
+	Free()
+}
+
+// Device is one piece of hardware. Its methods may be called from several
+// goroutines; programs on one device run one after the other.
+type Device interface {
+	// Name is what --device takes: "cpu", "cuda:0".
+	Name() string
+	// Alloc returns n bytes, aligned to 64 bytes, with undefined content.
+	Alloc(n int) (Buffer, error)
+	// Wrap makes host memory readable as a buffer, without copying where the
+	// device can; data must not change until the programs that read it have run.
+	Wrap(data []byte) (Buffer, error)
+	// Upload and Download copy between the host and a buffer, whole.
+	Upload(dst Buffer, src []byte) error
+	Download(dst []byte, src Buffer) error
+	// Supports tells whether the device has a kernel for a composite operation of
+	// that name; if not, its body is compiled instead.
+	Supports(composite string) bool
+	// Workspace is the number of bytes of scratch memory that a library kernel
+	// needs. It depends on shapes alone.
+	Workspace(l *kernel.Library) int
+	// Compile makes a program runnable.
+	Compile(p *kernel.Program) (Executable, error)
+}
+
+// Executable is a compiled program.
+type Executable interface {
+	// Run executes the program: leaves and outputs are bound by number. It
+	// returns when the outputs can be read.
+	Run(leaves, outputs []Buffer) error
+	// Close frees the arena.
+	Close()
+}

@@ -1,0 +1,143 @@
+// Package grad differentiates graphs: it adds to a graph the nodes that compute
+// vector–Jacobian products, in reverse mode.
+//
+// There is one rule per operation (rules.go). A rule gets a node and the
+// cotangent of its value and records the cotangents of its operands as ordinary
+// nodes, so gradients can be differentiated again. A composite is differentiated
+// through its body, a Scan by a Scan that runs the other way (scan.go).
+//
+// What a rule may use: the operands, and the node's own value where that is
+// cheaper (exp, tanh, sqrt, …). The fuser decides later what is kept and what is
+// computed again.
+package grad
+
+import (
+	"github.com/sinter-dl/sinter/internal/ir"
+)
+
+// VJP returns, for each x, the cotangent of x given the cotangents of the ys:
+// Σ_y (∂y/∂x)ᵀ·cot_y. It is nil where no y depends on x differentiably.
+func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
+	order := ir.Postorder(ys, operands)
+	depends := make(map[*ir.Node]bool, len(order))
+	for _, x := range xs {
+		depends[x] = true
+	}
+	for _, n := range order {
+		if depends[n] || !differentiable(n) {
+			continue
+		}
+		for _, in := range operands(n) {
+			if depends[in] {
+				depends[n] = true
+				break
+			}
+		}
+	}
+	t := &tape{cot: make(map[*ir.Node]*ir.Node), outs: make(map[*ir.Node][]*ir.Node), depends: depends}
+	for i, y := range ys {
+		if cots[i] != nil {
+			t.accumulate(y, cots[i])
+		}
+	}
+	for i := len(order) - 1; i >= 0; i-- {
+		n := order[i]
+		if !depends[n] {
+			continue
+		}
+		if n.Op == ir.Scan {
+			if t.outs[n] != nil {
+				t.scan(n)
+			}
+			continue
+		}
+		g := t.cot[n]
+		if g == nil {
+			continue
+		}
+		if n.Op == ir.Result {
+			if n.In[0].Op == ir.Scan {
+				t.result(n, g)
+			} else {
+				t.accumulate(operands(n)[0], g)
+			}
+			continue
+		}
+		if n.Op.Class() == ir.ClassLeaf {
+			continue
+		}
+		want := make([]bool, len(n.In))
+		any := false
+		for j, in := range n.In {
+			want[j] = depends[in]
+			any = any || want[j]
+		}
+		if !any {
+			continue
+		}
+		for j, c := range rules[n.Op](n, g, want) {
+			if c != nil && want[j] {
+				ir.Stamp(c, n.Site())
+				t.accumulate(n.In[j], c)
+			}
+		}
+	}
+	out := make([]*ir.Node, len(xs))
+	for i, x := range xs {
+		out[i] = t.cot[x]
+	}
+	return out
+}
+
+// tape holds the cotangents that have been found so far.
+type tape struct {
+	cot     map[*ir.Node]*ir.Node
+	outs    map[*ir.Node][]*ir.Node // of a Scan's results
+	depends map[*ir.Node]bool
+}
+
+func (t *tape) accumulate(n, c *ir.Node) {
+	if !t.depends[n] {
+		return
+	}
+	if old := t.cot[n]; old != nil {
+		c = ir.New(ir.Add, nil, old, c)
+		ir.Stamp(c, n.Site())
+	}
+	t.cot[n] = c
+}
+
+func (t *tape) result(n, g *ir.Node) {
+	s := n.In[0]
+	if t.outs[s] == nil {
+		t.outs[s] = make([]*ir.Node, len(s.Attr.(*ir.Loop).Body.Outputs))
+	}
+	t.outs[s][n.Attr.(ir.Number).N] = g
+}
+
+// operands are the nodes whose cotangents a node's cotangent flows to: the body's
+// output for a result of a composite, the operands for everything else.
+func operands(n *ir.Node) []*ir.Node {
+	if n.Op == ir.Result {
+		if r, ok := n.In[0].Attr.(*ir.Region); ok {
+			return r.Outs[n.Attr.(ir.Number).N : n.Attr.(ir.Number).N+1]
+		}
+	}
+	return n.In
+}
+
+// differentiable tells whether a cotangent can pass through n at all.
+func differentiable(n *ir.Node) bool {
+	if n.Op == ir.Scan || n.Op == ir.Result && n.In[0].Op == ir.Scan {
+		return true
+	}
+	if !n.DType.IsFloat() {
+		return false
+	}
+	return n.Op == ir.Result || rules[n.Op] != nil
+}
+
+// HasRule tells whether op has a gradient.
+func HasRule(op ir.Op) bool {
+	return rules[op] != nil || op == ir.Scan || op == ir.Result || op == ir.Composite
+}

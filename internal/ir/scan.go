@@ -1,0 +1,137 @@
+package ir
+
+// Substitute rebuilds the graph of the outputs with the nodes in sub replaced, and
+// with every composite replaced by its body. Nodes that nothing changes for are
+// kept as they are. sub gains an entry for every node that was visited.
+func Substitute(outputs []*Node, sub map[*Node]*Node) []*Node {
+	order := Postorder(outputs, func(n *Node) []*Node {
+		if _, done := sub[n]; done {
+			return nil
+		}
+		return inlined(n)
+	})
+	for _, n := range order {
+		if _, done := sub[n]; done {
+			continue
+		}
+		in := inlined(n)
+		if n.Op == Result && len(in) == 1 && in[0] != n.In[0] {
+			sub[n] = sub[in[0]]
+			continue
+		}
+		sub[n] = n.WithOperands(func(x *Node) *Node { return sub[x] })
+	}
+	res := make([]*Node, len(outputs))
+	for i, o := range outputs {
+		res[i] = sub[o]
+	}
+	return res
+}
+
+// inlined are n's operands, with the result of a composite seen as its body's.
+func inlined(n *Node) []*Node {
+	if n.Op == Result {
+		if r, ok := n.In[0].Attr.(*Region); ok {
+			i := n.Attr.(Number).N
+			return r.Outs[i : i+1]
+		}
+	}
+	return n.In
+}
+
+// WithOperands is n with its operands mapped; n itself if none changes.
+func (n *Node) WithOperands(f func(*Node) *Node) *Node {
+	for i, x := range n.In {
+		if f(x) == x {
+			continue
+		}
+		c := &Node{Op: n.Op, DType: n.DType, Shape: n.Shape, Attr: n.Attr, Storage: n.Storage, Version: n.Version, Effects: n.Effects, site: n.site}
+		c.In = make([]*Node, len(n.In))
+		copy(c.In, n.In[:i])
+		for j := i; j < len(n.In); j++ {
+			c.In[j] = f(n.In[j])
+		}
+		return c
+	}
+	return n
+}
+
+// ScanSpec describes a Scan before its constants are known: params stand for the
+// carries and then for one step's slices; outs are the new carries and then the
+// results of the step.
+type ScanSpec struct {
+	Params, Outs    []*Node
+	Carries, Inputs []*Node // initial carries and whole sequences
+	Reverse         bool
+}
+
+// CloseScan turns a body into a Scan. What the body uses from outside becomes an
+// operand of the Scan, computed once; literals stay inside. Besides the results
+// of the body the Scan yields, at the end, the carries at the start of every step,
+// which a gradient needs; they are removed when nothing uses them.
+//
+// It returns the last carries, the stacked results and the stacked carries.
+func CloseScan(s ScanSpec) []*Node {
+	steps := s.Inputs[0].Shape[0]
+	loop := make(map[*Node]bool)  // depends on a placeholder
+	outer := make(map[*Node]bool) // reads something that exists outside
+	for _, p := range s.Params {
+		loop[p] = true
+	}
+	sub := make(map[*Node]*Node)
+	outs := Substitute(s.Outs, sub)
+	order := Postorder(outs, func(n *Node) []*Node { return n.In })
+	var effects []*Node
+	for _, n := range order {
+		if n.Op == Input || n.Op == Param && !loop[n] {
+			outer[n] = true
+		}
+		for _, x := range n.In {
+			loop[n] = loop[n] || loop[x]
+			outer[n] = outer[n] || outer[x]
+		}
+		for _, e := range n.Effects {
+			for _, d := range Postorder(e.In, func(n *Node) []*Node { return n.In }) {
+				if loop[d] {
+					Fail("scan", "an assignment in the body depends on the loop's values; return them as results and assign after the scan")
+				}
+			}
+			effects = append(effects, e)
+		}
+	}
+	var consts []*Node
+	replace := make(map[*Node]*Node)
+	capture := func(x *Node) {
+		if !loop[x] && outer[x] && replace[x] == nil {
+			replace[x] = NewParam(len(s.Params)+len(consts), x.DType, x.Shape)
+			consts = append(consts, x)
+		}
+	}
+	for _, n := range order {
+		if loop[n] {
+			for _, x := range n.In {
+				capture(x)
+			}
+		}
+	}
+	for _, o := range outs {
+		capture(o)
+	}
+	// A carry or slice that the body hands through would alias its own operand.
+	outs = append(Substitute(outs, replace), s.Params[:len(s.Carries)]...)
+	params := append([]*Node(nil), s.Params...)
+	for _, c := range consts {
+		params = append(params, replace[c])
+	}
+	body := Collect(append(params, outs...))
+	body.Outputs, body.Params = outs, len(params)
+	for _, n := range body.Nodes {
+		if len(n.Effects) > 0 { // carried out once, with the Scan
+			n.Effects = nil
+		}
+	}
+	in := append(append(append([]*Node(nil), s.Carries...), s.Inputs...), consts...)
+	res := NewScan(&Loop{Body: body, Carries: len(s.Carries), Inputs: len(s.Inputs), Steps: steps, Reverse: s.Reverse}, in)
+	res[0].Effects = append(res[0].Effects, effects...)
+	return res
+}

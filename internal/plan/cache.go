@@ -1,0 +1,121 @@
+package plan
+
+import (
+	"container/list"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/sinter-dl/sinter/internal/debug"
+	"github.com/sinter-dl/sinter/internal/device"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+)
+
+// Cache holds the programs of one device, the most recently used ones. It is not
+// safe for concurrent use.
+type Cache struct {
+	dev     device.Device
+	max     int
+	entries map[string]*list.Element // by canonical key
+	recent  list.List                // of *Compiled, the latest first
+	shapes  map[string]history       // by the graph without its extents
+
+	// What has been done so far.
+	Compiles, Recompiles int
+	Reason               string // of the last recompilation
+}
+
+// Compiled is a program that is ready to run.
+type Compiled struct {
+	Program *kernel.Program
+	device.Executable
+	key string
+}
+
+// history is the extents of a graph that was compiled before.
+type history struct{ extents [][]int }
+
+// NewCache is a cache of at most max programs.
+func NewCache(dev device.Device, max int) *Cache {
+	return &Cache{dev: dev, max: max, entries: make(map[string]*list.Element), shapes: make(map[string]history)}
+}
+
+// Len is the number of programs held.
+func (c *Cache) Len() int { return c.recent.Len() }
+
+// Get returns the program for the graph with the canonical key, compiling it if it
+// is not there.
+func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node) (*Compiled, error) {
+	if e := c.entries[string(key)]; e != nil {
+		c.recent.MoveToFront(e)
+		return e.Value.(*Compiled), nil
+	}
+	c.explain(g)
+	p := Build(g.Outputs, leaves, c.dev)
+	x, err := c.dev.Compile(p)
+	if err != nil {
+		return nil, fmt.Errorf("plan: compiling a program of %d kernels for %s: %w", len(p.Steps), c.dev.Name(), err)
+	}
+	c.Compiles++
+	k := &Compiled{Program: p, Executable: x, key: string(key)}
+	c.entries[k.key] = c.recent.PushFront(k)
+	for c.recent.Len() > c.max {
+		last := c.recent.Back()
+		old := c.recent.Remove(last).(*Compiled)
+		delete(c.entries, old.key)
+		old.Close()
+	}
+	return k, nil
+}
+
+// Arenas is the number of bytes of the arenas of all programs held.
+func (c *Cache) Arenas() int {
+	n := 0
+	for e := c.recent.Front(); e != nil; e = e.Next() {
+		n += e.Value.(*Compiled).Program.Arena
+	}
+	return n
+}
+
+// Close drops all programs.
+func (c *Cache) Close() {
+	for e := c.recent.Front(); e != nil; e = e.Next() {
+		e.Value.(*Compiled).Close()
+	}
+	c.recent.Init()
+	clear(c.entries)
+}
+
+// explain finds out whether a graph differs from an earlier one in its extents
+// only, and where.
+func (c *Cache) explain(g *ir.Graph) {
+	kind := make([]byte, 0, 4*len(g.Nodes))
+	extents := make([][]int, len(g.Nodes))
+	for i, n := range g.Nodes {
+		kind = append(kind, byte(n.Op), byte(n.DType), byte(len(n.Shape)), byte(len(n.In)))
+		extents[i] = n.Shape
+	}
+	old, ok := c.shapes[string(kind)]
+	if !ok && len(c.shapes) >= 4*c.max {
+		clear(c.shapes)
+	}
+	c.shapes[string(kind)] = history{extents}
+	if !ok {
+		return
+	}
+	c.Recompiles++
+	c.Reason = "an attribute or the number of a leaf has changed"
+	for i, n := range g.Nodes {
+		if !slices.Equal(old.extents[i], n.Shape) {
+			c.Reason = fmt.Sprintf("%v at %v was %v and is %v", n.Op, n.Site(), old.extents[i], n.Shape)
+			if n.Storage != nil && n.Storage.Name != "" {
+				c.Reason = fmt.Sprintf("%s was %v and is %v", n.Storage.Name, old.extents[i], n.Shape)
+			}
+			break
+		}
+	}
+	if debug.On("recompile") {
+		fmt.Fprintln(os.Stderr, "compiled again:", c.Reason)
+	}
+}

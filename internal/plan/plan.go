@@ -1,0 +1,342 @@
+// Package plan turns a graph into a Program that a device can compile: it runs
+// rewrite and fuse, puts the kernels into an order, finds out how long each value
+// is needed and gives it a place in one arena (this file), and keeps the programs
+// for the next time the same graph comes along (cache.go).
+//
+// Everything here depends on the graph and on what the device says about itself
+// only, so the size of the arena is known before a byte is allocated, for any
+// device.
+package plan
+
+import (
+	"container/heap"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/sinter-dl/sinter/internal/debug"
+	"github.com/sinter-dl/sinter/internal/fuse"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/rewrite"
+)
+
+// Target is what a plan depends on about a device.
+type Target interface {
+	Supports(composite string) bool
+	Workspace(l *kernel.Library) int
+}
+
+// Build makes the program that computes the outputs and carries out the
+// assignments among them. leaves are the storages that it reads, by number.
+func Build(outputs []*ir.Node, leaves []*ir.Node, t Target) *kernel.Program {
+	number := make(map[*ir.Storage]int, len(leaves))
+	for i, l := range leaves {
+		number[l.Storage] = i
+	}
+	p := build(rewrite.Run(outputs, t.Supports), number, t)
+	if debug.On("kernels") {
+		fmt.Fprintln(os.Stderr, Print(p))
+	}
+	return p
+}
+
+func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
+	r := fuse.Run(g, leaves)
+	p := &kernel.Program{Slots: r.Slots, Leaves: r.Leaves, Outputs: r.Outputs}
+	for _, i := range schedule(r.After) {
+		s := r.Steps[i]
+		if l, ok := s.(*kernel.Library); ok {
+			if loop, ok := l.Attr.(*ir.Loop); ok {
+				l.Body = body(loop, t)
+			}
+			if n := t.Workspace(l); n > 0 {
+				l.Scratch = len(p.Slots)
+				p.Slots = append(p.Slots, kernel.Slot{Kind: kernel.Arena, Bytes: n})
+			}
+		}
+		p.Steps = append(p.Steps, s)
+	}
+	share(p)
+	place(p)
+	return p
+}
+
+// body is the program of one step of a loop.
+func body(l *ir.Loop, t Target) *kernel.Program {
+	g := rewrite.Run(l.Body.Outputs, t.Supports)
+	g.Params = l.Body.Params
+	return build(g, nil, t)
+}
+
+// schedule orders the steps: of those whose predecessors are done the one that
+// comes first in the graph.
+func schedule(after [][]int) []int {
+	next := make([][]int, len(after))
+	waits := make([]int, len(after))
+	for i, before := range after {
+		waits[i] = len(before)
+		for _, b := range before {
+			next[b] = append(next[b], i)
+		}
+	}
+	var ready minHeap
+	for i, w := range waits {
+		if w == 0 {
+			ready = append(ready, i)
+		}
+	}
+	heap.Init(&ready)
+	done := make([]int, 0, len(after))
+	for len(ready) > 0 {
+		i := heap.Pop(&ready).(int)
+		done = append(done, i)
+		for _, j := range next[i] {
+			if waits[j]--; waits[j] == 0 {
+				heap.Push(&ready, j)
+			}
+		}
+	}
+	if len(done) != len(after) {
+		panic("plan: the kernels wait for each other")
+	}
+	return done
+}
+
+type minHeap []int
+
+func (h minHeap) Len() int           { return len(h) }
+func (h minHeap) Less(i, j int) bool { return h[i] < h[j] }
+func (h minHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *minHeap) Push(x any)        { *h = append(*h, x.(int)) }
+func (h *minHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+// lifetime is the first and the last step that use a slot.
+type lifetime struct{ first, last int }
+
+func lifetimes(p *kernel.Program) []lifetime {
+	life := make([]lifetime, len(p.Slots))
+	for i := range life {
+		life[i] = lifetime{len(p.Steps), -1}
+	}
+	for t, s := range p.Steps {
+		reads, writes := kernel.Slots(s)
+		for _, x := range append(reads, writes...) {
+			life[x].first = min(life[x].first, t)
+			life[x].last = t
+		}
+	}
+	return life
+}
+
+// share lets a fused kernel write a result over an operand that nothing reads
+// later, if it reads the operand only at the very points that it writes. The two
+// become one slot.
+func share(p *kernel.Program) {
+	life := lifetimes(p)
+	same := make([]int, len(p.Slots)) // what a slot has become
+	for i := range same {
+		same[i] = i
+	}
+	find := func(i int) int {
+		for same[i] != i {
+			i = same[i]
+		}
+		return i
+	}
+	for t, s := range p.Steps {
+		f, ok := s.(*kernel.Fused)
+		if !ok {
+			continue
+		}
+		reads, writes := kernel.Slots(f)
+		for _, w := range writes {
+			if p.Slots[w].Kind != kernel.Arena || life[w].first != t || slices.Contains(reads, w) {
+				continue
+			}
+			for k, r := range reads {
+				root := find(r)
+				if p.Slots[root].Kind != kernel.Arena || life[root].last != t || p.Slots[root].Bytes != p.Slots[w].Bytes || !aligned(f, r, w) {
+					continue
+				}
+				same[w] = root
+				life[root].last = life[w].last
+				reads = slices.Delete(reads, k, k+1)
+				break
+			}
+		}
+	}
+	for _, s := range p.Steps {
+		renumber(s, func(slot int) int {
+			if slot < 0 {
+				return slot
+			}
+			return find(slot)
+		})
+	}
+}
+
+// aligned tells whether the kernel reads slot r only at the points at which it
+// writes slot w.
+func aligned(f *kernel.Fused, r, w int) bool {
+	for i := range f.Parts {
+		var first *kernel.Arg
+		reads, writes := false, false
+		for j := range f.Parts[i].Args {
+			a := &f.Parts[i].Args[j]
+			if a.Slot != r && a.Slot != w {
+				continue
+			}
+			reads = reads || a.Slot == r
+			writes = writes || a.Slot == w
+			if first != nil && (a.Offset != first.Offset || a.DType.Size() != first.DType.Size() || !slices.Equal(a.Stride, first.Stride)) {
+				return false
+			}
+			first = a
+		}
+		if reads != writes {
+			return false
+		}
+		if !writes {
+			continue
+		}
+		for k, e := range append(slices.Clone(f.Parts[i].Outer), f.Parts[i].Inner...) {
+			if first.Stride[k] == 0 && e > 1 {
+				return false // several points read one element, and the first overwrites it
+			}
+		}
+	}
+	return true
+}
+
+// renumber changes the slots that a step names.
+func renumber(s kernel.Step, f func(slot int) int) {
+	fused := func(k *kernel.Fused) {
+		for i := range k.Parts {
+			for j := range k.Parts[i].Args {
+				a := &k.Parts[i].Args[j]
+				a.Slot = f(a.Slot)
+			}
+		}
+	}
+	switch s := s.(type) {
+	case *kernel.Fused:
+		fused(s)
+	case *kernel.Library:
+		for i := range s.In {
+			s.In[i].Slot = f(s.In[i].Slot)
+		}
+		for i := range s.Out {
+			s.Out[i].Slot = f(s.Out[i].Slot)
+		}
+		s.Scratch = f(s.Scratch)
+		if s.Epilogue != nil {
+			fused(s.Epilogue)
+		}
+	}
+}
+
+// alignment of slots in the arena, in bytes: a cache line, and what vector loads
+// want.
+const alignment = 64
+
+// place gives every arena slot an offset, the largest first: each goes into the
+// smallest gap that it fits in among those that are alive at the same time. Slots
+// that no step uses vanish.
+func place(p *kernel.Program) {
+	life := lifetimes(p)
+	var order []int
+	for i, s := range p.Slots {
+		if s.Kind == kernel.Arena && life[i].last >= 0 {
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return p.Slots[b].Bytes - p.Slots[a].Bytes })
+	size := func(i int) int { return (p.Slots[i].Bytes + alignment - 1) / alignment * alignment }
+	var placed []int // by offset
+	for _, i := range order {
+		best, bestGap, at := -1, 0, 0
+		for _, j := range placed {
+			if life[j].last < life[i].first || life[i].last < life[j].first {
+				continue
+			}
+			if gap := p.Slots[j].Offset - at; gap >= size(i) && (best < 0 || gap < bestGap) {
+				best, bestGap = at, gap
+			}
+			at = max(at, p.Slots[j].Offset+size(j))
+		}
+		if best < 0 {
+			best = at
+		}
+		p.Slots[i].Offset = best
+		p.Arena = max(p.Arena, best+size(i))
+		k, _ := slices.BinarySearchFunc(placed, best, func(j, off int) int { return p.Slots[j].Offset - off })
+		placed = slices.Insert(placed, k, i)
+	}
+	number := make([]int, len(p.Slots))
+	var slots []kernel.Slot
+	for i, s := range p.Slots {
+		number[i] = len(slots)
+		if s.Kind != kernel.Arena || life[i].last >= 0 {
+			slots = append(slots, s)
+		}
+	}
+	p.Slots = slots
+	for _, s := range p.Steps {
+		renumber(s, func(slot int) int {
+			if slot < 0 {
+				return slot
+			}
+			return number[slot]
+		})
+	}
+}
+
+// Print describes a program, a step a line, with the slots it reads and writes.
+func Print(p *kernel.Program) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "program: %d steps, %d leaves, %d outputs, arena %d bytes\n", len(p.Steps), p.Leaves, p.Outputs, p.Arena)
+	name := func(i int) string {
+		s := p.Slots[i]
+		switch s.Kind {
+		case kernel.Leaf:
+			return fmt.Sprintf("leaf%d", s.Index)
+		case kernel.Output:
+			return fmt.Sprintf("out%d", s.Index)
+		}
+		return fmt.Sprintf("@%d", s.Offset)
+	}
+	for i, s := range p.Steps {
+		reads, writes := kernel.Slots(s)
+		var r, w []string
+		for _, x := range reads {
+			r = append(r, fmt.Sprintf("%s:%d", name(x), p.Slots[x].Bytes))
+		}
+		for _, x := range writes {
+			w = append(w, fmt.Sprintf("%s:%d", name(x), p.Slots[x].Bytes))
+		}
+		what := "Library"
+		switch s := s.(type) {
+		case *kernel.Fused:
+			what = fmt.Sprintf("%v %v|%v", s.Class(), s.Parts[0].Outer, s.Parts[0].Inner)
+			if len(s.Parts) > 1 {
+				what += fmt.Sprintf(" and %d parts", len(s.Parts)-1)
+			}
+		case *kernel.Library:
+			for _, o := range s.In {
+				what += fmt.Sprintf(" %v", o.Shape)
+			}
+		}
+		fmt.Fprintf(&b, "%4d  %s  %s  %s <- %s\n", i, what, s.Label(), strings.Join(w, " "), strings.Join(r, " "))
+		if l, ok := s.(*kernel.Library); ok && l.Body != nil {
+			b.WriteString("      | " + strings.ReplaceAll(strings.TrimSpace(Print(l.Body)), "\n", "\n      | ") + "\n")
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,532 @@
+// Package rewrite simplifies a graph before it is cut into kernels. The passes run
+// in the order of the table below; each is a rule that sees every node once, with
+// its operands already rewritten, and returns what should stand for it. Equal
+// nodes are merged on the way (common subexpressions), so later rules can compare
+// pointers, and what nothing uses any more is gone after every pass.
+//
+// No rule changes a bit of any result that is not NaN: x·1 is x, but x+0 stays,
+// for −0+0 is +0.
+package rewrite
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/sinter-dl/sinter/internal/debug"
+	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/ir"
+)
+
+// pass is one walk over the graph.
+type pass struct {
+	name string
+	rule func(w *walk, n *ir.Node) *ir.Node
+}
+
+var passes = []pass{
+	{"lower", lower},
+	{"fold", fold},
+	{"tile", tile},
+	{"relu", reluMask},
+	{"contract", contract},
+	{"prune", prune},
+	{"fold", fold},
+}
+
+// Run rewrites the graph of the outputs for a device that has kernels for the
+// composites that supports names.
+func Run(outputs []*ir.Node, supports func(composite string) bool) *ir.Graph {
+	g := ir.Collect(outputs)
+	for _, p := range passes {
+		w := &walk{supports: supports, sub: make(map[*ir.Node]*ir.Node, len(g.Nodes)), seen: make(map[string]*ir.Node), old: g}
+		for _, n := range g.Nodes {
+			m := n
+			if n.Op == ir.Result && n.In[0].Op == ir.Composite && w.inlined(n.In[0]) {
+				// The body was not walked with the graph; it follows now.
+				m = w.body(n)
+			} else if n.Op == ir.Composite && w.inlined(n) {
+				continue
+			} else {
+				m = w.unique(p.rule(w, n.WithOperands(func(x *ir.Node) *ir.Node { return w.sub[x] })))
+			}
+			w.sub[n] = m
+		}
+		outs := make([]*ir.Node, len(g.Outputs))
+		for i, o := range g.Outputs {
+			outs[i] = w.sub[o]
+		}
+		g = ir.Collect(outs)
+		g.Outputs = g.Outputs[:len(outs)] // effects are among the outputs already
+		if debug.On("verify") {
+			g.Verify(p.name)
+		}
+		if debug.On("graph") {
+			fmt.Fprintf(os.Stderr, "after %s:\n%v\n\n", p.name, g)
+		}
+	}
+	return g
+}
+
+// walk is the state of one pass.
+type walk struct {
+	supports func(string) bool
+	old      *ir.Graph
+	sub      map[*ir.Node]*ir.Node // old → new
+	seen     map[string]*ir.Node   // canonical form → node
+	ids      map[*ir.Node]int
+	users    map[*ir.Node][]*ir.Node // of the old graph, on demand
+	key      []byte
+}
+
+func (w *walk) inlined(c *ir.Node) bool { return !w.supports(c.Attr.(*ir.Region).Name) }
+
+// body rebuilds the output of a composite's body over the rewritten operands.
+func (w *walk) body(r *ir.Node) *ir.Node {
+	return ir.Substitute([]*ir.Node{r}, w.sub)[0]
+}
+
+// unique returns the node that was built first among equals.
+func (w *walk) unique(n *ir.Node) *ir.Node {
+	if n.Op == ir.Assign || n.Op == ir.Param || n.Op == ir.Composite || n.Op == ir.Scan {
+		return n
+	}
+	if w.ids == nil {
+		w.ids = make(map[*ir.Node]int)
+	}
+	k := append(w.key[:0], byte(n.Op), byte(n.DType), byte(len(n.Shape)))
+	for _, d := range n.Shape {
+		k = binary.AppendUvarint(k, uint64(d))
+	}
+	if n.Op == ir.Input {
+		k = fmt.Appendf(k, "%p", n.Storage)
+	}
+	for _, in := range n.In {
+		id, ok := w.ids[in]
+		if !ok {
+			id = len(w.ids)
+			w.ids[in] = id
+		}
+		k = binary.AppendUvarint(k, uint64(id))
+	}
+	if n.Attr != nil {
+		k = n.Attr.AppendKey(k)
+	}
+	w.key = k
+	if m := w.seen[string(k)]; m != nil {
+		return m
+	}
+	w.seen[string(k)] = n
+	return n
+}
+
+// lower drops what only matters to gradients. Composites without a kernel are
+// replaced by Run itself.
+func lower(w *walk, n *ir.Node) *ir.Node {
+	if n.Op == ir.StopGradient {
+		return n.In[0]
+	}
+	return n
+}
+
+// fold evaluates operations on literals, moves operations on repeated scalars
+// before the repetition, and removes operations that do nothing.
+func fold(w *walk, n *ir.Node) *ir.Node {
+	switch n.Op.Class() {
+	case ir.ClassElementwise:
+		return foldElementwise(w, n)
+	case ir.ClassView:
+		return foldView(w, n)
+	case ir.ClassReduce:
+		if n.Op == ir.ReduceSum && n.In[0].Elements() == 0 {
+			return ir.Full(n.DType, 0, n.Shape)
+		}
+	case ir.ClassStore:
+		if p, ok := n.Attr.(ir.Padding); ok && slices.Max(append(slices.Concat(p.Low, p.High, p.Interior), 0)) == 0 {
+			return n.In[0]
+		}
+		if n.Op == ir.Concatenate && len(n.In) == 1 {
+			return n.In[0]
+		}
+	}
+	return n
+}
+
+// scalarOf is the scalar that x repeats, or nil.
+func scalarOf(x *ir.Node) *ir.Node {
+	if len(x.Shape) == 0 {
+		return x
+	}
+	if x.Op == ir.BroadcastInDim && len(x.In[0].Shape) == 0 {
+		return x.In[0]
+	}
+	return nil
+}
+
+// literal is the value that x repeats, if it is a literal.
+func literal(x *ir.Node) (v float64, ok bool) {
+	s := scalarOf(x)
+	if s == nil || s.Op != ir.Const {
+		return 0, false
+	}
+	return s.Attr.(ir.Literal).Float(s.DType), true
+}
+
+func foldElementwise(w *walk, n *ir.Node) *ir.Node {
+	if n.Op == ir.Iota || n.Op == ir.RNGBits {
+		return n
+	}
+	if n.Op == ir.Convert && n.In[0].DType == n.DType {
+		return n.In[0]
+	}
+	if len(n.Shape) > 0 {
+		scalars := make([]*ir.Node, len(n.In))
+		all := true
+		for i, x := range n.In {
+			scalars[i] = scalarOf(x)
+			all = all && scalars[i] != nil
+		}
+		if all {
+			c := *n
+			s := ir.Node{Op: c.Op, DType: c.DType, Attr: c.Attr, In: scalars}
+			inner := w.unique(foldElementwise(w, w.unique(&s)))
+			return ir.Broadcast(inner, n.Shape)
+		}
+	} else if v, ok := evaluate(n); ok {
+		return v
+	}
+	switch n.Op {
+	case ir.Mul:
+		for i, x := range n.In {
+			if v, ok := literal(x); ok && v == 1 {
+				return n.In[1-i]
+			}
+		}
+	case ir.Div:
+		if v, ok := literal(n.In[1]); ok && v == 1 {
+			return n.In[0]
+		}
+	case ir.Sub:
+		if v, ok := literal(n.In[1]); ok && v == 0 {
+			return n.In[0]
+		}
+	case ir.Neg:
+		if n.In[0].Op == ir.Neg {
+			return n.In[0].In[0]
+		}
+	case ir.Select:
+		if v, ok := literal(n.In[0]); ok {
+			if v != 0 {
+				return n.In[1]
+			}
+			return n.In[2]
+		}
+		if n.In[1] == n.In[2] {
+			return n.In[1]
+		}
+	}
+	return n
+}
+
+// evaluate computes a scalar operation on literals. The operations with a float64
+// meaning that is correctly rounded to narrower types, and conversions, qualify;
+// integers are left to the kernels, whose wrapping is the reference.
+func evaluate(n *ir.Node) (*ir.Node, bool) {
+	var v [2]float64
+	for i, x := range n.In {
+		if x.Op != ir.Const || i > 1 {
+			return nil, false
+		}
+		v[i] = x.Attr.(ir.Literal).Float(x.DType)
+	}
+	in := n.In[0].DType
+	switch {
+	case n.Op == ir.Convert && (n.DType.IsFloat() || in.IsInt() && v[0] >= -128 && v[0] <= 127 && n.DType != dtype.Uint8):
+		return ir.Float(n.DType, v[0]), true
+	case n.Op.Info().F64 != nil && in.IsFloat() && !n.Op.IsCompare():
+		return ir.Float(n.DType, n.Op.Info().F64(v[0], v[1])), true
+	}
+	return nil, false
+}
+
+func foldView(w *walk, n *ir.Node) *ir.Node {
+	x := n.In[0]
+	if slices.Equal(x.Shape, n.Shape) {
+		switch n.Op {
+		case ir.Reshape, ir.Slice:
+			return x
+		case ir.BroadcastInDim:
+			return x
+		case ir.Transpose:
+			if slices.IsSorted(n.Attr.(ir.Axes).Axes) {
+				return x
+			}
+		}
+	}
+	switch {
+	case n.Op == ir.Reshape && x.Op == ir.Reshape:
+		return foldView(w, ir.ReshapeTo(x.In[0], n.Shape))
+	case n.Op == ir.Transpose && x.Op == ir.Transpose:
+		p, q := n.Attr.(ir.Axes).Axes, x.Attr.(ir.Axes).Axes
+		r := make([]int, len(p))
+		for i := range p {
+			r[i] = q[p[i]]
+		}
+		return ir.Permute(x.In[0], r)
+	case n.Op == ir.BroadcastInDim && x.Op == ir.BroadcastInDim:
+		p, q := n.Attr.(ir.Axes).Axes, x.Attr.(ir.Axes).Axes
+		r := make([]int, len(q))
+		for i := range q {
+			r[i] = p[q[i]]
+		}
+		return ir.BroadcastTo(x.In[0], n.Shape, r)
+	}
+	if s := scalarOf(x); s != nil && len(x.Shape) > 0 {
+		return ir.Broadcast(s, n.Shape) // a repeated scalar looks the same from everywhere
+	}
+	return n
+}
+
+// tile turns a sum of zero-padded tensors that lie side by side, which is what
+// the gradient of splitting a tensor looks like, into their concatenation.
+func tile(w *walk, n *ir.Node) *ir.Node {
+	if n.Op != ir.Add {
+		return n
+	}
+	type piece struct {
+		x         *ir.Node
+		low, high int
+	}
+	axis := -1
+	var pieces []piece
+	var collect func(x *ir.Node) bool
+	collect = func(x *ir.Node) bool {
+		switch x.Op {
+		case ir.Add:
+			return len(pieces) < 64 && collect(x.In[0]) && collect(x.In[1])
+		case ir.Concatenate: // an inner sum that was turned already, padded by literal zeros
+			a := x.Attr.(ir.Axis).Axis
+			at := 0
+			for _, y := range x.In {
+				if v, ok := literal(y); !ok || v != 0 {
+					if axis >= 0 && a != axis {
+						return false
+					}
+					axis = a
+					pieces = append(pieces, piece{y, at, at + y.Shape[a]})
+				}
+				at += y.Shape[a]
+			}
+			return true
+		case ir.Pad:
+			p := x.Attr.(ir.Padding)
+			if p.Value != 0 {
+				return false
+			}
+			for i := range p.Low {
+				if p.Interior[i] != 0 {
+					return false
+				}
+				if p.Low[i] != 0 || p.High[i] != 0 {
+					if axis >= 0 && axis != i {
+						return false
+					}
+					axis = i
+				}
+			}
+			if axis < 0 {
+				return false
+			}
+			pieces = append(pieces, piece{x.In[0], p.Low[axis], x.Shape[axis] - p.High[axis]})
+			return true
+		}
+		return false
+	}
+	if !collect(n) {
+		return n
+	}
+	slices.SortFunc(pieces, func(a, b piece) int { return a.low - b.low })
+	var parts []*ir.Node
+	at := 0
+	zeros := func(to int) {
+		if to > at {
+			sh := slices.Clone(n.Shape)
+			sh[axis] = to - at
+			parts = append(parts, ir.Full(n.DType, 0, sh))
+		}
+	}
+	for _, p := range pieces {
+		if p.low < at {
+			return n // they overlap
+		}
+		zeros(p.low)
+		parts = append(parts, p.x)
+		at = p.high
+	}
+	zeros(n.Shape[axis])
+	return ir.New(ir.Concatenate, ir.Axis{Axis: axis}, parts...)
+}
+
+// reluMask makes the gradient of y = x>0 ? x : 0 look at y instead of x: y is kept
+// for the next layer anyway, so x need not be.
+func reluMask(w *walk, n *ir.Node) *ir.Node {
+	if w.users == nil {
+		w.users = make(map[*ir.Node][]*ir.Node)
+		for _, m := range w.old.Nodes {
+			for _, x := range m.In {
+				w.users[x] = append(w.users[x], m)
+			}
+		}
+	}
+	for i, c := range n.In {
+		x, ok := positive(c)
+		if !ok || relu(n, c, x) {
+			continue
+		}
+		// Find the rectifier among the rewritten nodes that use the condition.
+		y := w.seen[string(w.reluKey(c, x))]
+		if y == nil {
+			continue
+		}
+		m := *n
+		m.In = slices.Clone(n.In)
+		m.In[i] = w.unique(ir.New(ir.Lt, nil, c.In[0], y))
+		n = m.WithOperands(func(x *ir.Node) *ir.Node { return x })
+	}
+	return n
+}
+
+// positive matches 0 < x.
+func positive(c *ir.Node) (x *ir.Node, ok bool) {
+	if c.Op != ir.Lt {
+		return nil, false
+	}
+	v, lit := literal(c.In[0])
+	return c.In[1], lit && v == 0
+}
+
+// relu matches select(c, x, 0).
+func relu(n, c, x *ir.Node) bool {
+	if n.Op != ir.Select || n.In[0] != c || n.In[1] != x {
+		return false
+	}
+	v, ok := literal(n.In[2])
+	return ok && v == 0
+}
+
+// reluKey is the canonical form that select(c, x, 0) has in this walk, if it has
+// been built.
+func (w *walk) reluKey(c, x *ir.Node) []byte {
+	zero := c.In[0]
+	n := ir.Node{Op: ir.Select, DType: x.DType, Shape: x.Shape, In: []*ir.Node{c, x, zero}}
+	k := append([]byte(nil), byte(n.Op), byte(n.DType), byte(len(n.Shape)))
+	for _, d := range n.Shape {
+		k = binary.AppendUvarint(k, uint64(d))
+	}
+	for _, in := range n.In {
+		k = binary.AppendUvarint(k, uint64(w.ids[in]))
+	}
+	return k
+}
+
+// contract brings matrix products into the normal form of kernel.Library:
+// [batch…, M, K] times [batch…, K, N], with transposes as views on the operands.
+func contract(w *walk, n *ir.Node) *ir.Node {
+	if n.Op != ir.DotGeneral {
+		return n
+	}
+	d := n.Attr.(ir.Dot)
+	l, r := n.In[0], n.In[1]
+	nb := len(d.LeftBatch)
+	lf, rf := d.Free(len(l.Shape), true), d.Free(len(r.Shape), false)
+	if l.Elements() == 0 { // sums of nothing
+		return ir.Full(n.DType, 0, n.Shape)
+	}
+	normal := nb == len(l.Shape)-2 && nb == len(r.Shape)-2 && len(lf) == 1 && len(rf) == 1 &&
+		slices.Equal(slices.Concat(d.LeftBatch, lf, d.LeftContract), span(len(l.Shape))) &&
+		slices.Equal(slices.Concat(d.RightBatch, d.RightContract, rf), span(len(r.Shape)))
+	if normal {
+		return n
+	}
+	extent := func(x *ir.Node, axes []int) int {
+		e := 1
+		for _, a := range axes {
+			e *= x.Shape[a]
+		}
+		return e
+	}
+	view := func(x *ir.Node, batch, rows, cols []int) *ir.Node {
+		p := ir.Permute(x, slices.Concat(batch, rows, cols))
+		sh := slices.Clone(p.Shape[:nb])
+		v := ir.ReshapeTo(p, append(sh, extent(x, rows), extent(x, cols)))
+		return w.unique(foldView(w, w.unique(v)))
+	}
+	a := view(l, d.LeftBatch, lf, d.LeftContract)
+	b := view(r, d.RightBatch, d.RightContract, rf)
+	return ir.ReshapeTo(w.unique(ir.MatMul(a, b)), n.Shape)
+}
+
+func span(n int) []int {
+	s := make([]int, n)
+	for i := range s {
+		s[i] = i
+	}
+	return s
+}
+
+// prune removes the results of a Scan that nothing uses, the stacked carries of a
+// loop without a gradient first of all.
+func prune(w *walk, n *ir.Node) *ir.Node {
+	if n.Op != ir.Result || n.In[0].Op != ir.Scan {
+		return n
+	}
+	s := n.In[0]
+	l := s.Attr.(*ir.Loop)
+	if w.users == nil {
+		w.users = make(map[*ir.Node][]*ir.Node)
+		for _, m := range w.old.Nodes {
+			if m.Op == ir.Result {
+				w.users[m.In[0]] = append(w.users[m.In[0]], m)
+			}
+		}
+	}
+	// Which outputs are used is a property of the old Scan; the rewritten one has
+	// the same attribute.
+	used := make([]bool, len(l.Body.Outputs))
+	for i := range l.Carries {
+		used[i] = true
+	}
+	for scan, results := range w.users {
+		if scan.Attr == s.Attr {
+			for _, r := range results {
+				used[r.Attr.(ir.Number).N] = true
+			}
+		}
+	}
+	if !slices.Contains(used, false) {
+		return n
+	}
+	key := fmt.Sprintf("scan %p", l)
+	slim := w.seen[key]
+	at, number := 0, 0
+	var outs []*ir.Node
+	for i, o := range l.Body.Outputs {
+		if i == n.Attr.(ir.Number).N {
+			number = at
+		}
+		if used[i] {
+			outs = append(outs, o)
+			at++
+		}
+	}
+	if slim == nil {
+		body := ir.Collect(append(slices.Clone(l.Body.Nodes[:l.Body.Params]), outs...))
+		body.Outputs, body.Params = outs, l.Body.Params
+		c := *l
+		c.Body = body
+		slim = &ir.Node{Op: ir.Scan, Attr: &c, In: s.In}
+		w.seen[key] = slim
+	}
+	return ir.New(ir.Result, ir.Number{N: number}, slim)
+}

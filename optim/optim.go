@@ -1,0 +1,428 @@
+// Package optim trains: it applies an update rule to a model's variables.
+//
+// An [Optimizer] is made of a model and a [Rule], a struct literal of
+// hyperparameters such as AdamW{LR: Cosine{Peak: 1e-3, Warmup: 500}}. Its Step
+// takes a loss that was recorded but not computed, adds the gradients and the
+// update to the graph, and evaluates all of it as one program; the next step of
+// the same shape replays that program. What changes from step to step (the
+// learning rate, the bias corrections) enters as data and never recompiles.
+//
+// rules.go has the update rules, schedule.go the learning rates over time. Names
+// and defaults are PyTorch's, except where a comment says so.
+package optim
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/nn"
+)
+
+// Optimizer holds a rule's state for a set of variables. It is used by one
+// goroutine at a time.
+type Optimizer struct {
+	rule     Rule
+	schedule Schedule
+	params   []*param
+	groups   []Group
+
+	clipNorm, clipValue float64
+
+	steps    int
+	gradNorm float64
+	unused   []*sinter.Variable
+
+	// What a checkpoint keeps besides the slots: the counts of steps (of the
+	// optimizer, then of every parameter) and a schedule's memory.
+	counts, memory *sinter.Variable
+}
+
+// param is a variable with its state.
+type param struct {
+	variable *sinter.Variable
+	slots    []*sinter.Variable
+	lrScale  float64
+	decay    float64
+	steps    int // updates so far; fewer than the optimizer's if a loss did not depend on it
+}
+
+// Option changes how an optimizer is made.
+type Option func(*Optimizer)
+
+// Group gives some of the variables a learning rate and a weight decay of their
+// own. A variable belongs to the first group that lists or matches it; those in
+// none follow the rule.
+type Group struct {
+	Params      []*sinter.Variable
+	Match       func(v *sinter.Variable) bool
+	LRScale     float64  // multiplies the learning rate; 0 stands for 1
+	WeightDecay *float64 // nil: the rule's
+}
+
+// Groups divides the variables. No decay for biases and norms, for example:
+//
+//	optim.Groups(optim.Group{
+//		Match:       func(v *sinter.Variable) bool { return len(v.Shape()) < 2 },
+//		WeightDecay: new(0.0),
+//	})
+func Groups(groups ...Group) Option {
+	return func(o *Optimizer) { o.groups = append(o.groups, groups...) }
+}
+
+// ClipNorm scales all gradients down together so that their common norm is at most
+// max; see nn.ClipGradNorm.
+func ClipNorm(max float64) Option { return func(o *Optimizer) { o.clipNorm = max } }
+
+// ClipValue limits every element of the gradients to ±max, before ClipNorm.
+func ClipValue(max float64) Option { return func(o *Optimizer) { o.clipValue = max } }
+
+// NonFiniteError is returned by a step whose loss, or whose gradient norm where it
+// is clipped, is NaN or infinite. Parameters and the optimizer's state are then
+// what they were before the step.
+type NonFiniteError struct {
+	Step     int // updates made before
+	Loss     float64
+	GradNorm float64 // NaN if it was not computed
+}
+
+func (e *NonFiniteError) Error() string {
+	if math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0) {
+		return fmt.Sprintf("optim: the loss of step %d is %v; nothing was updated", e.Step, e.Loss)
+	}
+	return fmt.Sprintf("optim: the gradients of step %d have the norm %v (the loss is %v); nothing was updated", e.Step, e.GradNorm, e.Loss)
+}
+
+// New makes an optimizer of a model's trainable variables as nn.Parameters lists
+// them, or of a []*sinter.Variable.
+func New(model any, rule Rule, opts ...Option) *Optimizer {
+	vars, ok := model.([]*sinter.Variable)
+	if !ok {
+		vars = nn.Parameters(model)
+	}
+	spec := rule.Spec()
+	o := &Optimizer{rule: rule, schedule: spec.LR, gradNorm: math.NaN()}
+	for _, opt := range opts {
+		opt(o)
+	}
+	for _, v := range vars {
+		p := &param{variable: v, lrScale: 1, decay: spec.WeightDecay}
+		if g := o.group(v); g != nil {
+			p.lrScale = or(g.LRScale, 1)
+			if g.WeightDecay != nil {
+				p.decay = *g.WeightDecay
+			}
+		}
+		for _, s := range spec.Slots {
+			// State is at least float32: a mean square of 16-bit gradients would be
+			// rounded to zero.
+			init := sinter.Full(v.DType().Compute(), s.Init, v.Shape()...)
+			p.slots = append(p.slots, sinter.NewVariable(s.Name, init))
+		}
+		o.params = append(o.params, p)
+	}
+	o.counts = sinter.NewVariable("optimizer.steps", sinter.FromInts(make([]int64, 1+len(vars)), 1+len(vars)))
+	if s, ok := o.schedule.(stateful); ok {
+		values := s.state()
+		o.memory = sinter.NewVariable("optimizer.schedule", sinter.FromFloat64s(values, len(values)))
+	}
+	return o
+}
+
+// stateful is a schedule that remembers.
+type stateful interface {
+	Observe(metric float64)
+	state() []float64
+	setState(v []float64)
+}
+
+func (o *Optimizer) group(v *sinter.Variable) *Group {
+	for i := range o.groups {
+		g := &o.groups[i]
+		if slices.Contains(g.Params, v) || g.Match != nil && g.Match(v) {
+			return g
+		}
+	}
+	return nil
+}
+
+// Step makes one update: it differentiates loss, a float scalar, by every
+// variable, updates them, and evaluates loss and the tensors in also, all in one
+// program. Variables that the loss does not depend on stay as they are, see
+// [Optimizer.Unused], and so do those that are not Trainable now.
+//
+// The error is a *sinter.BuildError if the update cannot be built, a
+// *NonFiniteError if there is none to make, else what kept the program from
+// running.
+func (o *Optimizer) Step(loss *sinter.Tensor, also ...*sinter.Tensor) (err error) {
+	defer ir.Recover(&err)
+	if loss.Rank() != 0 || !loss.DType().IsFloat() {
+		ir.Fail("optim.Step", "a loss of shape %v and type %v; it has to be a float scalar (take a Mean or Sum)", loss.Shape(), loss.DType())
+	}
+	used, grads := o.differentiate(loss)
+	if len(used) == 0 {
+		return errors.New("optim: the loss depends on none of the optimizer's variables")
+	}
+	if o.clipValue > 0 {
+		grads = nn.ClipGradValue(grads, o.clipValue)
+	}
+	finite := loss.IsFinite()
+	evaluated := append([]*sinter.Tensor{loss}, also...)
+	var norm *sinter.Tensor
+	if o.clipNorm > 0 {
+		grads, norm = nn.ClipGradNorm(grads, o.clipNorm)
+		finite = finite.And(norm.IsFinite())
+		evaluated = append(evaluated, norm)
+	}
+	if err := sinter.EvalAssign(o.update(used, grads, finite), evaluated...); err != nil {
+		return fmt.Errorf("optim: step %d: %w", o.steps, err)
+	}
+	value := loss.Float()
+	bad := !isFinite(value)
+	if norm != nil {
+		o.gradNorm = norm.Float()
+		bad = bad || !isFinite(o.gradNorm)
+	}
+	if bad {
+		return &NonFiniteError{Step: o.steps, Loss: value, GradNorm: o.gradNorm}
+	}
+	o.steps++
+	for _, p := range used {
+		p.steps++
+	}
+	return nil
+}
+
+// differentiate lists the parameters that the loss depends on, with its gradients.
+func (o *Optimizer) differentiate(loss *sinter.Tensor) (used []*param, grads []*sinter.Tensor) {
+	var live []*param
+	var values []*sinter.Tensor
+	for _, p := range o.params {
+		if p.variable.Trainable {
+			live = append(live, p)
+			values = append(values, p.variable.Value())
+		}
+	}
+	o.unused = nil
+	for i, g := range sinter.Grad(loss, values...) {
+		if g == nil {
+			o.unused = append(o.unused, live[i].variable)
+			continue
+		}
+		used = append(used, live[i])
+		grads = append(grads, g)
+	}
+	return used, grads
+}
+
+// update assigns their new values to the parameters and their slots, which keep
+// the old ones unless finite is true, and lists what was assigned.
+func (o *Optimizer) update(used []*param, grads []*sinter.Tensor, finite *sinter.Tensor) []*sinter.Variable {
+	scalars := newScalars(o)
+	var assigned []*sinter.Variable
+	assign := func(v *sinter.Variable, t, old *sinter.Tensor) {
+		v.Assign(sinter.Where(finite, t, old))
+		assigned = append(assigned, v)
+	}
+	for i, p := range used {
+		old := p.variable.Value()
+		d := p.variable.DType()
+		u := &Update{
+			Param:       old.To(d.Compute()),
+			Grad:        grads[i].To(d.Compute()),
+			LR:          scalars.lr(d.Compute(), p.lrScale),
+			Scalars:     scalars.rule(d.Compute(), p.steps+1),
+			WeightDecay: p.decay,
+		}
+		for _, s := range p.slots {
+			u.Slots = append(u.Slots, s.Value())
+		}
+		before := slices.Clone(u.Slots)
+		o.rule.Update(u)
+		assign(p.variable, u.Param.To(d), old)
+		for k, s := range p.slots {
+			assign(s, u.Slots[k], before[k])
+		}
+	}
+	return assigned
+}
+
+// scalars are the leaves through which numbers of a step reach the program. They
+// are shared by what they mean, never by their values: two that happen to be equal
+// in one step must not make another program of it.
+type scalars struct {
+	o     *Optimizer
+	rates map[rateKey]*sinter.Tensor
+	rules map[ruleKey][]*sinter.Tensor
+}
+
+type rateKey struct {
+	d     sinter.DType
+	scale float64
+}
+
+type ruleKey struct {
+	d    sinter.DType
+	step int
+}
+
+func newScalars(o *Optimizer) *scalars {
+	return &scalars{o, map[rateKey]*sinter.Tensor{}, map[ruleKey][]*sinter.Tensor{}}
+}
+
+func (s *scalars) lr(d sinter.DType, scale float64) *sinter.Tensor {
+	key := rateKey{d, scale}
+	if s.rates[key] == nil {
+		s.rates[key] = sinter.RuntimeScalar(d, s.o.LR()*scale)
+	}
+	return s.rates[key]
+}
+
+func (s *scalars) rule(d sinter.DType, step int) []*sinter.Tensor {
+	key := ruleKey{d, step}
+	if _, ok := s.rules[key]; !ok {
+		var ts []*sinter.Tensor
+		for _, v := range s.o.rule.Scalars(step) {
+			ts = append(ts, sinter.RuntimeScalar(d, v))
+		}
+		s.rules[key] = ts
+	}
+	return s.rules[key]
+}
+
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// LR is the learning rate of the next step, before a group's scale.
+func (o *Optimizer) LR() float64 { return o.schedule.At(o.steps) }
+
+// Steps is the number of updates made.
+func (o *Optimizer) Steps() int { return o.steps }
+
+// GradNorm is the norm of all gradients in the last step, before they were
+// clipped; NaN without ClipNorm.
+func (o *Optimizer) GradNorm() float64 { return o.gradNorm }
+
+// Schedule is the learning rate over time.
+func (o *Optimizer) Schedule() Schedule { return o.schedule }
+
+// SetTotalSteps tells a schedule that was written without the length of the run
+// how many steps there will be; see [WithSteps].
+func (o *Optimizer) SetTotalSteps(n int) { o.schedule = WithSteps(o.schedule, n) }
+
+// Observe reports a metric to a schedule that listens to one, [ReduceOnPlateau].
+func (o *Optimizer) Observe(metric float64) {
+	if s, ok := o.schedule.(stateful); ok {
+		s.Observe(metric)
+	}
+}
+
+// Parameters lists the optimizer's variables.
+func (o *Optimizer) Parameters() []*sinter.Variable {
+	vars := make([]*sinter.Variable, len(o.params))
+	for i, p := range o.params {
+		vars[i] = p.variable
+	}
+	return vars
+}
+
+// Unused lists the trainable variables that the loss of the last step did not
+// depend on: a layer that was made and forgotten.
+func (o *Optimizer) Unused() []*sinter.Variable { return slices.Clone(o.unused) }
+
+// State lists everything that a checkpoint of the optimizer has to hold, named
+// after the parameters: "out.weight.exp_avg". The values are those of now; State
+// is to be called again for those of a later step.
+func (o *Optimizer) State() []*sinter.Variable {
+	counts := binary.LittleEndian.AppendUint64(nil, uint64(o.steps))
+	for _, p := range o.params {
+		counts = binary.LittleEndian.AppendUint64(counts, uint64(p.steps))
+	}
+	must(o.counts.SetBytes(counts))
+	vars := []*sinter.Variable{o.counts}
+	if s, ok := o.schedule.(stateful); ok {
+		var data []byte
+		for _, v := range s.state() {
+			data = binary.LittleEndian.AppendUint64(data, math.Float64bits(v))
+		}
+		must(o.memory.SetBytes(data))
+		vars = append(vars, o.memory)
+	}
+	slots := o.rule.Spec().Slots
+	for i, p := range o.params {
+		name := p.variable.Name
+		if name == "" {
+			name = strconv.Itoa(i)
+		}
+		for k, s := range p.slots {
+			s.Name = name + "." + slots[k].Name
+			vars = append(vars, s)
+		}
+	}
+	return vars
+}
+
+// must reports a write to host-sized state that cannot fail.
+func must(err error) {
+	if err != nil {
+		panic("optim: " + err.Error())
+	}
+}
+
+// LoadState sets the state to values that State gave, by name, in an optimizer of
+// the same rule and an equal model. An error names the first value that is missing,
+// unknown or of another shape or type; nothing has been changed then.
+func (o *Optimizer) LoadState(values map[string]*sinter.Tensor) error {
+	vars := o.State()
+	data := make(map[string][]byte, len(vars))
+	for _, v := range vars {
+		t, ok := values[v.Name]
+		if !ok {
+			return fmt.Errorf("optim: the state has no %s; was it saved by another rule or model?", v.Name)
+		}
+		if t.DType() != v.DType() || !slices.Equal(t.Shape(), v.Shape()) {
+			return fmt.Errorf("optim: %s is %v %v in the state and %v %v here", v.Name, t.DType(), t.Shape(), v.DType(), v.Shape())
+		}
+		b, err := t.Bytes()
+		if err != nil {
+			return fmt.Errorf("optim: reading %s: %w", v.Name, err)
+		}
+		data[v.Name] = b
+	}
+	for name := range values {
+		if _, ok := data[name]; !ok {
+			return fmt.Errorf("optim: the state has %s, which this rule and model do not", name)
+		}
+	}
+	for _, v := range vars {
+		if err := v.SetBytes(data[v.Name]); err != nil {
+			return fmt.Errorf("optim: setting %s: %w", v.Name, err)
+		}
+	}
+	counts := words(data[o.counts.Name])
+	o.steps = int(counts[0])
+	for i, p := range o.params {
+		p.steps = int(counts[1+i])
+	}
+	if s, ok := o.schedule.(stateful); ok {
+		var memory []float64
+		for _, w := range words(data[o.memory.Name]) {
+			memory = append(memory, math.Float64frombits(w))
+		}
+		s.setState(memory)
+	}
+	return nil
+}
+
+// words reads little-endian 64-bit numbers.
+func words(b []byte) []uint64 {
+	var w []uint64
+	for ; len(b) > 0; b = b[8:] {
+		w = append(w, binary.LittleEndian.Uint64(b))
+	}
+	return w
+}

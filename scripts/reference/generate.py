@@ -1,0 +1,10 @@
+#!/usr/bin/env python3
+"""Writes every reference file of the tests. See README.md."""
+
+import golden
+import layers
+import ops
+import optimizers
+
+for part in (ops, layers, optimizers, golden):
+    part.main()

@@ -1,0 +1,86 @@
+package train
+
+import (
+	"time"
+
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/optim"
+)
+
+// Callback is told how training goes. It runs in the loop's goroutine, between
+// steps. Embed NopCallback to write only the methods that are needed.
+type Callback interface {
+	OnTrainBegin(*State)
+	OnEpochBegin(*State)
+	OnStep(*State)     // after each step
+	OnEvaluate(*State) // after the test set was evaluated; State.Last has the results
+	OnEpochEnd(*State)
+	OnTrainEnd(*State) // always called once OnTrainBegin was; State.Err says how it ended
+}
+
+// NopCallback does nothing at every point.
+type NopCallback struct{}
+
+func (NopCallback) OnTrainBegin(*State) {}
+func (NopCallback) OnEpochBegin(*State) {}
+func (NopCallback) OnStep(*State)       {}
+func (NopCallback) OnEvaluate(*State)   {}
+func (NopCallback) OnEpochEnd(*State)   {}
+func (NopCallback) OnTrainEnd(*State)   {}
+
+// State is where training stands. Callbacks read it; Stop and Fail are how they
+// act on it.
+type State struct {
+	Model     nn.Module
+	Optimizer *optim.Optimizer
+
+	Epoch, Epochs            int // the current one, from 1, and how many there will be at most
+	Step, Steps              int // steps made, and how many there will be at most
+	EpochStep, StepsPerEpoch int
+	Samples                  int // examples trained on
+
+	Loss         float64 // of the last step
+	LR           float64 // of the last step
+	TrainLoss    float64 // mean over the epoch so far
+	TrainMetrics []Value // over the epoch so far
+	Last         *Evaluation
+
+	Elapsed time.Duration // since Fit began
+	Err     error         // in OnTrainEnd: what ended training early, if anything
+
+	trainTime time.Duration // without evaluation and callbacks
+	reason    string
+	failure   error
+}
+
+// Stop ends training after the current callbacks; reason goes into the report.
+func (s *State) Stop(reason string) {
+	if s.reason == "" {
+		s.reason = reason
+	}
+}
+
+// Fail ends training with an error.
+func (s *State) Fail(err error) {
+	if s.failure == nil {
+		s.failure = err
+	}
+}
+
+func (s *State) stopping() bool { return s.reason != "" || s.failure != nil }
+
+// SamplesPerSecond is the speed of training so far, evaluation not counted.
+func (s *State) SamplesPerSecond() float64 {
+	if s.trainTime <= 0 {
+		return 0
+	}
+	return float64(s.Samples) / s.trainTime.Seconds()
+}
+
+// Left estimates the time until the last step, evaluation not counted.
+func (s *State) Left() time.Duration {
+	if s.Step == 0 {
+		return 0
+	}
+	return s.trainTime / time.Duration(s.Step) * time.Duration(s.Steps-s.Step)
+}

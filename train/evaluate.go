@@ -1,0 +1,78 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/nn"
+)
+
+// Evaluate measures the mean loss and the metrics of model on a dataset, with the
+// model in evaluation mode, in which it is left.
+func (t *Trainer) Evaluate(ctx context.Context, model nn.Module, set data.Dataset) (loss float64, metrics []Value, err error) {
+	defer ir.Recover(&err)
+	if t.Loss == nil {
+		return 0, nil, errors.New("train: the Trainer has no Loss")
+	}
+	reset(t.Metrics)
+	var sum float64
+	var count int
+	err = t.forward(ctx, model, set, func(batch data.Batch, pred *sinter.Tensor) error {
+		l := t.Loss(pred, batch.Y)
+		if err := sinter.Eval(l, pred); err != nil {
+			return err
+		}
+		sum += l.Float() * float64(batch.Size)
+		count += batch.Size
+		for _, m := range t.Metrics {
+			m.Update(pred, batch.Y)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("evaluating: %w", err)
+	}
+	return sum / float64(count), values(t.Metrics), nil
+}
+
+// Predict gives the model's output for every example of a dataset, in order,
+// along the first axis.
+func (t *Trainer) Predict(ctx context.Context, model nn.Module, set data.Dataset) (out *sinter.Tensor, err error) {
+	defer ir.Recover(&err)
+	var rows []float32
+	var shape []int
+	err = t.forward(ctx, model, set, func(_ data.Batch, pred *sinter.Tensor) error {
+		if err := sinter.Eval(pred); err != nil {
+			return err
+		}
+		rows = append(rows, pred.Floats()...)
+		shape = pred.Shape()
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("predicting: %w", err)
+	}
+	return sinter.FromFloats(rows, append([]int{set.Len()}, shape[1:]...)...), nil
+}
+
+// forward hands the output for each batch to visit.
+func (t *Trainer) forward(ctx context.Context, model nn.Module, set data.Dataset, visit func(data.Batch, *sinter.Tensor) error) error {
+	if set == nil || set.Len() == 0 {
+		return errors.New("there are no examples")
+	}
+	nn.Eval(model)
+	loader := &data.Loader{Dataset: set, Batch: t.batch()}
+	for batch := range loader.Batches(ctx) {
+		if err := visit(batch, model.Forward(batch.X)); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return loader.Err()
+}

@@ -1,0 +1,13 @@
+package train
+
+import "syscall"
+
+// PeakMemory is the largest resident set of this process so far, and how that was
+// found out.
+func PeakMemory() (size int64, source string) {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return runtimeMemory()
+	}
+	return int64(usage.Maxrss), "getrusage" // in bytes on this system
+}

@@ -1,0 +1,203 @@
+package recipe
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/metric"
+	"github.com/sinter-dl/sinter/models"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/optim"
+	"github.com/sinter-dl/sinter/train"
+)
+
+// Input is what a model knows of its data: enough to build it again and to read
+// further examples the way its training examples were read. It is kept in the
+// run folder.
+type Input struct {
+	Task      data.Task     `json:"task"`
+	Shape     []int         `json:"shape"`             // of one example
+	Classes   []string      `json:"classes,omitempty"` // of a classification
+	Encoder   *data.Encoder `json:"encoder,omitempty"` // of a table
+	Tokenizer *data.Chars   `json:"tokenizer,omitempty"`
+}
+
+// Job is a recipe with everything it needs to run.
+type Job struct {
+	Recipe  *Recipe
+	Source  *data.Source
+	Input   Input
+	Model   nn.Module
+	Trainer *train.Trainer
+}
+
+// Prepare resolves the recipe, opens its data and builds the model. Model and
+// order of examples depend on the recipe's seed alone.
+func Prepare(r *Recipe) (*Job, error) {
+	if err := r.Resolve(); err != nil {
+		return nil, err
+	}
+	src, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	input := Input{Task: src.Task, Shape: src.Input(), Classes: src.Classes, Encoder: src.Encoder, Tokenizer: src.Tokenizer}
+	sinter.Seed(r.Seed)
+	model, err := r.build(input)
+	if err != nil {
+		return nil, err
+	}
+	trainer := &train.Trainer{
+		Clip:      r.Optimizer.Clip,
+		Epochs:    r.Epochs,
+		Steps:     r.Steps,
+		EvalEvery: r.EvalEvery,
+		Batch:     r.Batch,
+		Seed:      r.Seed,
+	}
+	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Train.Len()))
+	trainer.Loss, trainer.Metrics = input.measures()
+	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil
+}
+
+// measures are the loss that a task is trained on and the metrics it is judged by.
+func (in Input) measures() (nn.Loss, []metric.Metric) {
+	switch in.Task {
+	case data.Classification:
+		return nn.CrossEntropy, []metric.Metric{metric.Accuracy()}
+	case data.Regression: // trained on the standardised target, judged in its own unit
+		return nn.MSE, []metric.Metric{inUnit{metric.MAE(), in.Encoder.Std}, inUnit{metric.RMSE(), in.Encoder.Std}, metric.R2()}
+	case data.Language: // perplexity is exp of the loss and costs nothing then
+		return nn.SequenceCrossEntropy, nil
+	}
+	panic("recipe: unknown task " + string(in.Task))
+}
+
+// inUnit is an error measured on a standardised target, in the target's unit.
+type inUnit struct {
+	metric.Metric
+	unit float64
+}
+
+func (m inUnit) Value() float64 { return m.Metric.Value() * m.unit }
+
+// build makes the model for the given inputs, with fresh weights.
+func (r *Recipe) build(in Input) (model nn.Module, err error) {
+	defer ir.Recover(&err)
+	m := r.Model
+	if m.language() != (in.Task == data.Language) {
+		return nil, r.unsuited(in)
+	}
+	outputs := max(1, len(in.Classes))
+	switch m.Kind {
+	case "mlp":
+		inputs := 1
+		for _, n := range in.Shape {
+			inputs *= n
+		}
+		return models.NewMLP(models.MLPConfig{Inputs: inputs, Hidden: m.Hidden, Outputs: outputs, Activation: m.Activation, Dropout: m.Dropout}), nil
+	case "lenet":
+		if len(in.Shape) != 3 || in.Task != data.Classification {
+			return nil, r.unsuited(in)
+		}
+		if in.Shape[1] != in.Shape[2] || in.Shape[1] < 12 {
+			return nil, usage(r.place("model.kind"), "lenet takes square images of at least 12×12 pixels, the data has %d×%d; give data.size for a folder of images, or use mlp", in.Shape[1], in.Shape[2])
+		}
+		return models.NewLeNet(models.LeNetConfig{Channels: in.Shape[0], Size: in.Shape[1], Classes: outputs}), nil
+	case "resnet":
+		if len(in.Shape) != 3 || in.Task != data.Classification {
+			return nil, r.unsuited(in)
+		}
+		return models.NewResNet(models.ResNetConfig{Depth: m.Depth, Channels: in.Shape[0], Classes: outputs}), nil
+	case "lstm":
+		return models.NewLSTMModel(models.LSTMConfig{Vocab: in.Tokenizer.Size(), Embed: m.Width, Hidden: m.Width, Layers: m.Layers, Dropout: m.Dropout}), nil
+	case "gpt":
+		return models.NewGPT(models.GPTConfig{Vocab: in.Tokenizer.Size(), Block: m.Block, Layers: m.Layers, Heads: m.Heads, Embed: m.Width, Dropout: m.Dropout}), nil
+	}
+	panic("recipe: unknown model " + m.Kind)
+}
+
+// unsuited says that the model cannot be trained on such data.
+func (r *Recipe) unsuited(in Input) error {
+	wants := map[string]string{
+		"mlp": "images or a table", "lenet": "images", "resnet": "images", "lstm": "a text", "gpt": "a text",
+	}
+	found := "a table"
+	switch {
+	case in.Task == data.Language:
+		found = "a text"
+	case len(in.Shape) == 3:
+		found = "images"
+	}
+	return usage(r.place("data.path"), "%s is trained on %s, but %s is %s", r.Model.Kind, wants[r.Model.Kind], r.Data.Path, found)
+}
+
+// rule makes the update rule with its schedule over the given number of steps.
+func (o Optimizer) rule(steps int) optim.Rule {
+	lr := o.schedule(steps)
+	var betas [2]float64
+	copy(betas[:], o.Betas)
+	switch o.Kind {
+	case "sgd":
+		return optim.SGD{LR: lr, Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: o.WeightDecay}
+	case "adam":
+		return optim.Adam{LR: lr, Betas: betas, WeightDecay: o.WeightDecay}
+	case "adamw":
+		return optim.AdamW{LR: lr, Betas: betas, WeightDecay: o.WeightDecay}
+	case "rmsprop":
+		return optim.RMSprop{LR: lr, Momentum: o.Momentum, WeightDecay: o.WeightDecay}
+	case "adagrad":
+		return optim.Adagrad{LR: lr, WeightDecay: o.WeightDecay}
+	case "lion":
+		return optim.Lion{LR: lr, Betas: betas, WeightDecay: o.WeightDecay}
+	}
+	panic("recipe: unknown optimizer " + o.Kind)
+}
+
+func (o Optimizer) schedule(steps int) optim.Schedule {
+	warmup := int(o.Warmup)
+	if o.Warmup < 1 {
+		warmup = int(o.Warmup * float64(steps))
+	}
+	switch o.Schedule {
+	case "constant":
+		return optim.Constant(o.LR)
+	case "step":
+		return optim.Step{Initial: o.LR, Gamma: o.Gamma, Every: o.Every}
+	case "exponential":
+		return optim.Exponential{Initial: o.LR, Gamma: o.Gamma, Every: o.Every}
+	case "cosine":
+		return optim.Cosine{Peak: o.LR, Warmup: warmup, Steps: steps, Final: o.Final * o.LR}
+	case "one-cycle":
+		cycle := optim.OneCycle{Peak: o.LR, Steps: steps}
+		if warmup > 0 {
+			cycle.PctStart = float64(warmup) / float64(steps)
+		}
+		return cycle
+	case "linear":
+		return optim.Linear{From: o.LR, To: o.Final * o.LR, Steps: steps}
+	case "plateau":
+		return &optim.ReduceOnPlateau{Initial: o.LR, Factor: o.Gamma, Patience: o.Patience}
+	}
+	panic("recipe: unknown schedule " + o.Schedule)
+}
+
+// Describe is one line on what a job will do.
+func (j *Job) Describe() string {
+	test := ""
+	if j.Source.Test != nil {
+		test = fmt.Sprintf(", %d to test", j.Source.Test.Len())
+	}
+	what := fmt.Sprintf("%d classes", len(j.Input.Classes))
+	switch j.Input.Task {
+	case data.Regression:
+		what = "regression"
+	case data.Language:
+		what = fmt.Sprintf("%d characters", j.Input.Tokenizer.Size())
+	}
+	return fmt.Sprintf("%s on %s: %d examples of %v to train%s, %s", j.Recipe.Name, j.Recipe.Data.Path,
+		j.Source.Train.Len(), slices.Clone(j.Input.Shape), test, what)
+}

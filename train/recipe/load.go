@@ -1,0 +1,154 @@
+package recipe
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/format/safetensors"
+	"github.com/sinter-dl/sinter/models"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/rundir"
+)
+
+// Run is a finished run, read back from its folder.
+type Run struct {
+	Dir      string
+	Manifest *rundir.Manifest
+	Recipe   *Recipe
+	Input    Input
+	Model    nn.Module // with the weights of the run, in evaluation mode
+}
+
+// LoadRun reads a run folder.
+func LoadRun(dir string) (*Run, error) {
+	m, err := rundir.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, rundir.ManifestFile)
+	r := &Run{Dir: dir, Manifest: m}
+	if r.Recipe, err = Parse(name, m.Recipe); err == nil {
+		err = r.Recipe.Resolve()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the recipe in %s: %w", name, err)
+	}
+	if err := json.Unmarshal(m.Input, &r.Input); err != nil {
+		return nil, fmt.Errorf("%s is damaged: its input: %w", name, err)
+	}
+	if err := r.Input.check(); err != nil {
+		return nil, fmt.Errorf("%s is damaged: its input: %w", name, err)
+	}
+	if r.Model, err = r.Recipe.build(r.Input); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := loadWeights(filepath.Join(dir, rundir.WeightsFile), r.Model); err != nil {
+		return nil, err
+	}
+	nn.Eval(r.Model)
+	return r, nil
+}
+
+// check refuses what no run would have written.
+func (in Input) check() error {
+	for _, n := range in.Shape {
+		if n < 1 {
+			return fmt.Errorf("shape %v", in.Shape)
+		}
+	}
+	switch {
+	case len(in.Shape) == 0:
+		return fmt.Errorf("no shape")
+	case in.Task == data.Classification && len(in.Classes) == 0:
+		return fmt.Errorf("a classification without classes")
+	case in.Task == data.Language && in.Tokenizer == nil:
+		return fmt.Errorf("a language model without a tokenizer")
+	case in.Task != data.Classification && in.Task != data.Language && in.Task != data.Regression:
+		return fmt.Errorf("unknown task %q", in.Task)
+	}
+	return nil
+}
+
+func loadWeights(name string, model nn.Module) error {
+	f, err := safetensors.Open(name)
+	if err != nil {
+		return fmt.Errorf("reading the weights: %w", err)
+	}
+	defer f.Close()
+	values := map[string]*sinter.Tensor{}
+	for _, tensor := range f.Names() {
+		info, _ := f.Info(tensor)
+		content, err := f.Read(tensor)
+		if err != nil {
+			return fmt.Errorf("reading the weights: %w", err)
+		}
+		values[tensor] = sinter.FromBytes(info.DType, content, info.Shape...)
+	}
+	if err := nn.LoadState(model, values, true); err != nil {
+		return fmt.Errorf("%s does not fit the model of the run: %w", name, err)
+	}
+	return nil
+}
+
+// Score evaluates the run on all examples of path, read as its own data was.
+func (r *Run) Score(ctx context.Context, path string) (Scores, error) {
+	set, err := r.Open(path)
+	if err != nil {
+		return Scores{}, err
+	}
+	return r.Input.score(ctx, r.Recipe.Batch, r.Model, set)
+}
+
+// Outputs are the model's outputs for a dataset: class probabilities, or values in
+// the unit of the target.
+func (r *Run) Outputs(ctx context.Context, set data.Dataset) (*sinter.Tensor, error) {
+	trainer := train.Trainer{Batch: r.Recipe.Batch}
+	out, err := trainer.Predict(ctx, r.Model, set)
+	if err != nil {
+		return nil, err
+	}
+	if r.Input.Task == data.Classification {
+		out = out.Softmax(-1)
+	}
+	return out, nil
+}
+
+// GenerateOptions say what a language model is to write.
+type GenerateOptions struct {
+	Prompt      string // if empty, a new line, or what the vocabulary begins with
+	Tokens      int
+	Temperature float64 // 0: always the likeliest
+	TopK        int     // 0: all
+	Seed        uint64
+}
+
+// Generate lets a language model go on from a prompt, which the text begins with.
+func (r *Run) Generate(o GenerateOptions) (string, error) {
+	writer, ok := r.Model.(interface {
+		Generate(prompt []int64, n int, o models.GenerateOptions) ([]int64, error)
+	})
+	if !ok {
+		return "", fmt.Errorf("%s is a %s, which does not write text; 'sinter predict' is for it", r.Dir, r.Recipe.Model.Kind)
+	}
+	prompt, err := r.Input.Tokenizer.Encode(o.Prompt)
+	if err != nil {
+		return "", fmt.Errorf("the prompt: %w", err)
+	}
+	if len(prompt) == 0 {
+		if prompt, err = r.Input.Tokenizer.Encode("\n"); err != nil {
+			prompt = []int64{0}
+		}
+	}
+	ids, err := writer.Generate(prompt, o.Tokens, models.GenerateOptions{
+		Temperature: o.Temperature, TopK: o.TopK, Generator: sinter.NewGenerator(o.Seed),
+	})
+	if err != nil {
+		return "", err
+	}
+	return r.Input.Tokenizer.Decode(ids), nil
+}

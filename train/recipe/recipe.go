@@ -1,0 +1,279 @@
+// Package recipe turns a recipe, a short YAML file, into a training run.
+//
+// A recipe says what to train (model), on what (data) and how (optimizer,
+// epochs, batch). The built-in recipes are embedded files of the same form as a
+// user's own; Builtin lists them and Source prints one to start from. The way
+// from a recipe to weights is
+//
+//	Load → Set (overrides) → Resolve → Open (the data) → Build (model and trainer)
+//
+// and every mistake on it is found before training begins: a *UsageError for a
+// recipe that says something unknown or impossible, another error for data that
+// cannot be read.
+//
+// decode.go reads YAML into the types of this file, checking each value at its
+// place; datasets.go opens the data; build.go makes the model; load.go brings a
+// finished run back.
+package recipe
+
+import (
+	"cmp"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Recipe is a training run written down. The json tags are the keys of the YAML
+// file; the other tags are the checks that decode makes.
+type Recipe struct {
+	Name      string    `json:"name"`
+	About     string    `json:"about,omitempty"`
+	Data      Data      `json:"data"`
+	Model     Model     `json:"model"`
+	Optimizer Optimizer `json:"optimizer"`
+	Epochs    int       `json:"epochs,omitempty" min:"1"`     // with neither limit: 5
+	Steps     int       `json:"steps,omitempty" min:"1"`      // whichever limit is reached first
+	EvalEvery int       `json:"eval_every,omitempty" min:"1"` // steps between evaluations, besides the end of each epoch
+	Batch     int       `json:"batch" min:"1" max:"65536"`
+	Seed      uint64    `json:"seed"`
+
+	given map[string]string // path of each key that was given → the place it was given at
+}
+
+// Data says where examples come from.
+type Data struct {
+	Path     string  `json:"path,omitempty"` // a folder or a file; "glyphs" for the rendered digits and letters
+	Test     string  `json:"test,omitempty"` // a file of test examples; without it a share is held out
+	Holdout  float64 `json:"holdout,omitempty" above:"0" below:"1"`
+	Target   string  `json:"target,omitempty"` // the column to predict; the last one unless said
+	Task     string  `json:"task,omitempty" oneof:"auto classification regression"`
+	Examples int     `json:"examples,omitempty" min:"64" max:"10000000"` // glyphs: how many to render for training
+	Size     int     `json:"size,omitempty" min:"4" max:"1024"`          // image folders: side in pixels
+	Colour   bool    `json:"colour,omitempty"`                           // image folders: three channels in place of one
+}
+
+// Model names an architecture and its sizes. Which sizes there are depends on
+// the kind.
+type Model struct {
+	Kind       string  `json:"kind" oneof:"mlp lenet resnet lstm gpt"`
+	Hidden     []int   `json:"hidden,omitempty" for:"mlp" min:"1" max:"1048576"`
+	Activation string  `json:"activation,omitempty" for:"mlp" oneof:"relu gelu silu tanh sigmoid"`
+	Depth      int     `json:"depth,omitempty" for:"resnet" min:"8" max:"1202"`
+	Layers     int     `json:"layers,omitempty" for:"lstm gpt" min:"1" max:"1024"`
+	Heads      int     `json:"heads,omitempty" for:"gpt" min:"1" max:"1024"`
+	Width      int     `json:"width,omitempty" for:"lstm gpt" min:"1" max:"65536"`
+	Block      int     `json:"block,omitempty" for:"lstm gpt" min:"2" max:"65536"` // characters seen at once
+	Dropout    float64 `json:"dropout,omitempty" for:"mlp lstm gpt" min:"0" below:"1"`
+}
+
+// Optimizer is the update rule with its learning rate schedule.
+type Optimizer struct {
+	Kind        string    `json:"kind" oneof:"sgd adam adamw rmsprop adagrad lion"`
+	LR          float64   `json:"lr" above:"0" max:"100"`
+	Momentum    float64   `json:"momentum,omitempty" for:"sgd rmsprop" min:"0" below:"1"`
+	Nesterov    bool      `json:"nesterov,omitempty" for:"sgd"`
+	Betas       []float64 `json:"betas,omitempty" for:"adam adamw lion" min:"0" below:"1" len:"2"`
+	WeightDecay float64   `json:"weight_decay,omitempty" min:"0"`
+	Schedule    string    `json:"schedule,omitempty" oneof:"constant step exponential cosine one-cycle linear plateau"`
+	Warmup      float64   `json:"warmup,omitempty" min:"0"`          // steps, or below 1 a share of all steps
+	Final       float64   `json:"final,omitempty" min:"0" max:"1"`   // learning rate at the end, as a share of lr
+	Gamma       float64   `json:"gamma,omitempty" above:"0" max:"1"` // factor of step, exponential and plateau
+	Every       int       `json:"every,omitempty" min:"1"`           // steps between two factors
+	Patience    int       `json:"patience,omitempty" min:"1"`        // epochs without progress before plateau acts
+	Clip        float64   `json:"clip,omitempty" min:"0"`            // largest global norm of the gradients; 0: no limit
+}
+
+// UsageError is a mistake in what was asked for, as against bad data: an unknown
+// recipe, key or value.
+type UsageError struct {
+	Place  string // "my.yaml:3:5" or "--set model.kind"; may be empty
+	Reason string
+}
+
+func (e *UsageError) Error() string {
+	if e.Place == "" {
+		return e.Reason
+	}
+	return e.Place + ": " + e.Reason
+}
+
+func usage(place, format string, args ...any) error {
+	return &UsageError{Place: place, Reason: fmt.Sprintf(format, args...)}
+}
+
+//go:embed recipes/*.yaml
+var builtin embed.FS
+
+// Builtin lists the names of the built-in recipes.
+func Builtin() []string {
+	entries, err := builtin.ReadDir("recipes")
+	if err != nil {
+		panic("recipe: embedded files: " + err.Error())
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = strings.TrimSuffix(e.Name(), ".yaml")
+	}
+	return names
+}
+
+// Source is the text of a built-in recipe.
+func Source(name string) ([]byte, error) {
+	text, err := builtin.ReadFile(path.Join("recipes", name+".yaml"))
+	if err != nil {
+		return nil, usage("", "unknown recipe %q%s", name, Suggest(name, Builtin()))
+	}
+	return text, nil
+}
+
+// Load reads a built-in recipe by name, or a file: what ends in .yaml or .yml or
+// has a path separator.
+func Load(name string) (*Recipe, error) {
+	ext := strings.ToLower(filepath.Ext(name))
+	if ext != ".yaml" && ext != ".yml" && !strings.ContainsAny(name, `/\`) {
+		text, err := Source(name)
+		if err != nil {
+			return nil, err
+		}
+		return Parse(name+".yaml", text)
+	}
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usage(name, "there is no such recipe file; 'sinter recipe ls' lists the built-in recipes")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the recipe: %w", err)
+	}
+	return Parse(name, text)
+}
+
+// Resolve checks what can only be seen in the whole recipe, and fills in what it
+// left out.
+func (r *Recipe) Resolve() error {
+	if r.Model.Kind == "" {
+		return usage(r.place("model"), "the recipe does not say model.kind: one of %s", list(strings.Fields(kinds)))
+	}
+	if err := r.applicable("model", &r.Model, r.Model.Kind); err != nil {
+		return err
+	}
+	if r.Name == "" {
+		r.Name = r.Model.Kind
+	}
+	if r.Epochs == 0 && r.Steps == 0 {
+		r.Epochs = 5
+	}
+	setDefault(&r.Batch, 64)
+	if _, ok := r.given["seed"]; !ok {
+		r.Seed = 1
+	}
+	setDefault(&r.Data.Holdout, 0.1)
+	setDefault(&r.Data.Task, "auto")
+
+	o := &r.Optimizer
+	setDefault(&o.Kind, "adam")
+	setDefault(&o.LR, 1e-3)
+	setDefault(&o.Schedule, "constant")
+	setDefault(&o.Gamma, 0.1)
+	setDefault(&o.Every, 1000)
+	setDefault(&o.Patience, 3)
+	if err := r.applicable("optimizer", o, o.Kind); err != nil {
+		return err
+	}
+
+	m := &r.Model
+	switch m.Kind {
+	case "mlp":
+		setDefault(&m.Activation, "relu")
+		if m.Hidden == nil {
+			m.Hidden = []int{128}
+		}
+	case "resnet":
+		setDefault(&m.Depth, 20)
+		if (m.Depth-2)%6 != 0 {
+			return usage(r.place("model.depth"), "model.depth is %d, expected 6n+2: 8, 14, 20, 32, 44, 56, …", m.Depth)
+		}
+	case "lstm", "gpt":
+		setDefault(&m.Layers, 2)
+		setDefault(&m.Width, 128)
+		setDefault(&m.Block, 64)
+		if m.Kind == "gpt" {
+			setDefault(&m.Heads, 4)
+			if m.Width%m.Heads != 0 {
+				return usage(r.place("model.heads"), "model.width %d cannot be divided among %d heads", m.Width, m.Heads)
+			}
+		}
+	}
+	return nil
+}
+
+// kinds are the architectures in the order of the oneof tag of Model.Kind.
+const kinds = "mlp lenet resnet lstm gpt"
+
+// language tells whether the model predicts the next token of a text.
+func (m *Model) language() bool { return m.Kind == "lstm" || m.Kind == "gpt" }
+
+// place is where a key was given, or the recipe's name.
+func (r *Recipe) place(key string) string {
+	if p, ok := r.given[key]; ok {
+		return p
+	}
+	return cmp.Or(r.given[""], r.Name)
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Suggest ends a message about an unknown name: the nearest known one if it is
+// near, and all of them.
+func Suggest(name string, known []string) string {
+	best, distance := "", 1+max(2, len(name)/3)
+	for _, k := range known {
+		d := levenshtein(strings.ToLower(name), strings.ToLower(k))
+		if strings.HasPrefix(k, name) || strings.HasSuffix(k, "."+name) {
+			d = min(d, 1)
+		}
+		if d < distance {
+			best, distance = k, d
+		}
+	}
+	all := list(known)
+	if best != "" {
+		return fmt.Sprintf("; did you mean %q? (known: %s)", best, all)
+	}
+	return "; known: " + all
+}
+
+func list(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), ", ") }
+
+// levenshtein is the number of insertions, deletions and replacements that turn
+// a into b.
+func levenshtein(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	row := make([]int, len(y)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, c := range x {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, d := range y {
+			replace := diagonal
+			if c != d {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, diagonal+1, row[j]+1)
+		}
+	}
+	return row[len(y)]
+}

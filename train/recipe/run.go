@@ -1,0 +1,281 @@
+package recipe
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/format/safetensors"
+	"github.com/sinter-dl/sinter/metric"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/rundir"
+)
+
+// RunOptions say where a job leaves its results and who watches it.
+type RunOptions struct {
+	Dir       string // of the run folder; runs/<recipe>-<time> if empty
+	Callbacks []train.Callback
+	// Finish may write further files into the folder before it is given its name.
+	Finish func(folder *rundir.Writer, result *Result) error
+}
+
+// Result is what came out of a job.
+type Result struct {
+	Recipe           string            `json:"recipe"`
+	Status           string            `json:"status"` // as in rundir.Manifest
+	Device           string            `json:"device"`
+	Seed             uint64            `json:"seed"`
+	Epochs           int               `json:"epochs"`
+	Steps            int               `json:"steps"`
+	Parameters       int               `json:"parameters"`
+	TrainLoss        Number            `json:"train_loss"`
+	TestLoss         Number            `json:"test_loss"`
+	Metrics          map[string]Number `json:"metrics"` // on the test set
+	Confusions       []Confusion       `json:"confusions,omitempty"`
+	SamplesPerSecond Number            `json:"samples_per_second"`
+	Seconds          Number            `json:"seconds"`
+	PeakMemory       int64             `json:"peak_memory_bytes"`
+	PeakMemorySource string            `json:"peak_memory_source"`
+	Run              string            `json:"run"`
+
+	Report *train.Report `json:"-"`
+}
+
+// Number is a measurement; one that is not finite is null in JSON, which has no
+// word for it.
+type Number float64
+
+// MarshalJSON writes the number or null.
+func (n Number) MarshalJSON() ([]byte, error) {
+	if f := float64(n); math.IsNaN(f) || math.IsInf(f, 0) {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, float64(n), 'g', 8, 64), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (n *Number) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*n = Number(math.NaN())
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(n))
+}
+
+// Confusion is a class that was taken for another.
+type Confusion struct {
+	Class string `json:"class"`
+	Taken string `json:"taken_for"`
+	Count int64  `json:"count"`
+	Of    int64  `json:"of"` // examples of the class
+}
+
+// Run trains, and writes the run folder. A run that was interrupted or diverged
+// after its first step is written as well, with the weights it had: then there
+// are both a result and an error.
+func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
+	started := time.Now()
+	var folder *rundir.Writer
+	var err error
+	if o.Dir != "" {
+		folder, err = rundir.Create(o.Dir)
+	} else {
+		folder, err = rundir.CreateIn("runs", j.Recipe.Name, started)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Discard()
+
+	trainer := *j.Trainer
+	trainer.Callbacks = append([]train.Callback{&logger{folder: folder}}, o.Callbacks...)
+	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Train, j.Source.Test)
+	if report == nil {
+		return nil, runErr
+	}
+	status := rundir.Complete
+	switch {
+	case runErr == nil:
+	case ctx.Err() != nil:
+		status = rundir.Interrupted
+	case errors.As(runErr, new(*train.DivergedError)):
+		status = rundir.Failed
+	default:
+		return nil, runErr
+	}
+	result := &Result{
+		Recipe: j.Recipe.Name, Status: status, Device: sinter.DeviceName(), Seed: j.Recipe.Seed,
+		Epochs: report.Epochs, Steps: report.Steps, Parameters: report.Parameters,
+		TrainLoss: Number(report.TrainLoss), TestLoss: Number(report.TestLoss),
+		Metrics:          metricsOf(j.Input.Task, report.TestLoss, report.Metrics),
+		SamplesPerSecond: Number(report.SamplesPerSecond), Seconds: Number(report.Duration.Seconds()),
+		PeakMemory: report.PeakMemory, PeakMemorySource: report.PeakMemorySource,
+		Run: folder.Dir(), Report: report,
+	}
+	if status == rundir.Complete && j.Source.Test != nil && j.Input.Task == data.Classification {
+		scores, err := j.Input.score(ctx, j.Recipe.Batch, j.Model, j.Source.Test)
+		if err != nil && ctx.Err() == nil {
+			return nil, err
+		}
+		result.Confusions = scores.Confusions
+	}
+	if err := j.write(folder, o, result, runErr, started); err != nil {
+		return nil, err
+	}
+	return result, runErr
+}
+
+// write fills the run folder and gives it its name.
+func (j *Job) write(folder *rundir.Writer, o RunOptions, result *Result, runErr error, started time.Time) error {
+	var tensors []safetensors.Tensor
+	for _, v := range nn.State(j.Model) {
+		tensors = append(tensors, safetensors.Tensor{Name: v.Name, DType: v.DType(), Shape: v.Shape(), Data: v.Bytes()})
+	}
+	meta := map[string]string{"format": "pt", "recipe": j.Recipe.Name}
+	if err := safetensors.Write(folder.File(rundir.WeightsFile), tensors, meta); err != nil {
+		return fmt.Errorf("writing the weights: %w", err)
+	}
+	if o.Finish != nil {
+		if err := o.Finish(folder, result); err != nil {
+			return err
+		}
+	}
+	m := &rundir.Manifest{
+		Name: j.Recipe.Name, Status: result.Status, Seed: j.Recipe.Seed, Device: result.Device,
+		Versions: rundir.CurrentVersions(), Started: started, Finished: time.Now(),
+		Data: []rundir.Source{{Role: "train", Path: j.Recipe.Data.Path, Examples: j.Source.Train.Len(), SHA256: j.Source.Digest}},
+	}
+	if j.Source.Test != nil {
+		m.Data = append(m.Data, rundir.Source{Role: "test", Path: cmp.Or(j.Recipe.Data.Test, j.Recipe.Data.Path),
+			Examples: j.Source.Test.Len(), SHA256: j.Source.Digest})
+	}
+	if runErr != nil {
+		m.Error = runErr.Error()
+	}
+	for _, part := range []struct {
+		to   *json.RawMessage
+		from any
+	}{{&m.Recipe, j.Recipe}, {&m.Input, j.Input}, {&m.Results, result}} {
+		text, err := json.Marshal(part.from)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", rundir.ManifestFile, err)
+		}
+		*part.to = text
+	}
+	return folder.Commit(m)
+}
+
+// Scores are a model's results on a dataset.
+type Scores struct {
+	Examples   int               `json:"examples"`
+	Loss       Number            `json:"loss"`
+	Metrics    map[string]Number `json:"metrics"`
+	Confusions []Confusion       `json:"confusions,omitempty"`
+}
+
+// score evaluates a model, with the confusions of a classification.
+func (in Input) score(ctx context.Context, batch int, model nn.Module, set data.Dataset) (Scores, error) {
+	trainer := train.Trainer{Batch: batch}
+	trainer.Loss, trainer.Metrics = in.measures()
+	judged := len(trainer.Metrics)
+	var confusion *metric.Confusion
+	if in.Task == data.Classification {
+		confusion = metric.ConfusionMatrix(len(in.Classes))
+		trainer.Metrics = append(trainer.Metrics, confusion)
+	}
+	loss, values, err := trainer.Evaluate(ctx, model, set)
+	if err != nil {
+		return Scores{}, err
+	}
+	s := Scores{Examples: set.Len(), Loss: Number(loss), Metrics: metricsOf(in.Task, loss, values[:judged])}
+	if confusion != nil {
+		s.Confusions = worst(confusion.Counts(), in.Classes)
+	}
+	return s, nil
+}
+
+// metricsOf names a task's results; the perplexity of a language model follows
+// from its loss.
+func metricsOf(task data.Task, loss float64, values []train.Value) map[string]Number {
+	m := map[string]Number{}
+	for _, v := range values {
+		m[v.Name] = Number(v.Value)
+	}
+	if task == data.Language && !math.IsNaN(loss) {
+		m["perplexity"] = Number(math.Exp(loss))
+	}
+	return m
+}
+
+// worst are the most frequent confusions, at most eight, none that happened only
+// once.
+func worst(counts [][]int64, classes []string) []Confusion {
+	var all []Confusion
+	for actual, row := range counts {
+		var total int64
+		for _, n := range row {
+			total += n
+		}
+		for predicted, n := range row {
+			if predicted != actual && n > 1 {
+				all = append(all, Confusion{classes[actual], classes[predicted], n, total})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Confusion) int { return cmp.Compare(b.Count, a.Count) })
+	return all[:min(8, len(all))]
+}
+
+// logger writes metrics.jsonl: steps, thinned out in long runs, and evaluations.
+type logger struct {
+	train.NopCallback
+	folder *rundir.Writer
+	every  int
+}
+
+type stepRecord struct {
+	Epoch   int     `json:"epoch"`
+	Step    int     `json:"step"`
+	Loss    Number  `json:"loss"`
+	LR      Number  `json:"lr"`
+	Seconds float64 `json:"seconds"`
+}
+
+type evaluationRecord struct {
+	Epoch        int               `json:"epoch"`
+	Step         int               `json:"step"`
+	TrainLoss    Number            `json:"train_loss"`
+	TrainMetrics map[string]Number `json:"train_metrics,omitempty"`
+	TestLoss     Number            `json:"test_loss"`
+	Metrics      map[string]Number `json:"metrics,omitempty"`
+	Seconds      float64           `json:"seconds"`
+}
+
+func (l *logger) OnTrainBegin(s *train.State) { l.every = max(1, s.Steps/5000) }
+
+func (l *logger) OnStep(s *train.State) {
+	if s.Step%l.every == 0 || s.Step == 1 {
+		l.log(s, stepRecord{s.Epoch, s.Step, Number(s.Loss), Number(s.LR), s.Elapsed.Seconds()})
+	}
+}
+
+func (l *logger) OnEvaluate(s *train.State) {
+	e := s.Last
+	l.log(s, evaluationRecord{e.Epoch, e.Step, Number(e.TrainLoss), metricsOf("", 0, e.TrainMetrics),
+		Number(e.TestLoss), metricsOf("", 0, e.Metrics), s.Elapsed.Seconds()})
+}
+
+func (l *logger) log(s *train.State, record any) {
+	if err := l.folder.Log(record); err != nil {
+		s.Fail(err)
+	}
+}

@@ -1,0 +1,60 @@
+package train
+
+import (
+	"time"
+
+	"github.com/sinter-dl/sinter/metric"
+)
+
+// Report is what came out of a run.
+type Report struct {
+	Epochs  int // begun
+	Steps   int // made
+	Samples int // trained on
+
+	TrainLoss    float64 // mean over the last epoch
+	TrainMetrics []Value
+	TestLoss     float64 // after the last step; NaN when it was not measured
+	Metrics      []Value // on the test set, after the last step
+
+	Parameters       int
+	SamplesPerSecond float64 // of training, evaluation not counted
+	Duration         time.Duration
+	PeakMemory       int64  // of the process, in bytes
+	PeakMemorySource string // how it was measured
+
+	History []Evaluation
+	Stopped string // why a callback ended training, if one did
+}
+
+// Evaluation is a measurement during training.
+type Evaluation struct {
+	Epoch, Step  int
+	TrainLoss    float64 // mean over the epoch so far
+	TrainMetrics []Value
+	TestLoss     float64 // NaN without a test set
+	Metrics      []Value // on the test set
+}
+
+// Value is a metric's result.
+type Value struct {
+	Name  string
+	Value float64
+}
+
+func values(metrics []metric.Metric) []Value {
+	if len(metrics) == 0 {
+		return nil
+	}
+	vs := make([]Value, len(metrics))
+	for i, m := range metrics {
+		vs[i] = Value{m.Name(), m.Value()}
+	}
+	return vs
+}
+
+func reset(metrics []metric.Metric) {
+	for _, m := range metrics {
+		m.Reset()
+	}
+}

@@ -1,0 +1,340 @@
+// Package train runs the training loop: batches in, trained weights and a report
+// out.
+//
+// A Trainer is configured as a struct literal and used at once:
+//
+//	trainer := train.Trainer{
+//		Optimizer: optim.Adam{LR: optim.Constant(1e-3)},
+//		Loss:      nn.CrossEntropy,
+//		Metrics:   []metric.Metric{metric.Accuracy()},
+//		Epochs:    5,
+//		Batch:     64,
+//	}
+//	report, err := trainer.Fit(ctx, net, trainSet, testSet)
+//
+// Fit goes epoch by epoch: every batch is one step (loss, gradients and update in
+// one program), then the test set is evaluated. Callbacks see the State at each of
+// these points. Whoever needs another loop writes it with data.Loader and
+// optim.Optimizer, as examples/mnist does; nothing here is closed to that.
+//
+// The packages below this one: rundir writes run folders, recipe makes models,
+// datasets and trainers out of YAML files for the sinter command.
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/metric"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/optim"
+)
+
+// Trainer trains a model. Only Loss is required.
+type Trainer struct {
+	Optimizer optim.Rule      // Adam with its usual learning rate if nil
+	Loss      nn.Loss         // of the model's output and the batch's Y
+	Metrics   []metric.Metric // computed on the batches trained on and on the test set
+	Callbacks []Callback
+
+	// Training ends at whichever limit is reached first; without any it is one
+	// epoch.
+	Epochs int
+	Steps  int
+
+	Batch     int     // examples in a step; 32 if zero
+	Clip      float64 // largest global norm of the gradients; zero: no limit
+	Seed      uint64  // of the order of examples
+	EvalEvery int     // evaluate the test set every so many steps, besides the end of each epoch
+}
+
+// DivergedError is a run that was stopped because its loss or its gradients were
+// no longer numbers. The weights are those before the step.
+type DivergedError struct {
+	Step int    // the step that was not made, counted from 1
+	Op   string // the operation whose result was the first that is not finite
+	Site string // where that operation was written
+	Err  error  // what the optimizer saw
+}
+
+func (e *DivergedError) Error() string {
+	what := e.Err.Error()
+	var bad *optim.NonFiniteError
+	if errors.As(e.Err, &bad) {
+		what = fmt.Sprintf("the loss became %v", bad.Loss)
+		if !math.IsNaN(bad.Loss) && !math.IsInf(bad.Loss, 0) {
+			what = fmt.Sprintf("the norm of the gradients became %v", bad.GradNorm)
+		}
+	}
+	where := ""
+	if e.Op != "" {
+		where = fmt.Sprintf("; it began in %s at %s", e.Op, e.Site)
+	}
+	return fmt.Sprintf("step %d: %s%s; a lower learning rate, clipping the gradients or scaling the inputs may help", e.Step, what, where)
+}
+
+func (e *DivergedError) Unwrap() error { return e.Err }
+
+// Fit trains model on trainSet. testSet may be nil. A cancelled context ends the
+// run after the current step; then, and whenever steps had been made before
+// something failed, the report comes with the error.
+func (t *Trainer) Fit(ctx context.Context, model nn.Module, trainSet, testSet data.Dataset) (report *Report, err error) {
+	defer ir.Recover(&err)
+	r, err := t.begin(model, trainSet, testSet)
+	if err != nil {
+		return nil, err
+	}
+	err = r.loop(ctx)
+	if r.state.Step == 0 && err != nil {
+		return nil, err
+	}
+	return r.end(), err
+}
+
+// fit is one call of Fit.
+type fit struct {
+	*Trainer
+	state     *State
+	optimizer *optim.Optimizer
+	loader    *data.Loader
+	testSet   data.Dataset
+	history   []Evaluation
+	start     time.Time
+	lossSum   float64 // over the epoch, weighted by examples
+	lossCount int
+	evaluated int // the step of the last evaluation
+}
+
+func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, error) {
+	if t.Loss == nil {
+		return nil, errors.New("train: the Trainer has no Loss")
+	}
+	if t.Epochs < 0 || t.Steps < 0 || t.Batch < 0 || t.Clip < 0 || t.EvalEvery < 0 {
+		return nil, fmt.Errorf("train: negative limits: epochs %d, steps %d, batch %d, clip %g, evaluation every %d", t.Epochs, t.Steps, t.Batch, t.Clip, t.EvalEvery)
+	}
+	if trainSet == nil || trainSet.Len() == 0 {
+		return nil, errors.New("train: no examples to train on")
+	}
+	rule := t.Optimizer
+	if rule == nil {
+		rule = optim.Adam{}
+	}
+	var options []optim.Option
+	if t.Clip > 0 {
+		options = append(options, optim.ClipNorm(t.Clip))
+	}
+	r := &fit{
+		Trainer:   t,
+		optimizer: optim.New(model, rule, options...),
+		loader:    &data.Loader{Dataset: trainSet, Batch: t.batch(), Shuffle: true, Seed: t.Seed},
+		testSet:   testSet,
+		start:     time.Now(),
+	}
+	steps := t.StepsFor(trainSet.Len())
+	r.optimizer.SetTotalSteps(steps)
+	perEpoch := t.perEpoch(trainSet.Len())
+	r.state = &State{
+		Model: model, Optimizer: r.optimizer,
+		Epochs: (steps + perEpoch - 1) / perEpoch, Steps: steps, StepsPerEpoch: perEpoch,
+		LR: r.optimizer.LR(), Loss: math.NaN(), TrainLoss: math.NaN(),
+	}
+	return r, nil
+}
+
+// StepsFor is the number of steps that Fit makes on so many examples.
+func (t *Trainer) StepsFor(examples int) int {
+	steps := max(t.Epochs, 1) * t.perEpoch(examples)
+	if t.Steps > 0 && (t.Epochs == 0 || t.Steps < steps) {
+		steps = t.Steps
+	}
+	return steps
+}
+
+func (t *Trainer) perEpoch(examples int) int { return (examples + t.batch() - 1) / t.batch() }
+
+func (t *Trainer) batch() int {
+	if t.Batch == 0 {
+		return 32
+	}
+	return t.Batch
+}
+
+// loop makes the steps.
+func (r *fit) loop(ctx context.Context) (err error) {
+	s := r.state
+	defer func() {
+		s.Err = err
+		s.Elapsed = time.Since(r.start)
+		nn.Eval(s.Model)
+		r.each(Callback.OnTrainEnd)
+	}()
+	nn.Train(s.Model)
+	r.each(Callback.OnTrainBegin)
+	for s.Epoch < s.Epochs && !s.stopping() {
+		s.Epoch++
+		s.EpochStep = 0
+		r.lossSum, r.lossCount = 0, 0
+		reset(r.Metrics)
+		r.each(Callback.OnEpochBegin)
+		if err := r.epoch(ctx); err != nil {
+			return err
+		}
+		if err := r.evaluate(ctx); err != nil {
+			return err
+		}
+		r.optimizer.Observe(r.progress())
+		r.each(Callback.OnEpochEnd)
+	}
+	return s.failure
+}
+
+// epoch makes the steps of one epoch, or those that are left.
+func (r *fit) epoch(ctx context.Context) error {
+	s := r.state
+	resumed := time.Now()
+	for batch := range r.loader.Batches(ctx) {
+		if err := r.step(batch); err != nil {
+			return err
+		}
+		s.trainTime += time.Since(resumed)
+		s.Elapsed = time.Since(r.start)
+		r.each(Callback.OnStep)
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if s.stopping() || s.Step == s.Steps {
+			return nil
+		}
+		if r.EvalEvery > 0 && s.Step%r.EvalEvery == 0 {
+			if err := r.evaluate(ctx); err != nil {
+				return err
+			}
+			nn.Train(s.Model)
+		}
+		resumed = time.Now()
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := r.loader.Err(); err != nil {
+		return fmt.Errorf("reading training examples: %w", err)
+	}
+	return nil
+}
+
+// step trains on one batch.
+func (r *fit) step(batch data.Batch) error {
+	s := r.state
+	pred := s.Model.Forward(batch.X)
+	loss := r.Loss(pred, batch.Y)
+	var also []*sinter.Tensor
+	if len(r.Metrics) > 0 {
+		also = append(also, pred)
+	}
+	s.LR = r.optimizer.LR()
+	if err := r.optimizer.Step(loss, also...); err != nil {
+		var bad *optim.NonFiniteError
+		if errors.As(err, &bad) {
+			return r.diverged(batch, bad)
+		}
+		return fmt.Errorf("step %d: %w", s.Step+1, err)
+	}
+	for _, m := range r.Metrics {
+		m.Update(pred, batch.Y)
+	}
+	s.Step++
+	s.EpochStep++
+	s.Samples += batch.Size
+	s.Loss = loss.Float()
+	r.lossSum += s.Loss * float64(batch.Size)
+	r.lossCount += batch.Size
+	s.TrainLoss = r.lossSum / float64(r.lossCount)
+	s.TrainMetrics = values(r.Metrics)
+	return nil
+}
+
+// diverged looks for the operation where a step stopped being numbers, by making
+// its forward and backward pass again.
+func (r *fit) diverged(batch data.Batch, cause error) error {
+	s := r.state
+	loss := r.Loss(s.Model.Forward(batch.X), batch.Y)
+	suspects := []*sinter.Tensor{loss}
+	for _, g := range sinter.Grad(loss, leaves(r.optimizer.Parameters())...) {
+		if g != nil {
+			suspects = append(suspects, g)
+		}
+	}
+	op, site, err := sinter.FindNonFinite(suspects...)
+	if err != nil {
+		return fmt.Errorf("step %d: %w (looking for the operation failed: %v)", s.Step+1, cause, err)
+	}
+	return &DivergedError{Step: s.Step + 1, Op: op, Site: site, Err: cause}
+}
+
+func leaves(parameters []*sinter.Variable) []*sinter.Tensor {
+	ts := make([]*sinter.Tensor, len(parameters))
+	for i, p := range parameters {
+		ts[i] = p.Value()
+	}
+	return ts
+}
+
+// evaluate measures the test set, once for each step that asks for it.
+func (r *fit) evaluate(ctx context.Context) error {
+	s := r.state
+	e := Evaluation{Epoch: s.Epoch, Step: s.Step, TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN()}
+	if r.testSet != nil && r.testSet.Len() > 0 && r.evaluated < s.Step {
+		var err error
+		e.TestLoss, e.Metrics, err = r.Evaluate(ctx, s.Model, r.testSet)
+		if err != nil {
+			return err
+		}
+	} else if last := len(r.history) - 1; last >= 0 && r.evaluated == s.Step {
+		return nil
+	}
+	r.evaluated = s.Step
+	r.history = append(r.history, e)
+	s.Last = &r.history[len(r.history)-1]
+	s.Elapsed = time.Since(r.start)
+	r.each(Callback.OnEvaluate)
+	return nil
+}
+
+// progress is what a schedule that watches for a plateau is shown.
+func (r *fit) progress() float64 {
+	if s := r.state; s.Last != nil && !math.IsNaN(s.Last.TestLoss) {
+		return s.Last.TestLoss
+	}
+	return r.state.TrainLoss
+}
+
+func (r *fit) each(event func(Callback, *State)) {
+	for _, c := range r.Callbacks {
+		event(c, r.state)
+	}
+}
+
+func (r *fit) end() *Report {
+	s := r.state
+	memory, source := PeakMemory()
+	report := &Report{
+		Epochs: s.Epoch, Steps: s.Step, Samples: s.Samples,
+		TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN(),
+		Parameters:       nn.Count(s.Model),
+		SamplesPerSecond: s.SamplesPerSecond(),
+		Duration:         time.Since(r.start),
+		PeakMemory:       memory, PeakMemorySource: source,
+		History: r.history,
+		Stopped: s.reason,
+	}
+	if s.Last != nil && s.Last.Step == s.Step {
+		report.TestLoss, report.Metrics = s.Last.TestLoss, s.Last.Metrics
+	}
+	return report
+}

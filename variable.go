@@ -1,0 +1,151 @@
+package sinter
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sinter-dl/sinter/internal/ir"
+)
+
+// Variable is a tensor that can be assigned: a parameter, a running mean, a moment of
+// an optimizer. It owns its memory for life; an assignment overwrites it.
+//
+// An assignment is lazy like everything else. It is carried out together with other
+// values by [EvalAssign], an optimizer's step, or the evaluation of a tensor that
+// [Tensor.AlsoAssign] has tied it to.
+type Variable struct {
+	Name      string // for messages and files; models name it after its place
+	Trainable bool   // whether optimizers update it
+
+	dtype   DType
+	shape   []int
+	storage *ir.Storage
+	leaf    *Tensor  // what the memory holds now
+	value   *Tensor  // leaf, or what has been assigned and not yet carried out
+	pending *ir.Node // the assignment of value
+}
+
+// NewVariable is a trainable variable with the given initial value, which is
+// evaluated now. It panics if that fails.
+func NewVariable(name string, init *Tensor) *Variable {
+	v := &Variable{Name: name, Trainable: true, dtype: init.DType(), shape: init.Shape()}
+	data := init.mustBytes()
+	m := &memory{variable: v}
+	v.storage = newStorage(m, name)
+	evaluation.Lock()
+	defer evaluation.Unlock()
+	b, err := allocate(len(data))
+	if err == nil {
+		err = current().Upload(b, data)
+	}
+	if err != nil {
+		panic(fmt.Errorf("sinter: making variable %s: %w", name, err))
+	}
+	m.own(v.storage, b)
+	v.reset()
+	return v
+}
+
+// reset makes the memory's content the value.
+func (v *Variable) reset() {
+	v.leaf = &Tensor{ir.NewInput(v.dtype, v.shape, v.storage)}
+	v.value, v.pending = v.leaf, nil
+}
+
+// Value is the variable's tensor: what was assigned last, else what its memory holds.
+// It is the same tensor until the next assignment, so that [Grad] finds it.
+func (v *Variable) Value() *Tensor { return v.value }
+
+// Shape is the extents of the axes.
+func (v *Variable) Shape() []int { return slices.Clone(v.shape) }
+
+// DType is the type of the elements.
+func (v *Variable) DType() DType { return v.dtype }
+
+// Len is the number of elements.
+func (v *Variable) Len() int { return v.leaf.Len() }
+
+// Assign gives the variable a new value of the same shape and type.
+func (v *Variable) Assign(t *Tensor) {
+	if t.node.DType != v.dtype || !slices.Equal(t.node.Shape, v.shape) {
+		ir.Fail("Assign", "%s is %v%v and cannot take a value of %v%v", v.label(), v.dtype, v.shape, t.node.DType, t.node.Shape)
+	}
+	if t == v.leaf {
+		v.value, v.pending = v.leaf, nil
+		return
+	}
+	v.value = t
+	v.pending = wrap(ir.New(ir.Assign, ir.Target{Storage: v.storage}, v.leaf.node, t.node)).node
+}
+
+func (v *Variable) label() string {
+	if v.Name == "" {
+		return "a variable"
+	}
+	return "variable " + v.Name
+}
+
+// AlsoAssign is t, with the addition that evaluating it assigns value to v. From now
+// on value is the value of v.
+func (t *Tensor) AlsoAssign(v *Variable, value *Tensor) *Tensor {
+	v.Assign(value)
+	if v.pending == nil {
+		return t
+	}
+	n := *t.node
+	n.Effects = append(slices.Clone(n.Effects), v.pending)
+	return &Tensor{&n}
+}
+
+// EvalAssign evaluates the tensors and carries out the assignments of the variables,
+// all in one program. If it fails, the assignments are dropped.
+func EvalAssign(vars []*Variable, ts ...*Tensor) error {
+	return evaluate(nodes(ts), vars)
+}
+
+// done is called when an assignment has been carried out: the memory holds x now.
+func (v *Variable) done(assign *ir.Node) {
+	x := assign.In[1]
+	v.storage.Version++
+	if x.Op != ir.Input {
+		x.Materialize(v.storage)
+	}
+	if v.pending != assign { // another one is under way
+		v.leaf = &Tensor{ir.NewInput(v.dtype, v.shape, v.storage)}
+		if v.pending == nil {
+			v.value = v.leaf
+		}
+		return
+	}
+	if x.Storage == v.storage {
+		v.leaf, v.pending = v.value, nil
+		return
+	}
+	v.reset() // x has memory of its own
+}
+
+// SetBytes overwrites the variable with raw elements as [FromBytes] takes them.
+func (v *Variable) SetBytes(data []byte) error {
+	if want := v.Len() * v.dtype.Size(); len(data) != want {
+		return fmt.Errorf("sinter: %s is %v%v and takes %d bytes, got %d", v.label(), v.dtype, v.shape, want, len(data))
+	}
+	evaluation.Lock()
+	defer evaluation.Unlock()
+	if err := current().Upload(memoryOf(v.storage).buffer, data); err != nil {
+		return fmt.Errorf("sinter: setting %s: %w", v.label(), err)
+	}
+	v.storage.Version++
+	v.reset()
+	return nil
+}
+
+// Bytes is a copy of the variable's elements as they lie in memory, with what has
+// been assigned. It panics with what EvalAssign would return as an error.
+func (v *Variable) Bytes() []byte {
+	if v.pending != nil {
+		if err := EvalAssign([]*Variable{v}); err != nil {
+			panic(err)
+		}
+	}
+	return v.value.mustBytes()
+}
