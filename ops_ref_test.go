@@ -393,9 +393,23 @@ func (p *problem) inputs() tensors {
 func (p *problem) gradients(out tensors) tensors {
 	if len(out) == 1 {
 		y := out[0]
-		return sinter.VJP(y, noise(y.DType(), 1, y.Shape()), p.inputs()...)
+		return filled(sinter.VJP(y, noise(y.DType(), 1, y.Shape()), p.inputs()...), p.inputs())
 	}
-	return sinter.Grad(objective(out), p.inputs()...)
+	return grad(objective(out), p.inputs()...)
+}
+
+// grad is sinter.Grad with zeros, as PyTorch has them, where y does not depend on x.
+func grad(y *sinter.Tensor, xs ...*sinter.Tensor) tensors {
+	return filled(sinter.Grad(y, xs...), xs)
+}
+
+func filled(grads, xs tensors) tensors {
+	for i, g := range grads {
+		if g == nil {
+			grads[i] = sinter.Zeros(xs[i].DType(), xs[i].Shape()...)
+		}
+	}
+	return grads
 }
 
 func check(t *testing.T, what string, want *reftest.Tensor, got *sinter.Tensor, d sinter.DType, tol reftest.Tol) {
@@ -473,7 +487,7 @@ func along(t *testing.T, c *reftest.Case, f func(p *problem) *sinter.Tensor) {
 	t.Helper()
 	center := newProblem(c, true)
 	xs := center.inputs()
-	grads := sinter.Grad(f(center), xs...)
+	grads := grad(f(center), xs...)
 	if err := sinter.Eval(grads...); err != nil {
 		t.Fatal(err)
 	}
@@ -509,11 +523,25 @@ func along(t *testing.T, c *reftest.Case, f func(p *problem) *sinter.Tensor) {
 	}
 }
 
+// rough are cases, by operation or by name, that have no derivative at the inputs of
+// the file or whose value jumps nearby.
+var rough = map[string]string{
+	"max_pool/2d_negative_pad":              "ties: an input is as large as its neighbour",
+	"rem/both":                              "jumps where the quotient is whole",
+	"sort/ascending_long":                   "ties among many rounded inputs",
+	"sort/descending_long":                  "ties among many rounded inputs",
+	"cross_entropy/weight":                  "the weights of the classes are held fixed",
+	"cross_entropy/weight_sum":              "the weights of the classes are held fixed",
+	"cross_entropy/weight_ignore":           "the weights of the classes are held fixed",
+	"cross_entropy/weight_smoothing":        "the weights of the classes are held fixed",
+	"cross_entropy/weight_smoothing_ignore": "the weights of the classes are held fixed",
+}
+
 // smooth are the cases that can be differentiated numerically.
 func smooth(t *testing.T) []*reftest.Case {
 	var l []*reftest.Case
 	for _, c := range cases(t) {
-		if len(c.Grad) > 0 && !c.Kink && c.Wide() && operations[c.Op] != nil {
+		if len(c.Grad) > 0 && !c.Kink && rough[c.ID()] == "" && c.Wide() && operations[c.Op] != nil {
 			l = append(l, c)
 		}
 	}
@@ -532,7 +560,7 @@ func TestSecondGradientsNumerically(t *testing.T) {
 	reftest.Run(t, smooth(t), func(t *testing.T, c *reftest.Case) {
 		along(t, c, func(p *problem) *sinter.Tensor {
 			var sum *sinter.Tensor
-			for k, g := range sinter.Grad(objective(p.outputs()), p.inputs()...) {
+			for k, g := range grad(objective(p.outputs()), p.inputs()...) {
 				// The square makes the second derivative depend on the first one.
 				term := g.Mul(noise(sinter.Float64, uint32(50+k), g.Shape())).Add(g.Mul(g).MulScalar(0.5)).Sum()
 				if sum == nil {

@@ -71,24 +71,18 @@ func (e *emitter) roots(roots []*item) {
 	}
 	var stores []store
 	for _, it := range roots {
-		n := it.node
-		at := e.full()
+		n, at := it.node, e.place(it)
 		var v int
 		switch it.kind {
 		case fill:
 			v = e.literal(n.DType, n.Attr.(ir.Padding).Value)
 		case region:
-			v = e.value(n.In[it.part], at)
-			at = e.compose(n, at, regionOf(n, it.part))
+			x := n.In[it.part]
+			v = e.value(x, at)
+			at = e.compose(x, at, regionOf(n, it.part))
 		case move:
-			if it.outer {
-				at = e.outer()
-			}
 			v = e.value(n.In[0], at)
 		default:
-			if it.outer {
-				at = e.outer()
-			}
 			v = e.value(n, at)
 		}
 		if !it.outer {

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"testing"
 
@@ -178,7 +179,7 @@ func Guard(t *testing.T, f func()) {
 	t.Helper()
 	defer func() {
 		if r := recover(); r != nil {
-			t.Errorf("panic: %v", r)
+			t.Errorf("panic: %v\n%s", r, debug.Stack())
 		}
 	}()
 	f()

@@ -26,6 +26,7 @@ type pass struct {
 }
 
 var passes = []pass{
+	{"inline", inline},
 	{"lower", lower},
 	{"fold", fold},
 	{"tile", tile},
@@ -121,8 +122,11 @@ func (w *walk) unique(n *ir.Node) *ir.Node {
 	return n
 }
 
-// lower drops what only matters to gradients. Composites without a kernel are
-// replaced by Run itself.
+// inline replaces composites without a kernel by their bodies; Run itself does it,
+// because the nodes of a body are not among those that it walks.
+func inline(w *walk, n *ir.Node) *ir.Node { return n }
+
+// lower drops what only matters to gradients.
 func lower(w *walk, n *ir.Node) *ir.Node {
 	if n.Op == ir.StopGradient {
 		return n.In[0]
@@ -460,6 +464,9 @@ func contract(w *walk, n *ir.Node) *ir.Node {
 		p := ir.Permute(x, slices.Concat(batch, rows, cols))
 		sh := slices.Clone(p.Shape[:nb])
 		v := ir.ReshapeTo(p, append(sh, extent(x, rows), extent(x, cols)))
+		if v.Op.Class() != ir.ClassView {
+			return v
+		}
 		return w.unique(foldView(w, w.unique(v)))
 	}
 	a := view(l, d.LeftBatch, lf, d.LeftContract)

@@ -39,25 +39,25 @@ func New(name string) (*Job, error) {
 	switch name {
 	case "mlp":
 		net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{512, 512}, Outputs: rig.Classes})
-		return images(net, 128, rig.Pixels)
+		return images(net, rig.Examples, 128, rig.Pixels)
 	case "cnn":
-		return images(newCNN(), 64, 1, rig.Side, rig.Side)
+		return images(newCNN(), rig.Examples, 64, 1, rig.Side, rig.Side)
 	case "gpt":
 		return language()
 	}
 	return nil, fmt.Errorf("unknown workload %q; known are %q", name, Names)
 }
 
-// MLP is a job for a perceptron with one hidden layer of the given width, on
+// MLP is a job for a perceptron with one hidden layer of the given width, on 2,048
 // images, in batches of the given size.
 func MLP(hidden, batch int) (*Job, error) {
 	sinter.Seed(1)
 	net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{hidden}, Outputs: rig.Classes})
-	return images(net, batch, rig.Pixels)
+	return images(net, 2048, batch, rig.Pixels)
 }
 
-func images(net nn.Module, batch int, shape ...int) (*Job, error) {
-	x, class := rig.Images(rig.Examples)
+func images(net nn.Module, examples, batch int, shape ...int) (*Job, error) {
+	x, class := rig.Images(examples)
 	set, err := data.Arrays(data.Floats("x", x, shape...), data.Ints("y", class))
 	if err != nil {
 		return nil, err

@@ -1,0 +1,137 @@
+package devicetest
+
+import (
+	"bytes"
+	"math"
+	"slices"
+
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+)
+
+// interpret runs a program on what is bound to it, one element after the other.
+func interpret(p *kernel.Program, leaves, outputs [][]byte) {
+	arena := make([]byte, p.Arena)
+	slots := make([][]byte, len(p.Slots))
+	for i, s := range p.Slots {
+		switch s.Kind {
+		case kernel.Leaf:
+			slots[i] = leaves[s.Index][:s.Bytes]
+		case kernel.Output:
+			slots[i] = outputs[s.Index][:s.Bytes]
+		case kernel.Arena:
+			slots[i] = arena[s.Offset : s.Offset+s.Bytes]
+		}
+	}
+	for _, s := range p.Steps {
+		switch s := s.(type) {
+		case *kernel.Fused:
+			interpretFused(s, slots)
+		case *kernel.Library:
+			interpretLibrary(s, slots)
+			if s.Epilogue != nil {
+				interpretFused(s.Epilogue, slots)
+			}
+		}
+	}
+}
+
+// interpretFused computes a kernel at every point. Loads see the memory as it was
+// before the kernel.
+func interpretFused(f *kernel.Fused, slots [][]byte) {
+	before := make(map[int][]byte)
+	for i := range f.Code {
+		if f.Code[i].Kind == kernel.Load {
+			for j := range f.Parts {
+				slot := f.Parts[j].Args[f.Code[i].Arg].Slot
+				before[slot] = bytes.Clone(slots[slot])
+			}
+		}
+	}
+	for i := range f.Parts {
+		part := &f.Parts[i]
+		inner := make([][]int, len(part.Args)) // by argument: offsets of the inner points
+		for j, a := range part.Args {
+			inner[j] = offsets(0, part.Inner, a.Stride[len(part.Outer):])
+		}
+		outer := make([][]int, len(part.Args))
+		for j, a := range part.Args {
+			outer[j] = offsets(a.Offset, part.Outer, a.Stride[:len(part.Outer)])
+		}
+		points := product(part.Outer)
+		values := make([][]number, len(f.Code)) // by instruction: one, or one for each inner point
+		for point := range points {
+			for j := range f.Code {
+				in := &f.Code[j]
+				n := 1
+				if in.Inner || in.Kind == kernel.Store && f.Code[in.X[0]].Inner {
+					n = product(part.Inner)
+				}
+				if values[j] == nil {
+					values[j] = make([]number, n)
+				}
+				for k := range n {
+					at := func() int { return outer[in.Arg][point] + inner[in.Arg][k] }
+					switch in.Kind {
+					case kernel.Load:
+						values[j][k] = get(in.DType, before[part.Args[in.Arg].Slot], at())
+					case kernel.Imm:
+						values[j][k] = literal(in.DType, in.Bits)
+					case kernel.Index:
+						values[j][k] = number{i: int64(at())}
+					case kernel.Apply:
+						var x [3]number
+						for o, v := range in.Operands() {
+							x[o] = values[v][min(k, len(values[v])-1)]
+						}
+						values[j][k] = rounded(in.DType, apply(in, f.Code[in.X[0]].DType, x))
+					case kernel.Reduce:
+						values[j][k] = rounded(in.DType, reduce(in.Op, values[in.X[0]]))
+					case kernel.Store:
+						put(in.DType, slots[part.Args[in.Arg].Slot], at(), values[in.X[0]][k])
+					}
+				}
+			}
+		}
+	}
+}
+
+// reduce folds numbers; the sum of none is zero.
+func reduce(op ir.Op, l []number) number {
+	var acc number
+	for i, v := range l {
+		switch {
+		case i == 0:
+			acc = v
+		case op == ir.ReduceSum:
+			acc = number{acc.f + v.f, acc.i + v.i}
+		case op == ir.ReduceMax:
+			acc = number{math.Max(acc.f, v.f), max(acc.i, v.i)}
+		case op == ir.ReduceMin:
+			acc = number{math.Min(acc.f, v.f), min(acc.i, v.i)}
+		}
+	}
+	return acc
+}
+
+// offsets lists base + Σ stride[i]·p[i] for all points, in row-major order.
+func offsets(base int, extent, stride []int) []int {
+	l := make([]int, 0, product(extent))
+	for n := range product(extent) {
+		at := base
+		for i, e := range slices.Backward(extent) {
+			at += n % e * stride[i]
+			n /= e
+		}
+		l = append(l, at)
+	}
+	return l
+}
+
+func product(extent []int) int {
+	n := 1
+	for _, e := range extent {
+		n *= e
+	}
+	return n
+}
