@@ -34,7 +34,7 @@ median() {
 
 for model in "${models[@]}"; do
 	echo
-	echo "$model, $rounds rounds, GOMAXPROCS=${GOMAXPROCS:-$(getconf _NPROCESSORS_ONLN)}"
+	echo "$model: $rounds round(s), GOMAXPROCS=${GOMAXPROCS:-$(getconf _NPROCESSORS_ONLN)}"
 	for ((round = 1; round <= rounds; round++)); do
 		for side in "${sides[@]}"; do
 			line=$("$bin/$side" -model "$model")

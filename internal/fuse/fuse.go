@@ -42,9 +42,8 @@ type fuser struct {
 	origin   map[*ir.Node]*ir.Node // prepared → given
 	free     map[*ir.Node]bool     // computed from literals and coordinates alone
 	outputs  []*ir.Node
-	assigns  []*ir.Node           // done by the kernel that computes the value
-	deferred []*ir.Node           // done by a copy at the end
-	assigned map[*ir.Storage]bool // by any of them
+	assigns  []*ir.Node // done by the kernel that computes the value
+	deferred []*ir.Node // done by a copy at the end
 
 	items    []*item
 	of       map[*ir.Node][]*item
@@ -83,12 +82,10 @@ func Run(g *ir.Graph, leaves map[*ir.Storage]int) *Result {
 // storages that cannot be assigned in place.
 func (f *fuser) run(g *ir.Graph, copies map[*ir.Node]bool, late map[*ir.Storage]bool) (r *Result, bad *ir.Node, clash []*ir.Storage) {
 	f.prepare(g, copies)
-	f.assigned = make(map[*ir.Storage]bool)
 	all := f.assigns
 	f.assigns = nil
 	for _, a := range all {
 		s := a.Attr.(ir.Target).Storage
-		f.assigned[s] = true
 		if late[s] {
 			f.deferred = append(f.deferred, a)
 		} else {

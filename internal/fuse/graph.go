@@ -33,7 +33,8 @@ type item struct {
 	group  *group
 	outer  bool // the value varies along the group's outer axes only
 
-	kept bool // the value is written to memory
+	update bool // the value is used for assignments and nothing else
+	kept   bool // the value is written to memory
 	recompute
 }
 
@@ -199,6 +200,17 @@ func (f *fuser) connect() {
 				e.from.users = append(e.from.users, it)
 			}
 		}
+	}
+	assigned, output := make(map[*ir.Node]bool), make(map[*ir.Node]bool)
+	for _, a := range slices.Concat(f.assigns, f.deferred) {
+		assigned[a.In[1]] = true
+	}
+	for _, o := range f.outputs {
+		output[o] = true
+	}
+	for _, it := range slices.Backward(f.items) {
+		it.update = it.kind == compute && !output[it.node] && (len(it.users) > 0 || assigned[it.node]) &&
+			!slices.ContainsFunc(it.users, func(u *item) bool { return !u.update })
 	}
 }
 

@@ -195,17 +195,19 @@ func (f *fuser) merge(a, b *group) bool {
 		return false
 	}
 	if m.lib != nil {
-		// An epilogue runs whenever the library operation does; what it would
-		// overwrite may then still be needed. And the routine reads its operands
-		// while the epilogue writes.
+		// The routine reads its operands while the epilogue writes. And updates of
+		// variables do better together, in a Multi kernel, than behind the matrix
+		// products that gave the gradients.
 		for _, e := range m.lib.inputs {
 			if e.from != nil && (e.from.group == a || e.from.group == b) {
 				return false
 			}
 		}
-		for n := range loads {
-			if n.Op == ir.Input && f.assigned[n.Storage] {
-				return false
+		for _, g := range []*group{a, b} {
+			for _, it := range g.members {
+				if it.update {
+					return false
+				}
 			}
 		}
 	}

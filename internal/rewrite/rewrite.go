@@ -93,6 +93,17 @@ func (w *walk) unique(n *ir.Node) *ir.Node {
 	if n.Op == ir.Assign || n.Op == ir.Param || n.Op == ir.Composite || n.Op == ir.Scan {
 		return n
 	}
+	k := w.canonical(n)
+	if m := w.seen[string(k)]; m != nil {
+		return m
+	}
+	w.seen[string(k)] = n
+	return n
+}
+
+// canonical writes what makes nodes equal: operation, type, shape, attributes and the
+// very operands.
+func (w *walk) canonical(n *ir.Node) []byte {
 	if w.ids == nil {
 		w.ids = make(map[*ir.Node]int)
 	}
@@ -115,11 +126,7 @@ func (w *walk) unique(n *ir.Node) *ir.Node {
 		k = n.Attr.AppendKey(k)
 	}
 	w.key = k
-	if m := w.seen[string(k)]; m != nil {
-		return m
-	}
-	w.seen[string(k)] = n
-	return n
+	return k
 }
 
 // inline replaces composites without a kernel by their bodies; Run itself does it,
@@ -372,66 +379,48 @@ func tile(w *walk, n *ir.Node) *ir.Node {
 	return ir.New(ir.Concatenate, ir.Axis{Axis: axis}, parts...)
 }
 
-// reluMask makes the gradient of y = x>0 ? x : 0 look at y instead of x: y is kept
-// for the next layer anyway, so x need not be.
+// reluMask makes the gradient of y = x ≤ 0 ? 0 : x, or of y = 0 < x ? x : 0, look at
+// y instead of x: y is kept for the next layer anyway, so x need not be.
 func reluMask(w *walk, n *ir.Node) *ir.Node {
-	if w.users == nil {
-		w.users = make(map[*ir.Node][]*ir.Node)
-		for _, m := range w.old.Nodes {
-			for _, x := range m.In {
-				w.users[x] = append(w.users[x], m)
-			}
-		}
-	}
 	for i, c := range n.In {
-		x, ok := positive(c)
-		if !ok || relu(n, c, x) {
+		x, y := rectified(c)
+		if x == nil || n.Op == ir.Select && slices.Equal(n.In, y.In) {
 			continue
 		}
-		// Find the rectifier among the rewritten nodes that use the condition.
-		y := w.seen[string(w.reluKey(c, x))]
-		if y == nil {
+		// Find the rectifier among the nodes of this walk.
+		built := w.seen[string(w.canonical(y))]
+		if built == nil {
 			continue
 		}
+		mask := c.WithOperands(func(m *ir.Node) *ir.Node {
+			if m == x {
+				return built
+			}
+			return m
+		})
 		m := *n
 		m.In = slices.Clone(n.In)
-		m.In[i] = w.unique(ir.New(ir.Lt, nil, c.In[0], y))
-		n = m.WithOperands(func(x *ir.Node) *ir.Node { return x })
+		m.In[i] = w.unique(mask)
+		n = &m
 	}
 	return n
 }
 
-// positive matches 0 < x.
-func positive(c *ir.Node) (x *ir.Node, ok bool) {
-	if c.Op != ir.Lt {
-		return nil, false
+// rectified gives for a comparison of x with zero the node that rectifies x by it.
+func rectified(c *ir.Node) (x, y *ir.Node) {
+	zero := func(n *ir.Node) bool {
+		v, ok := literal(n)
+		return ok && v == 0
 	}
-	v, lit := literal(c.In[0])
-	return c.In[1], lit && v == 0
-}
-
-// relu matches select(c, x, 0).
-func relu(n, c, x *ir.Node) bool {
-	if n.Op != ir.Select || n.In[0] != c || n.In[1] != x {
-		return false
+	switch {
+	case c.Op == ir.Lt && zero(c.In[0]):
+		x = c.In[1]
+		y = &ir.Node{Op: ir.Select, DType: x.DType, Shape: x.Shape, In: []*ir.Node{c, x, c.In[0]}}
+	case c.Op == ir.Le && zero(c.In[1]):
+		x = c.In[0]
+		y = &ir.Node{Op: ir.Select, DType: x.DType, Shape: x.Shape, In: []*ir.Node{c, c.In[1], x}}
 	}
-	v, ok := literal(n.In[2])
-	return ok && v == 0
-}
-
-// reluKey is the canonical form that select(c, x, 0) has in this walk, if it has
-// been built.
-func (w *walk) reluKey(c, x *ir.Node) []byte {
-	zero := c.In[0]
-	n := ir.Node{Op: ir.Select, DType: x.DType, Shape: x.Shape, In: []*ir.Node{c, x, zero}}
-	k := append([]byte(nil), byte(n.Op), byte(n.DType), byte(len(n.Shape)))
-	for _, d := range n.Shape {
-		k = binary.AppendUvarint(k, uint64(d))
-	}
-	for _, in := range n.In {
-		k = binary.AppendUvarint(k, uint64(w.ids[in]))
-	}
-	return k
+	return x, y
 }
 
 // contract brings matrix products into the normal form of kernel.Library:
