@@ -494,8 +494,13 @@ func TestInterrupted(t *testing.T) {
 // TestDiverges makes the loss overflow and expects the operation to be named.
 func TestDiverges(t *testing.T) {
 	dir := t.TempDir()
-	mnistLike(t, filepath.Join(dir, "d"))
-	o := execute(t, dir, "train", "mlp", "--data", "d", "--epochs", "50", "--lr", "100", "--set", "optimizer.kind=sgd", "--set", "optimizer.momentum=0.99", "--out", "run")
+	var table strings.Builder
+	table.WriteString("x,y\n")
+	for i := range 200 {
+		fmt.Fprintf(&table, "%d.5,%d.25\n", i, 3*i)
+	}
+	write(t, filepath.Join(dir, "d.csv"), []byte(table.String()))
+	o := execute(t, dir, "train", "tabular", "--data", "d.csv", "--epochs", "50", "--lr", "100", "--set", "optimizer.kind=sgd", "--out", "run")
 	if o.status != 1 {
 		t.Fatalf("status %d\n%s", o.status, o.stderr)
 	}
@@ -508,7 +513,7 @@ func TestDiverges(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(dir, "run", "run.json")); err != nil || !strings.Contains(string(text), `"status": "failed"`) {
 		t.Errorf("run.json, %v: %s", err, text)
 	}
-	must(t, dir, "eval", "run", "--data", "d")
+	must(t, dir, "eval", "run", "--data", "d.csv")
 }
 
 func TestRecipeCommand(t *testing.T) {

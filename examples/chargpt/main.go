@@ -75,7 +75,7 @@ func run(path string, steps int, prompt string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(source.Tokenizer.Decode(ids))
+	fmt.Println(prompt + source.Tokenizer.Decode(ids))
 	return nil
 }
 

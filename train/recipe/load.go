@@ -150,5 +150,5 @@ func (r *Run) Generate(o GenerateOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return r.Input.Tokenizer.Decode(ids), nil
+	return o.Prompt + r.Input.Tokenizer.Decode(ids), nil
 }
