@@ -4,7 +4,7 @@
 //	graph     print the graph after every pass of the compiler
 //	kernels   print every program that is compiled
 //	nofuse    one kernel per operation
-//	verify    check the graph after every pass
+//	verify    check the graph after every pass, and every program
 //	recompile say why a program was compiled again
 package debug
 

@@ -290,6 +290,9 @@ func (e *emitter) finish() *kernel.Fused {
 			e.drop(k)
 		}
 	}
+	if len(e.extent) > 0 && e.extent[0] == 1 && !e.reduced[0] {
+		e.drop(0)
+	}
 	var axes []int
 	for _, red := range []bool{false, true} {
 		for k, r := range e.reduced {

@@ -101,10 +101,12 @@ func (f *fuser) prepare(g *ir.Graph, copies map[*ir.Node]bool) {
 		f.free[n] = free
 		return n
 	}
+	barriers := make(map[*ir.Node]*ir.Node)
 	keep := func(x *ir.Node) *ir.Node {
-		b := ir.New(ir.Barrier, nil, x)
-		ir.Stamp(b, x.Site())
-		return add(b)
+		if barriers[x] == nil {
+			barriers[x] = add(ir.New(ir.Barrier, nil, x))
+		}
+		return barriers[x]
 	}
 	for _, n := range g.Nodes {
 		m := n.WithOperands(func(x *ir.Node) *ir.Node { return sub[x] })
@@ -114,10 +116,17 @@ func (f *fuser) prepare(g *ir.Graph, copies map[*ir.Node]bool) {
 			m = ir.New(ir.Assign, m.Attr, m.In[0], b)
 		case n.Op.Class() == ir.ClassLibrary || n.Op == ir.Composite:
 			m = m.WithOperands(func(x *ir.Node) *ir.Node {
-				if f.free[x] || !readable(m, x) {
-					return keep(x)
+				if !f.free[x] && readable(m, x) {
+					return x
 				}
-				return x
+				// A copy that is readable both as it is and transposed serves both.
+				if x.Op == ir.Transpose && !f.free[x] && x.In[0].Op.Class() == ir.ClassView {
+					t := ir.New(ir.Transpose, x.Attr, keep(x.In[0]))
+					if readable(m, t) {
+						return add(t)
+					}
+				}
+				return keep(x)
 			})
 		}
 		add(m)
@@ -136,7 +145,16 @@ func (f *fuser) prepare(g *ir.Graph, copies map[*ir.Node]bool) {
 			f.assigns = append(f.assigns, m)
 			continue
 		}
-		if seen[m] || !f.computed(m) && m.Op.Class() != ir.ClassLibrary && m.Op.Class() != ir.ClassStore && m.Op != ir.Result && m.Op != ir.Barrier {
+		x := m
+		for x.Op == ir.Reshape {
+			x = x.In[0] // the same elements in the same order
+		}
+		switch {
+		case !seen[x] && (f.computed(x) || x.Op.Class() == ir.ClassLibrary || x.Op.Class() == ir.ClassStore || x.Op == ir.Result || x.Op == ir.Barrier):
+			m = x
+		case seen[barriers[m]]:
+			m = add(ir.New(ir.Barrier, nil, m))
+		default:
 			m = keep(m)
 		}
 		seen[m] = true

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sinter-dl/sinter/internal/backend/null"
 	"github.com/sinter-dl/sinter/internal/debug"
 	"github.com/sinter-dl/sinter/internal/fuse"
 	"github.com/sinter-dl/sinter/internal/ir"
@@ -36,6 +37,11 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target) *kernel.Program {
 		number[l.Storage] = i
 	}
 	p := build(rewrite.Run(outputs, t.Supports), number, t)
+	if debug.On("verify") {
+		if err := null.Verify(p); err != nil {
+			panic(fmt.Sprintf("plan: %v\n%s", err, Print(p)))
+		}
+	}
 	if debug.On("kernels") {
 		fmt.Fprintln(os.Stderr, Print(p))
 	}

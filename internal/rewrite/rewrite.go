@@ -450,9 +450,17 @@ func contract(w *walk, n *ir.Node) *ir.Node {
 		return e
 	}
 	view := func(x *ir.Node, batch, rows, cols []int) *ir.Node {
-		p := ir.Permute(x, slices.Concat(batch, rows, cols))
-		sh := slices.Clone(p.Shape[:nb])
-		v := ir.ReshapeTo(p, append(sh, extent(x, rows), extent(x, cols)))
+		var v *ir.Node
+		if slices.Equal(slices.Concat(batch, cols, rows), span(len(x.Shape))) {
+			// A transposed matrix: the transposition goes last, where it is free.
+			sh := slices.Clone(x.Shape[:nb])
+			perm := append(span(nb), nb+1, nb)
+			v = ir.Permute(w.unique(ir.ReshapeTo(x, append(sh, extent(x, cols), extent(x, rows)))), perm)
+		} else {
+			p := ir.Permute(x, slices.Concat(batch, rows, cols))
+			sh := slices.Clone(p.Shape[:nb])
+			v = ir.ReshapeTo(p, append(sh, extent(x, rows), extent(x, cols)))
+		}
 		if v.Op.Class() != ir.ClassView {
 			return v
 		}

@@ -1,0 +1,20 @@
+package sinter
+
+import (
+	"github.com/sinter-dl/sinter/internal/backend/null"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/plan"
+)
+
+// Plans runs f and returns the programs of its evaluations as they are planned for
+// the device that is none.
+func Plans(f func()) (programs []*kernel.Program) {
+	before := observe
+	observe = func(outputs, leaves []*ir.Node) {
+		programs = append(programs, plan.Build(outputs, leaves, null.New()))
+	}
+	defer func() { observe = before }()
+	f()
+	return programs
+}
