@@ -202,6 +202,7 @@ type fitter struct {
 	target int
 	forced map[int]bool // columns taken as text
 	keep   map[int]bool
+	scale  Scale
 	notes  []string
 }
 
@@ -218,7 +219,7 @@ func fitEncoder(t *Table, rows []int, opt TableOptions) (*Encoder, []string, err
 			rows[i] = i
 		}
 	}
-	f := &fitter{Encoder: &Encoder{Header: t.Header, Delimiter: opt.Delimiter}, t: t, rows: rows, target: len(t.Columns) - 1}
+	f := &fitter{Encoder: &Encoder{Header: t.Header, Delimiter: opt.Delimiter}, t: t, rows: rows, target: len(t.Columns) - 1, scale: opt.Scale}
 	if len(t.Columns) < 2 {
 		return nil, nil, fmt.Errorf("data: %s, line 1: there is one column only, parted by %q; expected at least two, a feature and the target: check which character parts the values", t.Name, t.Delimiter)
 	}
@@ -320,7 +321,7 @@ func (f *fitter) fitTarget(facts columnFacts, task Task) error {
 		f.note("target %q: classification into %d classes, %s", name, len(f.Classes), strings.Join(shorten(f.Classes, 10), ", "))
 		return nil
 	}
-	f.Mean, f.Std, _, err = f.moments(c)
+	f.Mean, f.Std, _, err = f.moments(c, Standard)
 	f.note("target %q: regression, mean %.4g, standard deviation %.4g", name, f.Mean, f.Std)
 	return err
 }
@@ -374,7 +375,7 @@ func (f *fitter) fitColumn(c int, facts columnFacts) (Column, error) {
 	if numeric {
 		var n int
 		col.Kind = NumericColumn
-		col.Mean, col.Std, n, err = f.moments(c)
+		col.Mean, col.Std, n, err = f.moments(c, f.scale)
 		if err != nil {
 			return col, err
 		}
@@ -382,7 +383,7 @@ func (f *fitter) fitColumn(c int, facts columnFacts) (Column, error) {
 			return drop("it has no values in the rows for training")
 		}
 		if facts.missing > 0 {
-			f.note("column %q: %d missing values are taken as the mean, %.4g", col.Name, facts.missing, col.Mean)
+			f.note("column %q: %d missing values are taken as %s, %.4g", col.Name, facts.missing, f.scale.origin(), col.Mean)
 		}
 		return col, nil
 	}
@@ -415,10 +416,20 @@ func category(s string) string {
 	return s
 }
 
-// moments are the mean and standard deviation of a numeric column over the n
-// values that the rows for training have. A column that does not vary gets the
-// deviation 1: it becomes 0, and stays finite where another file differs.
-func (f *fitter) moments(c int) (mean, std float64, n int, err error) {
+// origin is the value of a column that becomes 0.
+func (s Scale) origin() string {
+	if s == Range {
+		return "the smallest"
+	}
+	return "the mean"
+}
+
+// moments are what is subtracted from a numeric column and what it is divided by
+// then, over the n values that the rows for training have: the mean and the standard
+// deviation, or the smallest value and the distance to the largest. A column that
+// does not vary is divided by 1: it becomes 0, and stays finite where another file
+// differs.
+func (f *fitter) moments(c int, scale Scale) (mean, std float64, n int, err error) {
 	each := func(visit func(v float64)) {
 		for _, i := range f.rows {
 			if s := f.t.rows[i][c]; !isMissing(s) {
@@ -427,13 +438,17 @@ func (f *fitter) moments(c int) (mean, std float64, n int, err error) {
 			}
 		}
 	}
-	each(func(v float64) { mean += v; n++ })
+	low, high := math.Inf(1), math.Inf(-1)
+	each(func(v float64) { mean += v; low, high = min(low, v), max(high, v); n++ })
 	if n == 0 {
 		return 0, 1, 0, nil
 	}
 	mean /= float64(n)
 	each(func(v float64) { std += (v - mean) * (v - mean) })
 	std = math.Sqrt(std / float64(n))
+	if scale == Range {
+		mean, std = low, high-low
+	}
 	if math.IsInf(std, 0) || math.IsNaN(std) {
 		return 0, 0, n, fmt.Errorf("data: %s, column %q: the numbers are too large, their mean or deviation is not finite; use another unit", f.t.Name, f.t.Columns[c])
 	}
@@ -689,7 +704,7 @@ func (e *Encoder) Encode(t *Table, withTarget bool) (Dataset, []string, error) {
 	var notes []string
 	for i, col := range e.Columns {
 		if filled[i] > 0 {
-			notes = append(notes, fmt.Sprintf("%s, column %q: %d missing values are taken as the mean, %.4g", t.Name, col.Name, filled[i], col.Mean))
+			notes = append(notes, fmt.Sprintf("%s, column %q: %d missing values are taken as %.4g", t.Name, col.Name, filled[i], col.Mean))
 		}
 		if unknown[i] > 0 {
 			notes = append(notes, fmt.Sprintf("%s, column %q: %d values were not there in training and are taken as none of the categories", t.Name, col.Name, unknown[i]))

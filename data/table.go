@@ -25,6 +25,14 @@ const (
 	NoHeader
 )
 
+// Scale says what becomes of the numbers of a column before a model sees them.
+type Scale string
+
+const (
+	Standard Scale = ""      // mean 0 and standard deviation 1
+	Range    Scale = "range" // from 0 for the smallest to 1 for the largest
+)
+
 // TableOptions say how a table is read and what is to be learnt from it. The
 // zero value finds everything out by itself.
 type TableOptions struct {
@@ -35,6 +43,7 @@ type TableOptions struct {
 	Task   Task     // "": Classification if the target is text or at most 20 different integers
 	Text   []string // columns to be taken as text although they hold numbers
 	Keep   []string // columns not to be dropped, whatever they look like
+	Scale  Scale    // of numeric columns
 
 	Test         string  // a file of its own for testing
 	TestFraction float64 // else the part held out for it; 0: a fifth

@@ -127,6 +127,28 @@ func TestTableErrors(t *testing.T) {
 	}
 }
 
+// With Range the numbers go from 0 to 1, and a missing one is the smallest.
+func TestEncodeRange(t *testing.T) {
+	opt := TableOptions{Scale: Range}
+	table := parse(t, "size,class\n2,b\n10,a\n?,b\n4,a\n", opt)
+	enc, notes, err := FitEncoder(table, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := strings.Join(notes, "\n"); !strings.Contains(all, "taken as the smallest, 2") {
+		t.Errorf("notes %q", all)
+	}
+	ds, _, err := enc.Encode(table, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []float32{0, 1, 0, 0.25} {
+		if got := example(t, ds, i)[0]; len(got) != 1 || got[0] != float64(want) {
+			t.Errorf("row %d became %v, want %v", i, got, want)
+		}
+	}
+}
+
 func TestEncode(t *testing.T) {
 	table := parse(t, `size,colour,class
 1,red,b

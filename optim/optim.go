@@ -82,8 +82,8 @@ func ClipNorm(max float64) Option { return func(o *Optimizer) { o.clipNorm = max
 // ClipValue limits every element of the gradients to ±max, before ClipNorm.
 func ClipValue(max float64) Option { return func(o *Optimizer) { o.clipValue = max } }
 
-// NonFiniteError is returned by a step whose loss, or whose gradient norm where it
-// is clipped, is NaN or infinite. Parameters and the optimizer's state are then
+// NonFiniteError is returned by a step whose loss or gradients are NaN or infinite.
+// Parameters and the optimizer's state are then
 // what they were before the step.
 type NonFiniteError struct {
 	Step     int // updates made before
@@ -95,7 +95,7 @@ func (e *NonFiniteError) Error() string {
 	if math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0) {
 		return fmt.Sprintf("optim: the loss of step %d is %v; nothing was updated", e.Step, e.Loss)
 	}
-	return fmt.Sprintf("optim: the gradients of step %d have the norm %v (the loss is %v); nothing was updated", e.Step, e.GradNorm, e.Loss)
+	return fmt.Sprintf("optim: the gradients of step %d are not finite (the loss is %v); nothing was updated", e.Step, e.Loss)
 }
 
 // New makes an optimizer of a model's trainable variables as nn.Parameters lists
@@ -171,24 +171,24 @@ func (o *Optimizer) Step(loss *sinter.Tensor, also ...*sinter.Tensor) (err error
 	if o.clipValue > 0 {
 		grads = nn.ClipGradValue(grads, o.clipValue)
 	}
-	finite := loss.IsFinite()
+	var finite, norm *sinter.Tensor
 	evaluated := append([]*sinter.Tensor{loss}, also...)
-	var norm *sinter.Tensor
 	if o.clipNorm > 0 {
 		grads, norm = nn.ClipGradNorm(grads, o.clipNorm)
-		finite = finite.And(norm.IsFinite())
-		evaluated = append(evaluated, norm)
+		finite = loss.IsFinite().And(norm.IsFinite())
+		evaluated = append(evaluated, finite, norm)
+	} else {
+		finite = allFinite(append(grads, loss)...)
+		evaluated = append(evaluated, finite)
 	}
 	if err := sinter.EvalAssign(o.update(used, grads, finite), evaluated...); err != nil {
 		return fmt.Errorf("optim: step %d: %w", o.steps, err)
 	}
 	value := loss.Float()
-	bad := !isFinite(value)
 	if norm != nil {
 		o.gradNorm = norm.Float()
-		bad = bad || !isFinite(o.gradNorm)
 	}
-	if bad {
+	if !finite.Bools()[0] {
 		return &NonFiniteError{Step: o.steps, Loss: value, GradNorm: o.gradNorm}
 	}
 	o.steps++
@@ -196,6 +196,16 @@ func (o *Optimizer) Step(loss *sinter.Tensor, also ...*sinter.Tensor) (err error
 		p.steps++
 	}
 	return nil
+}
+
+// allFinite tells whether no element of any tensor is a NaN or an infinity: the sum
+// of all of them times zero is zero then, and NaN otherwise.
+func allFinite(ts ...*sinter.Tensor) *sinter.Tensor {
+	sum := sinter.Scalar(0)
+	for _, t := range ts {
+		sum = sum.Add(t.MulScalar(0).Sum().To(sinter.Float32))
+	}
+	return sum.EqScalar(0)
 }
 
 // differentiate lists the parameters that the loss depends on, with its gradients.
@@ -294,8 +304,6 @@ func (s *scalars) rule(d sinter.DType, step int) []*sinter.Tensor {
 	}
 	return s.rules[key]
 }
-
-func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // LR is the learning rate of the next step, before a group's scale.
 func (o *Optimizer) LR() float64 { return o.schedule.At(o.steps) }

@@ -220,6 +220,20 @@ func TestNonFinite(t *testing.T) {
 	}
 }
 
+// So do gradients that are not, though the loss is: the slope of √x is infinite at 0.
+func TestNonFiniteGradients(t *testing.T) {
+	x := sinter.NewVariable("x", sinter.FromFloats([]float32{4, 0}, 2))
+	o := New([]*sinter.Variable{x}, SGD{LR: Constant(0.1)})
+	err := o.Step(x.Value().Sqrt().Sum())
+	var e *NonFiniteError
+	if !errors.As(err, &e) || e.Loss != 2 || !strings.Contains(err.Error(), "gradients") {
+		t.Fatalf("got %v", err)
+	}
+	if got := x.Value().Floats(); got[0] != 4 || got[1] != 0 {
+		t.Errorf("the variable became %v", got)
+	}
+}
+
 func bytesOf(vars []*sinter.Variable) (s []string) {
 	for _, v := range vars {
 		s = append(s, v.Name+string(v.Bytes()))

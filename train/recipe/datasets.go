@@ -55,7 +55,11 @@ func (r *Recipe) open() (*data.Source, error) {
 		if d.Task == "auto" {
 			task = ""
 		}
-		src, err = data.OpenTable(d.Path, data.TableOptions{Target: d.Target, Task: task, Test: d.Test, TestFraction: d.Holdout, Seed: r.Seed})
+		opt := data.TableOptions{Target: d.Target, Task: task, Test: d.Test, TestFraction: d.Holdout, Seed: r.Seed}
+		if d.Scale == "range" {
+			opt.Scale = data.Range
+		}
+		src, err = data.OpenTable(d.Path, opt)
 	case data.KindText:
 		src, err = data.OpenText(d.Path, data.TextOptions{Block: r.Model.Block, Seed: r.Seed})
 	}

@@ -53,6 +53,7 @@ type Data struct {
 	Holdout  float64 `json:"holdout,omitempty" above:"0" below:"1"`
 	Target   string  `json:"target,omitempty"` // the column to predict; the last one unless said
 	Task     string  `json:"task,omitempty" oneof:"auto classification regression"`
+	Scale    string  `json:"scale,omitempty" oneof:"standard range"`     // tables: numbers to mean 0 and deviation 1, or to 0…1
 	Examples int     `json:"examples,omitempty" min:"64" max:"10000000"` // glyphs: how many to render for training
 	Size     int     `json:"size,omitempty" min:"4" max:"1024"`          // image folders: side in pixels
 	Colour   bool    `json:"colour,omitempty"`                           // image folders: three channels in place of one
@@ -174,6 +175,7 @@ func (r *Recipe) Resolve() error {
 	}
 	setDefault(&r.Data.Holdout, 0.1)
 	setDefault(&r.Data.Task, "auto")
+	setDefault(&r.Data.Scale, "standard")
 
 	o := &r.Optimizer
 	setDefault(&o.Kind, "adam")
