@@ -129,6 +129,11 @@ func (f *fuser) merge(a, b *group) bool {
 	if b.lib != nil && a.lib != nil || a.members[0].kind == fill || b.members[0].kind == fill {
 		return false
 	}
+	// Updates of variables do better together, in a Multi kernel, than one by one
+	// behind what gave the gradients.
+	if a.members[0].update != b.members[0].update {
+		return false
+	}
 	m := &group{size: a.size, pattern: a.pattern, lib: a.lib}
 	if b.lib != nil {
 		m.lib = b.lib
@@ -195,19 +200,10 @@ func (f *fuser) merge(a, b *group) bool {
 		return false
 	}
 	if m.lib != nil {
-		// The routine reads its operands while the epilogue writes. And updates of
-		// variables do better together, in a Multi kernel, than behind the matrix
-		// products that gave the gradients.
+		// The routine reads its operands while the epilogue writes.
 		for _, e := range m.lib.inputs {
 			if e.from != nil && (e.from.group == a || e.from.group == b) {
 				return false
-			}
-		}
-		for _, g := range []*group{a, b} {
-			for _, it := range g.members {
-				if it.update {
-					return false
-				}
 			}
 		}
 	}
