@@ -232,3 +232,14 @@ func (GlobalAvgPool) Forward(x *sinter.Tensor) *sinter.Tensor {
 	}
 	return x.Flatten(2).Mean(2)
 }
+
+// GlobalMaxPool is the largest element of every channel: [N, C, …] becomes [N, C].
+type GlobalMaxPool struct{}
+
+// Forward takes the maximum over all axes but the first two.
+func (GlobalMaxPool) Forward(x *sinter.Tensor) *sinter.Tensor {
+	if x.Rank() < 3 {
+		ir.Fail("nn.GlobalMaxPool", "an input of shape %v; it needs 3 axes or more", x.Shape())
+	}
+	return x.Flatten(2).Max(2)
+}

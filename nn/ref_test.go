@@ -238,6 +238,7 @@ var layers = map[string]func(a reftest.Args, size []int) layer{
 	"max_pool2d":        func(_ reftest.Args, s []int) layer { return module(nn.NewMaxPool2D(s[0])) },
 	"avg_pool2d":        func(_ reftest.Args, s []int) layer { return module(nn.NewAvgPool2D(s[0])) },
 	"global_avg_pool2d": func(reftest.Args, []int) layer { return module(nn.GlobalAvgPool{}) },
+	"global_max_pool2d": func(reftest.Args, []int) layer { return module(nn.GlobalMaxPool{}) },
 	"flatten":           func(reftest.Args, []int) layer { return module(nn.Flatten{}) },
 	"batch_norm1d":      func(_ reftest.Args, s []int) layer { return module(nn.NewBatchNorm1D(s[0])) },
 	"batch_norm2d":      func(_ reftest.Args, s []int) layer { return module(nn.NewBatchNorm2D(s[0])) },

@@ -160,6 +160,7 @@ def layers():
     f.layer("max_pool2d", "k2", nn.MaxPool2d(2), [r.distinct(2, 2, 6, 4)], size=[2])
     f.layer("avg_pool2d", "k2", nn.AvgPool2d(2), [r(2, 2, 6, 4)], size=[2])
     f.layer("global_avg_pool2d", "mean", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), [r(2, 3, 4, 5)])
+    f.layer("global_max_pool2d", "max", nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()), [r.distinct(2, 3, 4, 5)])
     f.layer("flatten", "from_1", nn.Flatten(), [r(2, 3, 2)])
     for mode in ("train", "eval"):
         f.layer("batch_norm2d", mode, nn.BatchNorm2d(3), [r(4, 3, 2, 2)], mode=mode, size=[3])
