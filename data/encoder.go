@@ -162,7 +162,7 @@ func (t *Table) facts(col int) columnFacts {
 			}
 			f.texts++
 			continue
-		case math.IsInf(n, 0) && f.infinite < 0:
+		case (math.IsInf(n, 0) || math.IsNaN(n)) && f.infinite < 0:
 			f.infinite = i
 		}
 		f.numbers++

@@ -307,10 +307,11 @@ func detectDelimiter(content []byte, ext string) rune {
 	return best
 }
 
-// isMissing tells whether a value stands for none.
+// isMissing tells whether a value stands for none. NaN does not: it is what came
+// out of a computation that went wrong, and whoever made the table should know.
 func isMissing(s string) bool {
 	switch s {
-	case "", "?", "NA", "N/A", "n/a", "NaN", "nan", "NAN", "null", "NULL":
+	case "", "?", "NA", "N/A", "n/a", "null", "NULL":
 		return true
 	}
 	return false
@@ -326,6 +327,8 @@ func parseNumber(s string) (v float64, ok bool) {
 	switch strings.ToLower(strings.TrimLeft(s, "+-")) {
 	case "inf", "infinity":
 		return math.Inf(1), true
+	case "nan":
+		return math.NaN(), true
 	}
 	if strings.Trim(s, "0123456789+-.eE") != "" {
 		return 0, false
