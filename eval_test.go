@@ -197,6 +197,14 @@ func TestAlsoAssign(t *testing.T) {
 		wantFloats(t, count.Value(), 2*want)
 		wantFloats(t, z, 3, 5)
 	}
+	// The last of several assignments counts, whatever the order of the graph.
+	three := x.MulScalar(3)
+	pair := sinter.NewVariable("pair", floats(0, 0))
+	y := x.MulScalar(2).Add(three).AlsoAssign(pair, x.AddScalar(1))
+	if err := sinter.Eval(y.AddScalar(1).AlsoAssign(pair, three)); err != nil {
+		t.Fatal(err)
+	}
+	wantFloats(t, pair.Value(), 3, 6)
 	g := sinter.Grad(x.Mul(x).AlsoAssign(count, count.Value()).Sum(), x)
 	wantFloats(t, g[0], 2, 4)
 }

@@ -470,11 +470,13 @@ func TestReferenceUnfused(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short run")
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestReference$")
-	cmd.Env = append(os.Environ(), "SINTER_DEBUG=nofuse")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Errorf("with SINTER_DEBUG=nofuse: %v\n%s", err, out)
+	for _, words := range []string{"nofuse,verify", "verify"} { // the second: every program is checked, too
+		cmd := exec.Command(os.Args[0], "-test.run=^TestReference$")
+		cmd.Env = append(os.Environ(), "SINTER_DEBUG="+words)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Errorf("with SINTER_DEBUG=%s: %v\n%s", words, err, out)
+		}
 	}
 }
 

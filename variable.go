@@ -12,7 +12,8 @@ import (
 //
 // An assignment is lazy like everything else. It is carried out together with other
 // values by [EvalAssign], an optimizer's step, or the evaluation of a tensor that
-// [Tensor.AlsoAssign] has tied it to.
+// [Tensor.AlsoAssign] has tied it to. Of several assignments before that, only the
+// last one is carried out.
 type Variable struct {
 	Name      string // for messages and files; models name it after its place
 	Trainable bool   // whether optimizers update it
@@ -70,6 +71,9 @@ func (v *Variable) Assign(t *Tensor) {
 	if t.node.DType != v.dtype || !slices.Equal(t.node.Shape, v.shape) {
 		ir.Fail("Assign", "%s is %v%v and cannot take a value of %v%v", v.label(), v.dtype, v.shape, t.node.DType, t.node.Shape)
 	}
+	if v.pending != nil {
+		v.pending.Withdraw() // what it assigned may still be an operand of t
+	}
 	if t == v.leaf {
 		v.value, v.pending = v.leaf, nil
 		return
@@ -93,7 +97,8 @@ func (t *Tensor) AlsoAssign(v *Variable, value *Tensor) *Tensor {
 		return t
 	}
 	n := *t.node
-	n.Effects = append(slices.Clone(n.Effects), v.pending)
+	n.Effects = slices.DeleteFunc(slices.Clone(n.Effects), func(e *ir.Node) bool { return e.Op == ir.OpInvalid })
+	n.Effects = append(n.Effects, v.pending)
 	return &Tensor{&n}
 }
 
@@ -109,13 +114,6 @@ func (v *Variable) done(assign *ir.Node) {
 	v.storage.Version++
 	if x.Op != ir.Input {
 		x.Materialize(v.storage)
-	}
-	if v.pending != assign { // another one is under way
-		v.leaf = &Tensor{ir.NewInput(v.dtype, v.shape, v.storage)}
-		if v.pending == nil {
-			v.value = v.leaf
-		}
-		return
 	}
 	if x.Storage == v.storage {
 		v.leaf, v.pending = v.value, nil

@@ -2,7 +2,6 @@ package devicetest
 
 import (
 	"bytes"
-	"math"
 	"slices"
 
 	"github.com/sinter-dl/sinter/internal/ir"
@@ -63,15 +62,20 @@ func interpretFused(f *kernel.Fused, slots [][]byte) {
 		for point := range points {
 			for j := range f.Code {
 				in := &f.Code[j]
-				n := 1
-				if in.Inner || in.Kind == kernel.Store && f.Code[in.X[0]].Inner {
+				n, varies := 1, in.Inner || in.Kind == kernel.Store && f.Code[in.X[0]].Inner
+				if varies {
 					n = product(part.Inner)
 				}
 				if values[j] == nil {
 					values[j] = make([]number, n)
 				}
 				for k := range n {
-					at := func() int { return outer[in.Arg][point] + inner[in.Arg][k] }
+					at := func() int {
+						if varies {
+							return outer[in.Arg][point] + inner[in.Arg][k]
+						}
+						return outer[in.Arg][point]
+					}
 					switch in.Kind {
 					case kernel.Load:
 						values[j][k] = get(in.DType, before[part.Args[in.Arg].Slot], at())
@@ -98,17 +102,19 @@ func interpretFused(f *kernel.Fused, slots [][]byte) {
 
 // reduce folds numbers; the sum of none is zero.
 func reduce(op ir.Op, l []number) number {
-	var acc number
-	for i, v := range l {
-		switch {
-		case i == 0:
-			acc = v
-		case op == ir.ReduceSum:
-			acc = number{acc.f + v.f, acc.i + v.i}
-		case op == ir.ReduceMax:
-			acc = number{math.Max(acc.f, v.f), max(acc.i, v.i)}
-		case op == ir.ReduceMin:
-			acc = number{math.Min(acc.f, v.f), min(acc.i, v.i)}
+	if op == ir.ReduceSum {
+		var sum accumulator
+		for _, v := range l {
+			sum.add(v)
+		}
+		return sum.number()
+	}
+	acc := l[0]
+	for _, v := range l[1:] {
+		if op == ir.ReduceMax {
+			acc = number{max(acc.f, v.f), max(acc.i, v.i)}
+		} else {
+			acc = number{min(acc.f, v.f), min(acc.i, v.i)}
 		}
 	}
 	return acc

@@ -2,7 +2,6 @@ package devicetest
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
@@ -102,10 +101,11 @@ func matrixProduct(y, x, w tensor) {
 	m, n, k := y.shape[r-2], y.shape[r-1], x.shape[r-1]
 	for i := range y.v {
 		b, row, col := i/(m*n), i/n%m, i%n
+		var sum accumulator
 		for l := range k {
-			p, q := x.v[(b*m+row)*k+l], w.v[(b*k+l)*n+col]
-			y.v[i] = number{y.v[i].f + p.f*q.f, y.v[i].i + p.i*q.i}
+			sum.addProduct(x.v[(b*m+row)*k+l], w.v[(b*k+l)*n+col])
 		}
+		y.v[i] = sum.number()
 	}
 }
 
@@ -160,20 +160,20 @@ func window(y, x tensor, a ir.Window, op ir.Op) {
 	sx, sy := x.shape[2:], y.shape[2:]
 	for i := range y.v {
 		plane := x.v[i/product(sy)*product(sx):]
-		best, sum := -1, number{}
+		best, sum := -1, accumulator{}
 		for t := range product(a.Size) {
 			p, ok := tap(i%product(sy), t, sx, sy, a.Size, a.Stride, a.Low, a.Dilation)
 			if !ok {
 				continue
 			}
-			sum = plus(x.dtype, sum, plane[p])
+			sum.add(plane[p])
 			if best < 0 || less(plane[best], plane[p]) {
 				best = p
 			}
 		}
 		switch op {
 		case ir.ReduceWindowSum:
-			y.v[i] = sum
+			y.v[i] = sum.number()
 		case ir.ReduceWindowMax:
 			y.v[i] = plane[best]
 		case ir.ReduceWindowArgMax:
@@ -207,7 +207,8 @@ func scatter(y, data, index, updates tensor, a ir.Index, add bool) {
 	pairs(data, index, a, func(i, at int, ok bool) {
 		switch {
 		case ok && add:
-			y.v[at] = rounded(y.dtype.Compute(), plus(y.dtype, y.v[at], updates.v[i]))
+			sum := number{y.v[at].f + updates.v[i].f, y.v[at].i + updates.v[i].i}
+			y.v[at] = rounded(y.dtype.Compute(), sum)
 		case ok:
 			y.v[at] = updates.v[i]
 		}
@@ -255,13 +256,13 @@ func cumSum(y, x tensor, a ir.Cumulate) {
 		if a.Reverse {
 			slices.Reverse(at)
 		}
-		var sum number
+		var sum accumulator
 		for _, i := range at {
-			next := plus(x.dtype, sum, x.v[i])
-			if y.v[i] = next; a.Exclusive {
-				y.v[i] = sum
+			before := sum.number()
+			sum.add(x.v[i])
+			if y.v[i] = sum.number(); a.Exclusive {
+				y.v[i] = before
 			}
-			sum = next
 		}
 	})
 }
@@ -321,21 +322,4 @@ func scanned(l *kernel.Library, a *ir.Loop, in, out []tensor) {
 	for i, t := range out {
 		t.fill(outputs[i])
 	}
-}
-
-// ulp is the distance between the numbers of type d around v.
-func ulp(d dtype.DType, v float64) float64 {
-	mantissa, least := 0, 0
-	switch d {
-	case dtype.Float16:
-		mantissa, least = 10, -14
-	case dtype.BFloat16:
-		mantissa, least = 7, -126
-	case dtype.Float32:
-		mantissa, least = 23, -126
-	case dtype.Float64:
-		mantissa, least = 52, -1022
-	}
-	_, e := math.Frexp(v)
-	return math.Ldexp(1, max(e-1, least)-mantissa)
 }

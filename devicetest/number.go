@@ -18,6 +18,8 @@ type number struct {
 	i int64
 }
 
+var inf, nan, minusZero = math.Inf(1), math.NaN(), math.Copysign(0, -1)
+
 // get reads element i of memory that holds type d.
 func get(d dtype.DType, mem []byte, i int) number {
 	p := mem[i*d.Size():]
@@ -246,10 +248,52 @@ func truth(b bool) int64 {
 	return 0
 }
 
-// plus adds numbers of type d; bool is not added.
-func plus(d dtype.DType, a, b number) number { return number{a.f + b.f, a.i + b.i} }
+// accumulator adds numbers. It keeps what a float64 loses in an addition in a
+// second one, so that its sums are right to the last digit.
+type accumulator struct {
+	sum  number
+	lost float64
+}
+
+func (a *accumulator) add(n number) {
+	before := a.sum.f
+	a.sum = number{before + n.f, a.sum.i + n.i}
+	after := a.sum.f - before
+	a.lost += (before - (a.sum.f - after)) + (n.f - after)
+}
+
+// addProduct adds x·y.
+func (a *accumulator) addProduct(x, y number) {
+	p := x.f * y.f
+	a.add(number{p, x.i * y.i})
+	a.lost += math.FMA(x.f, y.f, -p)
+}
+
+func (a *accumulator) number() number {
+	if math.IsNaN(a.lost) { // there were infinities
+		return a.sum
+	}
+	return number{a.sum.f + a.lost, a.sum.i}
+}
 
 // less orders numbers; NaN is larger than every other.
 func less(a, b number) bool {
 	return a.f < b.f || a.i < b.i || b.f != b.f && a.f == a.f
+}
+
+// ulp is the distance between the numbers of type d around v.
+func ulp(d dtype.DType, v float64) float64 {
+	mantissa, least := 0, 0
+	switch d {
+	case dtype.Float16:
+		mantissa, least = 10, -14
+	case dtype.BFloat16:
+		mantissa, least = 7, -126
+	case dtype.Float32:
+		mantissa, least = 23, -126
+	case dtype.Float64:
+		mantissa, least = 52, -1022
+	}
+	_, e := math.Frexp(v)
+	return math.Ldexp(1, max(e-1, least)-mantissa)
 }

@@ -210,3 +210,7 @@ func (n *Node) Materialize(s *Storage) {
 	n.Op, n.In, n.Attr, n.Effects = Input, nil, nil, nil
 	n.Storage, n.Version = s, s.Version
 }
+
+// Withdraw takes an assignment back that is tied to nodes as an effect: it will not be
+// carried out with them.
+func (n *Node) Withdraw() { n.Op, n.In = OpInvalid, nil }

@@ -41,7 +41,7 @@ func collect(outputs []*Node) *Graph {
 		g.visit(g.Outputs[i])
 		for _, n := range g.Nodes[before:] {
 			for _, e := range n.Effects {
-				if !slices.Contains(g.Outputs, e) {
+				if e.Op != OpInvalid && !slices.Contains(g.Outputs, e) {
 					g.Outputs = append(g.Outputs, e)
 				}
 			}

@@ -33,9 +33,9 @@ const (
 	Erf
 	Floor
 	Ceil
-	Round // half to even
-	Not   // bool: logical; integers: bitwise
-	Convert
+	Round   // half to even
+	Not     // bool: logical; integers: bitwise
+	Convert // float to integer: cut off towards zero, then to the nearest there is, NaN to zero; integers wrap; to bool: not zero
 	Bitcast
 
 	// Binary, elementwise, operands of one shape and type.
@@ -43,15 +43,15 @@ const (
 	Sub
 	Mul
 	Div // integers: truncated towards zero; by zero gives zero
-	Rem // the sign of the dividend, as C's fmod and Go's %
-	Pow
+	Rem // the sign of the dividend, as C's fmod and Go's %; integers by zero give zero
+	Pow // integers: a negative exponent gives the integer part of the power, and zero for zero
 	Max // NaN if either is NaN
 	Min
 	And
 	Or
 	Xor
-	Shl
-	Shr // arithmetic on signed types
+	Shl // a count that is negative, or not below the width, shifts everything out
+	Shr // arithmetic on signed types; the count as for Shl
 	Eq
 	Ne
 	Lt

@@ -46,7 +46,9 @@ const (
 	Arena                  // at Offset in the program's own arena
 )
 
-// Slot is a piece of memory. Slots never overlap while both are in use.
+// Slot is a piece of memory. Slots never overlap while both are in use, with one
+// exception: a Loop that reads a slot for the last time may write another one over
+// it for the first time, at the point where it reads, and so computes in place.
 type Slot struct {
 	Kind   SlotKind
 	Index  int // Leaf, Output: the number of the binding

@@ -1,0 +1,166 @@
+package sinter_test
+
+import (
+	"cmp"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// house is the packages from the top to the bottom, as docs/architecture.md lists
+// them; the root is ".". A package may import what stands in a lower row, and of
+// what is under internal only what its row names. Names may be patterns as of
+// path.Match; "all" is everything.
+//
+// What a row names besides is for modules of others. A training program is to pull
+// in as little as possible, so there are few.
+var house = []struct{ packages, internal, others string }{
+	{packages: "cmd/sinter", internal: "all", others: "all"},
+	{packages: "cmd/sinter/internal/*", others: "all"},
+	{packages: "examples/* bench/bits bench/first bench/memory bench/steps"},
+	{packages: "bench/internal/workload"},
+	{packages: "bench/internal/rig"},
+	{packages: "train/recipe", internal: "internal/ir", others: "go.yaml.in/yaml/v4"},
+	{packages: "train", internal: "internal/ir"},
+	{packages: "train/rundir"},
+	{packages: "models", internal: "internal/ir"},
+	{packages: "optim", internal: "internal/ir"},
+	{packages: "nn metric", internal: "internal/ir"},
+	{packages: "data/glyphs", others: "golang.org/x/image"},
+	{packages: "data", others: "golang.org/x/image"},
+	{packages: "format/*", internal: "internal/dtype"},
+	{packages: ".", internal: "internal/backend/cpu internal/plan internal/grad internal/device internal/ir internal/shape internal/dtype internal/philox internal/debug"},
+	{packages: "devicetest", internal: "all"},
+	{packages: "internal/plan", internal: "all"},
+	{packages: "internal/fuse", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/debug"},
+	{packages: "internal/rewrite internal/grad", internal: "internal/ir internal/shape internal/dtype internal/debug"},
+	{packages: "internal/backend/cpu", internal: backend + " internal/backend/cpu/*", others: "golang.org/x/sys"},
+	{packages: "internal/backend/cpu/gemm internal/backend/cpu/vec", internal: backend + " internal/backend/cpu/pool", others: "golang.org/x/sys"},
+	{packages: "internal/backend/cpu/*/gen"},
+	{packages: "internal/backend/cpu/pool", others: "golang.org/x/sys"},
+	{packages: "internal/backend/null", internal: backend},
+	{packages: "internal/device", internal: "internal/kernel"},
+	{packages: "internal/kernel", internal: "internal/ir internal/dtype"},
+	{packages: "internal/ir", internal: "internal/shape internal/dtype"},
+	{packages: "internal/reftest", internal: "internal/dtype internal/testenv"},
+	{packages: "internal/shape internal/dtype internal/philox internal/debug internal/testenv"},
+}
+
+// backend is what a backend works with.
+const backend = "internal/device internal/kernel internal/ir internal/shape internal/dtype internal/philox"
+
+// Imports go strictly downward. Tests are not bound by that: theirs may come from
+// above. Nothing uses cgo.
+func TestImports(t *testing.T) {
+	module, imports := readImports(t)
+	names := func(list, name string) bool {
+		return slices.ContainsFunc(strings.Fields(list), func(pattern string) bool {
+			ok, err := path.Match(pattern, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ok || pattern == "all"
+		})
+	}
+	// row is where a package stands, -1 if nowhere.
+	row := func(pkg string) int {
+		for i := range house {
+			if names(house[i].packages, pkg) {
+				return i
+			}
+		}
+		return -1
+	}
+	stands := make([]bool, len(house))
+	for pkg, list := range imports {
+		at := row(pkg)
+		if at < 0 {
+			t.Errorf("package %s stands nowhere in the house: put it into the table in imports_test.go, below everything that is to import it and above everything that it imports, and into the list in docs/architecture.md", pkg)
+			continue
+		}
+		stands[at] = true
+		for imp, file := range list {
+			if imp == "C" {
+				t.Errorf("%s uses cgo; a build has to work without a C compiler", file)
+				continue
+			}
+			if imp == module {
+				imp = module + "/."
+			}
+			name, ours := strings.CutPrefix(imp, module+"/")
+			switch {
+			case !ours && !strings.Contains(strings.Split(imp, "/")[0], "."): // the standard library
+			case !ours:
+				if !slices.ContainsFunc(strings.Fields(house[at].others), func(m string) bool {
+					return m == "all" || imp == m || strings.HasPrefix(imp, m+"/")
+				}) {
+					t.Errorf("%s imports %s: the modules of others that package %s may use are %s", file, imp, pkg, cmp.Or(house[at].others, "none"))
+				}
+			case row(name) < 0: // reported at that package
+			case row(name) <= at:
+				t.Errorf("%s imports %s, which does not stand below package %s: it wants an interface there, or is in the wrong place", file, name, pkg)
+			case strings.HasPrefix(name, "internal/") && !names(house[at].internal, name):
+				t.Errorf("%s imports %s: what package %s may use of internal is %s", file, name, pkg, cmp.Or(house[at].internal, "nothing"))
+			}
+		}
+	}
+	for i, ok := range stands {
+		if !ok {
+			t.Errorf("there is no package %s any more: take it out of the table in imports_test.go", house[i].packages)
+		}
+	}
+}
+
+// readImports gives the module's path and for every package, by its folder, what
+// its files import, with one file that does.
+func readImports(t *testing.T) (module string, imports map[string]map[string]string) {
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := strings.Cut(string(mod), "\n")
+	module = strings.TrimSpace(strings.TrimPrefix(first, "module "))
+	imports = make(map[string]map[string]string)
+	err = filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			_, err := os.Stat(filepath.Join(file, "go.mod"))
+			if file != "." && (err == nil || strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata") {
+				return fs.SkipDir // a module of its own, or no Go at all
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(filepath.Dir(file))
+		if imports[pkg] == nil {
+			imports[pkg] = make(map[string]string)
+		}
+		for _, spec := range f.Imports {
+			imp, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			imports[pkg][imp] = filepath.ToSlash(file)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return module, imports
+}
