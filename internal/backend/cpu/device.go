@@ -80,11 +80,15 @@ func (b *buffer) Free() {
 
 func (b *buffer) bytes() []byte { return unsafe.Slice((*byte)(b.p), b.n) }
 
+// addressable is more memory than any machine has. Go's allocator panics when it is
+// asked for more than there are addresses.
+const addressable = 1 << 46
+
 // Alloc returns n bytes, aligned to 64 bytes. Large blocks lie outside of Go's
 // heap, on huge pages where the system has them: a fresh page costs more time
 // than most kernels take to fill it.
 func (d *Device) Alloc(n int) (device.Buffer, error) {
-	if n < 0 {
+	if n < 0 || int64(n) > addressable {
 		return nil, fmt.Errorf("cpu: cannot allocate %d bytes", n)
 	}
 	b, err := alloc(n)
@@ -150,9 +154,9 @@ func (d *Device) compile(p *kernel.Program) (*compiled, error) {
 		var err error
 		switch s := s.(type) {
 		case *kernel.Fused:
-			r, err = compileFused(s, d.pool)
+			r, err = compileFused(s, p.Slots, d.pool)
 		case *kernel.Library:
-			r, err = d.compileLibrary(s)
+			r, err = d.compileLibrary(s, p.Slots)
 		default:
 			err = fmt.Errorf("unknown kind of step %T", s)
 		}
@@ -162,6 +166,17 @@ func (d *Device) compile(p *kernel.Program) (*compiled, error) {
 		c.steps = append(c.steps, r)
 	}
 	return c, nil
+}
+
+// overlap tells whether two slots have memory in common. Slots that a kernel
+// computes in place do: one is read and the other written at the same points. With
+// no table of slots, each has memory of its own.
+func overlap(slots []kernel.Slot, a, b int) bool {
+	if a == b || slots == nil {
+		return a == b
+	}
+	x, y := &slots[a], &slots[b]
+	return x.Kind == kernel.Arena && y.Kind == kernel.Arena && x.Offset < y.Offset+y.Bytes && y.Offset < x.Offset+x.Bytes
 }
 
 // run executes the steps, once the slots of kinds Leaf and Output are set.

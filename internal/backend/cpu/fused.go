@@ -33,6 +33,7 @@ import (
 // be run by two goroutines at once, while its boxes may be.
 type fusedKernel struct {
 	code  *kernel.Fused
+	table []kernel.Slot // the program's slots
 	pool  *pool.Pool
 	parts []*partPlan
 
@@ -74,9 +75,10 @@ const (
 	splitPoints = 1 << 16
 )
 
-// compileFused prepares f for execution on the workers of p.
-func compileFused(f *kernel.Fused, p *pool.Pool) (*fusedKernel, error) {
-	k := &fusedKernel{code: f, pool: p}
+// compileFused prepares f, a kernel over the given slots, for execution on the
+// workers of p.
+func compileFused(f *kernel.Fused, slots []kernel.Slot, p *pool.Pool) (*fusedKernel, error) {
+	k := &fusedKernel{code: f, table: slots, pool: p}
 	passes := 1
 	for i := range f.Parts {
 		part := &f.Parts[i]
@@ -86,7 +88,7 @@ func compileFused(f *kernel.Fused, p *pool.Pool) (*fusedKernel, error) {
 		pp := &partPlan{splits: 1}
 		w := &pp.walk
 		key := w.shape(f, part, nil, nil)
-		prog, err := lower(f, part, key)
+		prog, err := lower(f, part, slots, key)
 		if err != nil {
 			return nil, fmt.Errorf("cpu: kernel %s, part %d: %w", f.Name, i, err)
 		}
@@ -238,7 +240,7 @@ func (k *fusedKernel) variant(key layoutKey) *program {
 			return p
 		}
 	}
-	p, err := lower(k.code, &k.code.Parts[0], key)
+	p, err := lower(k.code, &k.code.Parts[0], k.table, key)
 	if err != nil {
 		// The whole part was lowered by compileFused, and what can fail does not
 		// depend on the axes.

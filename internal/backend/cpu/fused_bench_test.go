@@ -72,19 +72,20 @@ func (b *builder) store(x, slot int, stride ...int) {
 	b.add(kernel.Instr{Kind: kernel.Store, DType: dtype.Float32, X: [3]int{x}, Arg: a})
 }
 
-// adamW updates the slots p, m and v in place from the gradient g and the scalars
-// learning rate, bias corrections (slot 4).
+// adamW updates the slots p, m and v in place from the gradient g and the learning
+// rate (slot 4), unless that is not finite.
 func adamW(n int) *kernel.Fused {
 	b := newBuilder("adamw", []int{n}, nil)
 	p, m, v, g := b.load(0, 1), b.load(1, 1), b.load(2, 1), b.load(3, 1)
 	lr := b.load(4, 0)
+	finite := b.op(ir.Lt, b.op(ir.Abs, lr), b.imm(math.Inf(1)))
 	m1 := b.op(ir.Add, b.op(ir.Mul, m, b.imm(0.9)), b.op(ir.Mul, g, b.imm(0.1)))
 	v1 := b.op(ir.Add, b.op(ir.Mul, v, b.imm(0.999)), b.op(ir.Mul, b.op(ir.Mul, g, g), b.imm(0.001)))
 	step := b.op(ir.Div, m1, b.op(ir.Add, b.op(ir.Sqrt, v1), b.imm(1e-8)))
 	p1 := b.op(ir.Sub, p, b.op(ir.Mul, lr, b.op(ir.Add, step, b.op(ir.Mul, p, b.imm(0.01)))))
-	b.store(p1, 0, 1)
-	b.store(m1, 1, 1)
-	b.store(v1, 2, 1)
+	b.store(b.op(ir.Select, finite, p1, p), 0, 1)
+	b.store(b.op(ir.Select, finite, m1, m), 1, 1)
+	b.store(b.op(ir.Select, finite, v1, v), 2, 1)
 	return &b.f
 }
 
@@ -178,7 +179,7 @@ func TestFusedStrategies(t *testing.T) {
 		var first [][]byte
 		for _, workers := range []int{1, 3} {
 			p := pool.New(workers)
-			k, err := compileFused(f, p)
+			k, err := compileFused(f, nil, p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +210,7 @@ func TestFusedSameBits(t *testing.T) {
 		var first [][]byte
 		for _, workers := range []int{1, 2, 5} {
 			p := pool.New(workers)
-			k, err := compileFused(f, p)
+			k, err := compileFused(f, nil, p)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -234,7 +235,7 @@ func TestFusedSumAccuracy(t *testing.T) {
 	b := newBuilder("sum", nil, []int{n})
 	b.store(b.reduce(ir.ReduceSum, b.load(0, 1)), 1, 0)
 	slots, ptrs := floatSlots(2, n, func(_, i int) float32 { return 0.1 })
-	k, err := compileFused(&b.f, pool.Default())
+	k, err := compileFused(&b.f, nil, pool.Default())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +268,7 @@ func BenchmarkFused(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d/w%d", c.f.Name, c.n, workers), func(b *testing.B) {
 				p := pool.New(workers)
 				defer p.Close()
-				k, err := compileFused(c.f, p)
+				k, err := compileFused(c.f, nil, p)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -293,6 +293,11 @@ func (fr *frame) exec(steps []step) {
 			g.N, g.Rows = 1, 1
 		}
 		switch s.kind {
+		case stepSettle:
+			if d.p == a.p {
+				continue
+			}
+			fallthrough
 		case stepCall:
 			// Where no operand has gaps or repeats, the rows are one vector.
 			if n := g.N; g.Rows > 1 && d.row == n*int(s.width[0]) && a.row == n*int(s.width[1]) &&

@@ -48,7 +48,7 @@ const (
 	inScratch placeKind = iota
 	inConsts
 	inSlot
-	inOther // a pick: takes the place of one of its operands at run time
+	inOther // a pick: takes the place of one of two others at run time
 )
 
 // stepKind is how a step's routine wants its arguments.
@@ -60,6 +60,7 @@ const (
 	stepIndex                  // coordinates
 	stepReduce                 // over the operand's span, never flattened
 	stepPick                   // no routine: dst becomes b or c, as the element at a says
+	stepSettle                 // a copy, unless the operand is at the destination already
 )
 
 // step is one call of a routine.
@@ -120,29 +121,24 @@ type lowerer struct {
 	spans  []span
 	refs   []int32 // by instruction: where its value is
 	phases []int
-	stored map[int]bool // slots that the code stores to
+	slots  []kernel.Slot
 	list   *[]step
 	keep   bool           // scratch of the values of this list is never reused
 	kept   map[int32]bool // places that are never reused
 	reds   map[int]int    // instruction → index in reductions
 }
 
-func lower(f *kernel.Fused, part *kernel.Part, key layoutKey) (*program, error) {
+func lower(f *kernel.Fused, part *kernel.Part, slots []kernel.Slot, key layoutKey) (*program, error) {
 	l := &lowerer{
 		p: &program{key: key, places: []place{{kind: inConsts}}, consts: []uint64{0}},
-		f: f, part: part,
+		f: f, part: part, slots: slots,
 		spans:  make([]span, len(f.Code)),
 		refs:   make([]int32, len(f.Code)),
 		phases: f.Phases(),
-		stored: map[int]bool{},
 		kept:   map[int32]bool{},
 		reds:   map[int]int{},
 	}
 	for i := range f.Code {
-		in := &f.Code[i]
-		if in.Kind == kernel.Store {
-			l.stored[part.Args[in.Arg].Slot] = true
-		}
 		l.spans[i] = l.span(i)
 	}
 	if err := l.lower(); err != nil {
@@ -298,7 +294,7 @@ func (l *lowerer) scalar(x int32, over span) bool {
 func (l *lowerer) move(dst, src int32, over span, dCol, sCol int) {
 	w := l.width(dst)
 	if dCol == w && (sCol == 0 || sCol == w) {
-		s := step{fn: vec.Expand(w), kind: stepCall, over: over, dst: dst, x: [3]int32{src}}
+		s := step{fn: vec.Expand(w), kind: stepSettle, over: over, dst: dst, x: [3]int32{src}}
 		s.width[0] = uint8(w)
 		if sCol == 0 {
 			s.scalar = vec.ScalarA
@@ -391,7 +387,7 @@ func (l *lowerer) load(i int) {
 	a := &l.part.Args[in.Arg]
 	s := l.spans[i]
 	src := l.slot(in.Arg, s)
-	if !l.direct(in.Arg, s) || l.mustCopy(i) {
+	if !l.direct(in.Arg, s) || !half(a.DType) && l.mustCopy(i) {
 		raw := l.temp(s, a.DType.Size())
 		l.move(raw, src, s&inTile, a.DType.Size(), l.colBytes(in.Arg, s))
 		src = raw
@@ -406,29 +402,76 @@ func (l *lowerer) load(i int) {
 
 // mustCopy tells whether the value loaded by i must not be read from its slot when
 // it is used: the slot is stored to, and the value, or what may stand for it
-// without a computation, is itself what a store writes at the end.
+// without a computation, is itself what a store writes at the end. A value that
+// only goes back to where it came from, which nothing else is stored to, can stay
+// there.
 func (l *lowerer) mustCopy(i int) bool {
-	if !l.stored[l.part.Args[l.f.Code[i].Arg].Slot] {
-		return false
-	}
-	for j := i + 1; j < len(l.f.Code); j++ {
+	from := &l.part.Args[l.f.Code[i].Arg]
+	home, stores := -1, 0
+	for j := range l.f.Code {
 		in := &l.f.Code[j]
-		for _, x := range in.Operands() {
-			if x != i {
-				continue
-			}
-			if in.Kind == kernel.Store {
-				return true
-			}
-			if in.Kind == kernel.Apply {
-				switch in.Op {
-				case ir.Select, ir.Convert, ir.Bitcast:
-					return true
-				}
+		if in.Kind != kernel.Store {
+			continue
+		}
+		to := &l.part.Args[in.Arg]
+		if overlap(l.slots, to.Slot, from.Slot) {
+			stores++
+			if l.sameMemory(to, from) {
+				home = j
 			}
 		}
 	}
+	if stores > 1 {
+		home = -1
+	}
+	return stores > 0 && l.storedBut(i, home)
+}
+
+// sameMemory tells whether two arguments are the same element at every point.
+func (l *lowerer) sameMemory(a, b *kernel.Arg) bool {
+	if a.DType != b.DType || !slices.Equal(a.Stride, b.Stride) {
+		return false
+	}
+	if a.Slot == b.Slot {
+		return a.Offset == b.Offset
+	}
+	size := a.DType.Size()
+	return overlap(l.slots, a.Slot, b.Slot) && l.slots[a.Slot].Offset+a.Offset*size == l.slots[b.Slot].Offset+b.Offset*size
+}
+
+// storedBut tells whether a store other than home writes value i as it lies.
+func (l *lowerer) storedBut(i, home int) bool {
+	for j := i + 1; j < len(l.f.Code); j++ {
+		in := &l.f.Code[j]
+		if in.Kind == kernel.Store && in.X[0] == i && j != home || l.passes(j, i) && l.storedBut(j, home) {
+			return true
+		}
+	}
 	return false
+}
+
+// passes tells whether instruction i may pass its operand x on as it lies, so that
+// who reads the result reads x's memory.
+func (l *lowerer) passes(i, x int) bool {
+	in := &l.f.Code[i]
+	if in.Kind != kernel.Apply {
+		return false
+	}
+	switch in.Op {
+	case ir.Convert, ir.Bitcast:
+		return in.X[0] == x
+	case ir.Select:
+		return l.picks(i) && (in.X[1] == x || in.X[2] == x)
+	}
+	return false
+}
+
+// picks tells whether Select i need not move anything: one condition decides for
+// the whole tile which of the operands the result is.
+func (l *lowerer) picks(i int) bool {
+	x := &l.f.Code[i].X
+	s := l.spans[i] & inTile
+	return l.spans[x[0]]&inTile == 0 && l.spans[x[1]]&inTile == s && l.spans[x[2]]&inTile == s
 }
 
 func (l *lowerer) apply(i int) error {
@@ -459,10 +502,8 @@ func (l *lowerer) apply(i int) error {
 	case in.Op == ir.Select:
 		to := in.DType
 		s := l.spans[i] & inTile
-		if l.spanOf(args[0]) == 0 && l.spanOf(args[1]) == s && l.spanOf(args[2]) == s {
-			dst := l.place(place{kind: inOther, span: s, width: regWidth(to)})
-			l.emit(step{kind: stepPick, over: s, dst: dst, x: args})
-			l.refs[i] = dst
+		if l.picks(i) {
+			l.refs[i] = l.pick(s, args)
 			return nil
 		}
 		var scalar uint8
@@ -508,27 +549,56 @@ func (l *lowerer) finish(i int, fn vec.Func, args ...int32) {
 	l.refs[i] = dst
 }
 
+// pick is the place of one of two values along s, or of memory for one: x holds
+// the condition and the two.
+func (l *lowerer) pick(s span, x [3]int32) int32 {
+	dst := l.place(place{kind: inOther, span: s, width: l.width(x[1])})
+	l.emit(step{kind: stepPick, over: s, dst: dst, x: x})
+	return dst
+}
+
 // result is the place for an Apply's value: the memory that it is stored to, if
-// there it can be written at once, else scratch.
+// there it can be written at once, else scratch. Where a Select decides for a whole
+// tile whether the value is stored at all, so does a pick of the place: that is
+// how an optimizer's update is written or withheld without a copy.
 func (l *lowerer) result(i int) int32 {
 	in := &l.f.Code[i]
-	if !half(in.DType) && l.spans[i]&inTile != 0 {
-		for j := i + 1; j < len(l.f.Code); j++ {
-			st := &l.f.Code[j]
-			if st.Kind == kernel.Store && st.X[0] == i && l.storesAtOnce(i, st.Arg) {
-				return l.slot(st.Arg, l.spans[i])
-			}
-		}
+	s, width := l.spans[i], regWidth(in.DType)
+	if half(in.DType) || s&inTile == 0 {
+		return l.temp(s, width)
 	}
-	return l.temp(l.spans[i], regWidth(in.DType))
+	for j := i + 1; j < len(l.f.Code); j++ {
+		st := &l.f.Code[j]
+		if st.Kind != kernel.Store {
+			continue
+		}
+		v := st.X[0]
+		if v == i && l.storesAtOnce(i, st.Arg, -1) {
+			return l.slot(st.Arg, s)
+		}
+		sel := &l.f.Code[v]
+		if !l.passes(v, i) || sel.Op != ir.Select || !l.storesAtOnce(i, st.Arg, v) {
+			continue
+		}
+		if c := sel.X[0]; l.spans[c] != 0 && c > i {
+			continue // the condition is not known yet
+		}
+		x := [3]int32{l.refs[sel.X[0]], l.slot(st.Arg, s), l.temp(s, width)}
+		if sel.X[2] == i {
+			x[1], x[2] = x[2], x[1]
+		}
+		return l.pick(s&inTile, x)
+	}
+	return l.temp(s, width)
 }
 
 // storesAtOnce tells whether instruction i may write its result to an argument
 // right away. All other stores wait until the end of their list, because loads are
 // read where they lie: here no load of that slot may be used, and nothing of it
-// loaded, after i. Where inner points are visited several times only the last pass
-// stores.
-func (l *lowerer) storesAtOnce(i, arg int) bool {
+// loaded, after i, except that Select sel (-1: none) may name it as the value it
+// does not pick when it picks i. Where inner points are visited several times only
+// the last pass stores.
+func (l *lowerer) storesAtOnce(i, arg, sel int) bool {
 	if l.argSpan(arg)&inTile != l.spans[i]&inTile || !l.direct(arg, l.spans[i]) || l.keep {
 		return false
 	}
@@ -540,11 +610,11 @@ func (l *lowerer) storesAtOnce(i, arg int) bool {
 		in := &l.f.Code[j]
 		switch in.Kind {
 		case kernel.Load:
-			if l.part.Args[in.Arg].Slot == slot && (j > i || l.lastUse(j) > i) {
+			if overlap(l.slots, l.part.Args[in.Arg].Slot, slot) && (j > i || l.lastUse(j, sel) > i) {
 				return false
 			}
 		case kernel.Store:
-			if in.Arg != arg && l.part.Args[in.Arg].Slot == slot {
+			if in.Arg != arg && overlap(l.slots, l.part.Args[in.Arg].Slot, slot) {
 				return false
 			}
 		}
@@ -553,18 +623,19 @@ func (l *lowerer) storesAtOnce(i, arg int) bool {
 }
 
 // lastUse is the last instruction that reads value i, or may read it under another
-// name because Select, Convert and Bitcast can pass a value on as it lies.
-func (l *lowerer) lastUse(i int) int {
+// name because it was passed on as it lies; what Select sel picks from does not
+// count.
+func (l *lowerer) lastUse(i, sel int) int {
 	last := i
 	for j := i + 1; j < len(l.f.Code); j++ {
 		in := &l.f.Code[j]
-		for _, x := range in.Operands() {
-			if x != i {
+		for k, x := range in.Operands() {
+			if x != i || j == sel && k > 0 {
 				continue
 			}
 			last = max(last, j)
-			if in.Kind == kernel.Apply && (in.Op == ir.Select || in.Op == ir.Convert || in.Op == ir.Bitcast) {
-				last = max(last, l.lastUse(j))
+			if l.passes(j, i) {
+				last = max(last, l.lastUse(j, sel))
 			}
 		}
 	}
@@ -870,6 +941,19 @@ func (l *lowerer) allocate() {
 			c := class{p.span, p.width}
 			free[c] = append(free[c], p.offset)
 		}
+		claim := func(r int32) {
+			p := &l.p.places[r]
+			if !isTemp(r) || p.offset >= 0 {
+				return
+			}
+			c := class{p.span, p.width}
+			if n := len(free[c]); n > 0 {
+				p.offset = free[c][n-1]
+				free[c] = free[c][:n-1]
+			} else {
+				take(r)
+			}
+		}
 		for i := range *list {
 			s := &(*list)[i]
 			done := [3]bool{}
@@ -880,14 +964,10 @@ func (l *lowerer) allocate() {
 					done[j] = true
 				}
 			}
-			if d := &l.p.places[s.dst]; isTemp(s.dst) && d.offset < 0 {
-				c := class{d.span, d.width}
-				if n := len(free[c]); n > 0 {
-					d.offset = free[c][n-1]
-					free[c] = free[c][:n-1]
-				} else {
-					take(s.dst)
-				}
+			claim(s.dst)
+			if s.kind == stepPick { // of memory that the next step may write
+				claim(s.x[1])
+				claim(s.x[2])
 			}
 			for j, x := range s.x {
 				dup := j > 0 && x == s.x[0] || j > 1 && x == s.x[1]

@@ -642,7 +642,7 @@ func TestFusedRandom(t *testing.T) {
 	}
 	for seed := range uint64(n) {
 		m := randomKernel(seed)
-		k, err := compileFused(&m.f, one)
+		k, err := compileFused(&m.f, nil, one)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, describe(m))
 		}
@@ -651,7 +651,7 @@ func TestFusedRandom(t *testing.T) {
 		k.run(pointers(got))
 		compareSlots(t, "one worker", m, got, want)
 
-		k, err = compileFused(&m.f, two)
+		k, err = compileFused(&m.f, nil, two)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -42,11 +42,11 @@ func (s *libraryStep) run(slots []unsafe.Pointer) {
 	}
 }
 
-func (d *Device) compileLibrary(l *kernel.Library) (runner, error) {
+func (d *Device) compileLibrary(l *kernel.Library, slots []kernel.Slot) (runner, error) {
 	var after *fusedKernel
 	if l.Epilogue != nil {
 		var err error
-		if after, err = compileFused(l.Epilogue, d.pool); err != nil {
+		if after, err = compileFused(l.Epilogue, slots, d.pool); err != nil {
 			return nil, err
 		}
 	}
@@ -88,11 +88,11 @@ func (d *Device) routine(l *kernel.Library, base int, after *fusedKernel) (routi
 	case ir.Conv:
 		return d.conv(l, s, after)
 	case ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax:
-		return d.window(l)
+		return d.window(l, after)
 	case ir.Gather:
 		return d.gather(l), nil
 	case ir.Scatter, ir.ScatterAdd:
-		return d.scatter(l)
+		return d.scatter(l, after)
 	case ir.DynamicSlice:
 		return d.dynamicSlice(l), nil
 	case ir.DynamicUpdateSlice:
@@ -114,8 +114,12 @@ type scratch struct{ slot, base int }
 
 func (s scratch) at(slots []unsafe.Pointer) unsafe.Pointer { return unsafe.Add(slots[s.slot], s.base) }
 
-// address is where an operand's first element lies.
+// address is where an operand's first element lies. Copies of operands without
+// elements need no scratch memory, so there may be none for them to lie in.
 func address(slots []unsafe.Pointer, o *kernel.Operand) unsafe.Pointer {
+	if o.Slot < 0 {
+		return nil
+	}
 	return unsafe.Add(slots[o.Slot], o.Offset*o.DType.Size())
 }
 
@@ -143,20 +147,54 @@ const chunkWork = 1 << 14
 // one item. The ranges do not depend on the number of workers.
 type each struct {
 	n, chunks int
-	f         func(lo, hi int)
+	f         func(worker, lo, hi int)
 	body      func(worker, chunk int)
 }
 
 func newEach(n, work int, f func(lo, hi int)) *each {
+	return newEachOn(n, work, func(_, lo, hi int) { f(lo, hi) })
+}
+
+// newEachOn is newEach for functions that want to know the worker they run on.
+func newEachOn(n, work int, f func(worker, lo, hi int)) *each {
 	e := &each{n: n, f: f}
 	e.chunks = min(n, max(1, n*max(work, 1)/chunkWork), 256)
-	e.body = func(_, c int) { e.f(c*e.n/e.chunks, (c+1)*e.n/e.chunks) }
+	e.body = func(worker, c int) { e.f(worker, c*e.n/e.chunks, (c+1)*e.n/e.chunks) }
 	return e
 }
 
 func (e *each) run(d *Device) {
 	if e.n > 0 {
 		d.pool.Run(e.chunks, e.body)
+	}
+}
+
+// planeEpilogue is an epilogue for the planes lo ≤ p < hi of a result, which lie
+// along the axes behind its first lead ones; nil if it cannot be run so.
+func (d *Device) planeEpilogue(l *kernel.Library, after *fusedKernel, lead int) func(worker int, slots []unsafe.Pointer, lo, hi int) {
+	if !boxed(l, after) || lead == 0 {
+		return nil
+	}
+	shape := l.Out[0].Shape
+	boxes := make([]box, d.pool.Workers())
+	for i := range boxes {
+		boxes[i] = newBox(len(shape))
+		copy(boxes[i].hi, shape)
+	}
+	return func(worker int, slots []unsafe.Pointer, lo, hi int) {
+		b := &boxes[worker]
+		for lo < hi {
+			rest := lo
+			for a := lead - 1; a >= 0; a-- {
+				b.lo[a] = rest % shape[a]
+				b.hi[a] = b.lo[a] + 1
+				rest /= shape[a]
+			}
+			n := min(hi-lo, shape[lead-1]-b.lo[lead-1])
+			b.hi[lead-1] = b.lo[lead-1] + n
+			after.runBox(worker, slots, b.lo, b.hi)
+			lo += n
+		}
 	}
 }
 

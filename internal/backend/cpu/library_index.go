@@ -94,57 +94,106 @@ func (d *Device) copier(n int) func(dst, src unsafe.Pointer) {
 // scatter copies the data and then writes or adds the updates. Updates of one
 // place are applied in their order, so the work is cut only along the axes that
 // the indices do not choose from.
-func (d *Device) scatter(l *kernel.Library) (routine, error) {
+func (d *Device) scatter(l *kernel.Library, after *fusedKernel) (routine, error) {
 	data, index, updates, out := &l.In[0], &l.In[1], &l.In[2], &l.Out[0]
 	x := newIndexed(data, index, l.Attr.(ir.Index))
 	size := data.DType.Size()
 	apply := func(dst, src unsafe.Pointer, n int) { move(dst, src, n*size) }
+	var add adder
 	if l.Op == ir.ScatterAdd {
 		switch data.DType {
 		case dtype.Uint8:
-			apply = addTo[uint8]
+			add = adderOf[uint8](x.wide)
 		case dtype.Int8:
-			apply = addTo[int8]
+			add = adderOf[int8](x.wide)
 		case dtype.Int32:
-			apply = addTo[int32]
+			add = adderOf[int32](x.wide)
 		case dtype.Int64:
-			apply = addTo[int64]
+			add = adderOf[int64](x.wide)
 		case dtype.Float32:
-			apply = addTo[float32]
+			add = adderOf[float32](x.wide)
 		case dtype.Float64:
-			apply = addTo[float64]
+			add = adderOf[float64](x.wide)
 		default:
 			return routine{}, fmt.Errorf("%v of %v", l.Op, data.DType)
 		}
+		apply = add.row
 	}
-	parts := 1 // of the elements behind the indexed axis
-	if x.b*x.p < 16 {
+	// Many planes are copied and finished one by one, while they are in the cache;
+	// of a few the elements behind the indexed axis are cut.
+	planes, parts := x.b*x.p, 1
+	many := planes >= 16
+	finish := d.planeEpilogue(l, after, l.Attr.(ir.Index).Axis)
+	if !many {
 		parts = max(1, min(16, x.q/16))
+		finish = nil
 	}
-	var idx, src, dst unsafe.Pointer
-	loop := newEach(x.b*x.p*parts, x.i*(4+x.q/parts), func(lo, hi int) {
+	plane := x.d * x.q * size
+	var idx, src, dst, from unsafe.Pointer
+	var slots []unsafe.Pointer
+	loop := newEachOn(planes*parts, x.i*(4+x.q/parts)+plane/(8*parts), func(worker, lo, hi int) {
 		for u := lo; u < hi; u++ {
 			bp, part := u/parts, u%parts
+			to := unsafe.Add(dst, bp*plane)
+			if many && from != dst {
+				copy(unsafe.Slice((*byte)(to), plane), unsafe.Slice((*byte)(unsafe.Add(from, bp*plane)), plane))
+			}
+			first := bp / x.p * x.i // index
+			if x.q == 1 && add.elements != nil {
+				add.elements(to, unsafe.Add(src, bp*x.i*size), idx, first, x.i, x.d)
+				continue
+			}
 			q0, q1 := part*x.q/parts, (part+1)*x.q/parts
 			for i := range x.i {
-				if at := x.read(idx, bp/x.p*x.i+i); at >= 0 {
-					apply(unsafe.Add(dst, ((bp*x.d+at)*x.q+q0)*size), unsafe.Add(src, ((bp*x.i+i)*x.q+q0)*size), q1-q0)
+				if at := x.read(idx, first+i); at >= 0 {
+					apply(unsafe.Add(to, (at*x.q+q0)*size), unsafe.Add(src, ((bp*x.i+i)*x.q+q0)*size), q1-q0)
 				}
 			}
 		}
+		if finish != nil {
+			finish(worker, slots, lo, hi)
+		}
 	})
 	copyData := d.copier(data.Elements() * size)
-	return routine{run: func(s []unsafe.Pointer) {
+	return routine{epilogue: finish != nil, run: func(s []unsafe.Pointer) {
 		idx, src, dst = address(s, index), address(s, updates), address(s, out)
-		copyData(dst, address(s, data))
+		slots, from = s, address(s, data)
+		if !many {
+			copyData(dst, from)
+		}
 		loop.run(d)
 	}}, nil
+}
+
+// adder adds updates to data of one type.
+type adder struct {
+	row func(dst, src unsafe.Pointer, n int) // n adjacent elements
+
+	// elements adds n single elements to those of the d at dst that n indices from
+	// the first one name.
+	elements func(dst, src, index unsafe.Pointer, first, n, d int)
+}
+
+func adderOf[T numeric](wide bool) adder {
+	if wide {
+		return adder{addTo[T], addElements[T, int64]}
+	}
+	return adder{addTo[T], addElements[T, int32]}
 }
 
 func addTo[T numeric](dst, src unsafe.Pointer, n int) {
 	d, s := unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n)
 	for i, v := range s {
 		d[i] += v
+	}
+}
+
+func addElements[T numeric, I int32 | int64](dst, src, index unsafe.Pointer, first, n, d int) {
+	to, s := unsafe.Slice((*T)(dst), d), unsafe.Slice((*T)(src), n)
+	for i, at := range unsafe.Slice((*I)(index), first+n)[first:] {
+		if uint64(at) < uint64(len(to)) { // a negative one is not
+			to[at] += s[i]
+		}
 	}
 }
 

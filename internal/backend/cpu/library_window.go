@@ -5,178 +5,219 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
+// A pooling goes plane by plane, and in a plane piece by piece: a piece is a
+// rectangle of windows that have the same of their elements inside the operand. The
+// interior is one, windows that reach into the padding make up the others. Each is
+// one call of a routine of package vec with the list of the elements' places.
+
 // windowShape is a pooling over three spatial axes, those that a tensor lacks
 // being 1.
 type windowShape struct {
-	x, y   [3]int // extents of operand and result
-	planes int
-	taps   [3][]tapRange
-	dil    [3]int
+	planes         int
+	xPlane, yPlane int // bytes of a plane of operand and result
+	work           int // of a plane
+	pieces         []windowPiece
 }
 
-// tapRange is what of a window lies inside the operand: count elements from first.
-type tapRange struct{ first, count int }
+// windowPiece is a rectangle of windows.
+type windowPiece struct {
+	kind  pieceKind
+	fn    vec.Func
+	args  vec.Args // but for the addresses in operand and result
+	x, y  int      // bytes from the beginnings of the planes
+	below int      // piecePairs: bytes to the second row
+}
 
-func newWindowShape(x, y []int, at ir.Window) *windowShape {
-	w := &windowShape{planes: x[0] * x[1]}
-	lead := 3 - len(at.Size)
-	for i := range 3 {
-		w.x[i], w.y[i], w.dil[i] = 1, 1, 1
-		size, stride, low := 1, 1, 0
-		if j := i - lead; j >= 0 {
-			w.x[i], w.y[i], w.dil[i] = x[2+j], y[2+j], at.Dilation[j]
-			size, stride, low = at.Size[j], at.Stride[j], at.Low[j]
+type pieceKind uint8
+
+const (
+	pieceEmpty pieceKind = iota // windows without an element inside
+	pieceValue                  // a sum or a maximum
+	piecePlace                  // the place of a maximum
+	piecePairs                  // the maximum of two rows of two
+)
+
+// run is a range of windows along one axis that have the same number of elements
+// inside, each beginning a stride behind the one before it.
+type run struct {
+	out, n       int // the windows
+	first, count int // the first window's first element and number of elements
+}
+
+func runs(x, y, size, stride, low, dilation int) []run {
+	var l []run
+	for o := range y {
+		r := run{out: o, n: 1}
+		for t := range size {
+			if p := o*stride - low + t*dilation; p >= 0 && p < x {
+				if r.count == 0 {
+					r.first = p
+				}
+				r.count++
+			}
 		}
-		for o := range w.y[i] {
-			r := tapRange{first: -1}
-			for t := range size {
-				if p := o*stride - low + t*w.dil[i]; p >= 0 && p < w.x[i] {
-					if r.count == 0 {
-						r.first = p
-					}
-					r.count++
+		if len(l) > 0 {
+			if q := &l[len(l)-1]; q.count == r.count && (r.count == 0 || q.first+q.n*stride == r.first) {
+				q.n++
+				continue
+			}
+		}
+		l = append(l, r)
+	}
+	return l
+}
+
+func newWindowShape(op ir.Op, in, out *kernel.Operand, at ir.Window) *windowShape {
+	size, outSize := in.DType.Size(), out.DType.Size()
+	x, y, stride, dil := [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}
+	var along [3][]run
+	for i := range 3 {
+		window, low := 1, 0
+		if j := i - (3 - len(at.Size)); j >= 0 {
+			x[i], y[i], stride[i], dil[i] = in.Shape[2+j], out.Shape[2+j], at.Stride[j], at.Dilation[j]
+			window, low = at.Size[j], at.Low[j]
+		}
+		along[i] = runs(x[i], y[i], window, stride[i], low, dil[i])
+	}
+	w := &windowShape{planes: in.Shape[0] * in.Shape[1], xPlane: product(x[:]) * size, yPlane: product(y[:]) * outSize}
+	w.work = product(x[:]) + product(y[:])*(1+product(at.Size)/4)
+
+	// A window without an element inside has the sum 0, the lowest maximum, and the
+	// position -1, which writes nothing when a gradient scatters to it.
+	none := vec.Identity(ir.ReduceMax, in.DType)
+	switch op {
+	case ir.ReduceWindowSum:
+		none = 0
+	case ir.ReduceWindowArgMax:
+		none = math.MaxUint64
+	}
+	constant := func(bits uint64) unsafe.Pointer { return unsafe.Pointer(&bits) }
+	empty, start := constant(none), constant(0)
+
+	// taps lists the places of a window's elements behind its first one.
+	lists := map[[3]int][]int64{}
+	taps := func(n [3]int) []int64 {
+		l := lists[n]
+		for i := 0; l == nil || len(l) < product(n[:]); i++ {
+			a, b, c := i/(n[1]*n[2]), i/n[2]%n[1], i%n[2]
+			l = append(l, int64(((a*dil[0]*x[1]+b*dil[1])*x[2]+c*dil[2])*size))
+		}
+		lists[n] = l
+		return l
+	}
+	piece := func(d, h, v run) windowPiece {
+		p := windowPiece{
+			x: ((d.first*x[1]+h.first)*x[2] + v.first) * size,
+			y: ((d.out*y[1]+h.out)*y[2] + v.out) * outSize,
+		}
+		p.args = vec.Args{N: v.n, Rows: h.n, DstRow: y[2] * outSize}
+		n := [3]int{d.count, h.count, v.count}
+		if product(n[:]) == 0 {
+			p.fn = vec.Expand(outSize)
+			p.args.A, p.args.Scalar = empty, vec.ScalarA
+			return p
+		}
+		step := stride[2]
+		if v.n == 1 {
+			step = 1 // there is none
+		}
+		l := taps(n)
+		p.args.ARow, p.args.ACol = stride[1]*x[2]*size, step*size
+		p.args.B, p.args.DstCol = unsafe.Pointer(&l[0]), len(l)
+		p.fn = vec.Window(op, in.DType, step)
+		// Whole rows of windows of 2×2 side by side.
+		pairs := n == [3]int{1, 2, 2} && dil[1] == 1 && dil[2] == 1 && v.n == y[2] && v.first == 0 && (step == 2 || v.n == 1)
+		switch {
+		case op == ir.ReduceWindowArgMax:
+			p.kind = piecePlace
+		case pairs && op == ir.ReduceWindowMax:
+			p.kind, p.fn = piecePairs, vec.MaxPairs(in.DType)
+			p.args.BRow, p.below = p.args.ARow, x[2]*size
+		default:
+			p.kind, p.args.C = pieceValue, start
+			if pairs { // the sum begins with its first element
+				p.args.C = constant(negativeZero(in.DType))
+			}
+		}
+		return p
+	}
+	for _, d := range along[0] {
+		for d.n > 0 {
+			for _, h := range along[1] {
+				for _, v := range along[2] {
+					w.pieces = append(w.pieces, piece(d, h, v))
 				}
 			}
-			w.taps[i] = append(w.taps[i], r)
+			d.out, d.n, d.first = d.out+1, d.n-1, d.first+stride[0]
 		}
 	}
 	return w
 }
 
-func (d *Device) window(l *kernel.Library) (routine, error) {
+// negativeZero is what leaves every number as it is when they are added, in bits.
+func negativeZero(t dtype.DType) uint64 {
+	switch t {
+	case dtype.Float32:
+		return 1 << 31
+	case dtype.Float64:
+		return 1 << 63
+	}
+	return 0
+}
+
+// plane computes one plane of the result.
+func (w *windowShape) plane(g *vec.Args, dst, src unsafe.Pointer) {
+	for i := range w.pieces {
+		p := &w.pieces[i]
+		*g = p.args
+		g.Dst = unsafe.Add(dst, p.y)
+		switch x := unsafe.Add(src, p.x); p.kind {
+		case pieceValue:
+			g.A = x
+		case piecePlace:
+			g.A, g.C = x, src
+		case piecePairs:
+			g.A, g.B = x, unsafe.Add(x, p.below)
+		}
+		p.fn(g)
+	}
+}
+
+func (d *Device) window(l *kernel.Library, after *fusedKernel) (routine, error) {
 	in, out := &l.In[0], &l.Out[0]
 	at := l.Attr.(ir.Window)
 	if len(at.Size) < 1 || len(at.Size) > 3 {
 		return routine{}, fmt.Errorf("%v over %d spatial axes", l.Op, len(at.Size))
 	}
-	w := newWindowShape(in.Shape, out.Shape, at)
-	var f func(src, dst unsafe.Pointer, w *windowShape, op ir.Op, plane int)
-	switch in.DType {
-	case dtype.Bool, dtype.Uint8:
-		f = windowPlane[uint8]
-	case dtype.Int8:
-		f = windowPlane[int8]
-	case dtype.Int32:
-		f = windowPlane[int32]
-	case dtype.Int64:
-		f = windowPlane[int64]
-	case dtype.Float32:
-		f = windowPlane[float32]
-	case dtype.Float64:
-		f = windowPlane[float64]
-	default:
+	if vec.Window(l.Op, in.DType, 1) == nil {
 		return routine{}, fmt.Errorf("%v of %v", l.Op, in.DType)
 	}
+	w := newWindowShape(l.Op, in, out, at)
+	args := make([]struct { // by worker
+		vec.Args
+		_ [128]byte
+	}, d.pool.Workers())
+	finish := d.planeEpilogue(l, after, 2)
+	var slots []unsafe.Pointer
 	var src, dst unsafe.Pointer
-	loop := newEach(w.planes, product(w.y[:])*product(at.Size), func(lo, hi int) {
+	loop := newEachOn(w.planes, w.work, func(worker, lo, hi int) {
+		g := &args[worker].Args
 		for p := lo; p < hi; p++ {
-			f(src, dst, w, l.Op, p)
+			w.plane(g, unsafe.Add(dst, p*w.yPlane), unsafe.Add(src, p*w.xPlane))
+		}
+		*g = vec.Args{} // so that it does not keep the caller's memory alive
+		if finish != nil {
+			finish(worker, slots, lo, hi)
 		}
 	})
-	return routine{run: func(s []unsafe.Pointer) {
-		src, dst = address(s, in), address(s, out)
+	return routine{epilogue: finish != nil, run: func(s []unsafe.Pointer) {
+		slots, src, dst = s, address(s, in), address(s, out)
 		loop.run(d)
 	}}, nil
-}
-
-// lowest is the identity of the maximum.
-func lowest[T numeric]() T {
-	var v T
-	switch p := any(&v).(type) {
-	case *int8:
-		*p = math.MinInt8
-	case *int32:
-		*p = math.MinInt32
-	case *int64:
-		*p = math.MinInt64
-	case *float32:
-		*p = float32(math.Inf(-1))
-	case *float64:
-		*p = math.Inf(-1)
-	}
-	return v
-}
-
-// windowPlane computes one plane of the result. A window without an element inside
-// has the sum 0, the lowest maximum, and the position -1, which writes nothing
-// when a gradient scatters to it.
-func windowPlane[T numeric](src, dst unsafe.Pointer, w *windowShape, op ir.Op, plane int) {
-	nx, ny := product(w.x[:]), product(w.y[:])
-	x := unsafe.Slice((*T)(src), (plane+1)*nx)[plane*nx:]
-	var y []T
-	var pos []int32
-	if op == ir.ReduceWindowArgMax {
-		pos = unsafe.Slice((*int32)(dst), (plane+1)*ny)[plane*ny:]
-	} else {
-		y = unsafe.Slice((*T)(dst), (plane+1)*ny)[plane*ny:]
-	}
-	low := lowest[T]()
-	i := 0
-	for _, td := range w.taps[0] {
-		for _, th := range w.taps[1] {
-			if td.count == 1 && th.count == 2 && w.dil[1] == 1 && op != ir.ReduceWindowArgMax {
-				row := td.first*w.x[1]*w.x[2] + th.first*w.x[2]
-				if pairs(y[i:i+w.y[2]], x[row:row+w.x[2]], x[row+w.x[2]:row+2*w.x[2]], w, op) {
-					i += w.y[2]
-					continue
-				}
-			}
-			for _, tw := range w.taps[2] {
-				best, at, sum := low, -1, T(0)
-				for a := range td.count {
-					for b := range th.count {
-						row := ((td.first+a*w.dil[0])*w.x[1]+th.first+b*w.dil[1])*w.x[2] + tw.first
-						for c := range tw.count {
-							p := row + c*w.dil[2]
-							v := x[p]
-							sum += v
-							if at < 0 || v > best && best == best || v != v && best == best {
-								best, at = v, p
-							}
-						}
-					}
-				}
-				switch op {
-				case ir.ReduceWindowSum:
-					y[i] = sum
-				case ir.ReduceWindowMax:
-					y[i] = best
-				default:
-					pos[i] = int32(at)
-				}
-				i++
-			}
-		}
-	}
-}
-
-// pairs is the most common case, windows of 2×2 at every second column: a row of
-// the result from two rows of the operand. It adds in the same order as the loop
-// it stands for.
-func pairs[T numeric](y, r0, r1 []T, w *windowShape, op ir.Op) bool {
-	for o, t := range w.taps[2] {
-		if t.first != 2*o || t.count != 2 {
-			return false
-		}
-	}
-	if w.dil[2] != 1 {
-		return false
-	}
-	if op == ir.ReduceWindowSum {
-		for o := range y {
-			a, b := r0[2*o:2*o+2], r1[2*o:2*o+2]
-			y[o] = a[0] + a[1] + b[0] + b[1]
-		}
-		return true
-	}
-	for o := range y {
-		a, b := r0[2*o:2*o+2], r1[2*o:2*o+2]
-		y[o] = max(a[0], a[1], b[0], b[1])
-	}
-	return true
 }

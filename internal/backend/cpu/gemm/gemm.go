@@ -94,7 +94,7 @@ func (p *Problem) prepare() {
 	}
 	p.tiles = (p.M + f.mr - 1) / f.mr
 	p.panels = (p.N + f.nr - 1) / f.nr
-	blocks := (p.N + f.nc - 1) / f.nc
+	blocks := max(1, (p.N+f.nc-1)/f.nc)
 	p.step = (p.panels + blocks - 1) / blocks
 
 	// A stride over an axis of one element means nothing; choose the one that

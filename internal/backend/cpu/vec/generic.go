@@ -155,7 +155,7 @@ func choose[T any](g *Args) {
 	}
 }
 
-func expand[T any](g *Args) {
+func expand[T comparable](g *Args) {
 	for r := range g.Rows {
 		d := dstRow[T](g, r)
 		x, m := operand[T](g, g.A, r, g.ARow, ScalarA)
@@ -163,10 +163,22 @@ func expand[T any](g *Args) {
 			copy(d, x)
 			continue
 		}
-		v := x[0]
-		for i := range d {
-			d[i] = v
-		}
+		fill(d, x[0])
+	}
+}
+
+// fill leaves long runs to the runtime's routines, which use vectors.
+func fill[T comparable](d []T, v T) {
+	if v == *new(T) {
+		clear(d)
+		return
+	}
+	n := min(len(d), 64)
+	for i := range d[:n] {
+		d[i] = v
+	}
+	for ; n < len(d); n *= 2 {
+		copy(d[n:], d[:n])
 	}
 }
 
@@ -383,4 +395,125 @@ func Identity(op ir.Op, t dtype.DType) uint64 {
 		return hi
 	}
 	return 0
+}
+
+func genericWindow(op ir.Op, t dtype.DType) Func {
+	switch t {
+	case dtype.Bool, dtype.Uint8:
+		return windowOf[uint8](op)
+	case dtype.Int8:
+		return windowOf[int8](op)
+	case dtype.Int32:
+		return windowOf[int32](op)
+	case dtype.Int64:
+		return windowOf[int64](op)
+	case dtype.Float32:
+		return windowOf[float32](op)
+	case dtype.Float64:
+		return windowOf[float64](op)
+	}
+	return nil
+}
+
+func windowOf[T number](op ir.Op) Func {
+	switch op {
+	case ir.ReduceWindowSum:
+		return windowSum[T]
+	case ir.ReduceWindowMax:
+		return windowMax[T]
+	case ir.ReduceWindowArgMax:
+		return windowArgMax[T]
+	}
+	return nil
+}
+
+// taps calls f for every element of the windows of a row: x[i·step] is number k of
+// window i.
+func taps[T any](g *Args, r int, f func(k, step int, x []T)) {
+	size := int(unsafe.Sizeof(*(*T)(nil)))
+	step := g.ACol / size
+	for k, off := range unsafe.Slice((*int64)(g.B), g.DstCol) {
+		f(k, step, row[T](unsafe.Add(g.A, int(off)), r, g.ARow, (g.N-1)*step+1))
+	}
+}
+
+func windowSum[T number](g *Args) {
+	start := *(*T)(g.C)
+	for r := range g.Rows {
+		d := dstRow[T](g, r)
+		taps(g, r, func(k, step int, x []T) {
+			if k == 0 {
+				for i := range d {
+					d[i] = start + x[i*step]
+				}
+				return
+			}
+			for i := range d {
+				d[i] += x[i*step]
+			}
+		})
+	}
+}
+
+func windowMax[T number](g *Args) {
+	for r := range g.Rows {
+		d := dstRow[T](g, r)
+		taps(g, r, func(k, step int, x []T) {
+			for i, best := range d {
+				if v := x[i*step]; k == 0 || !(v <= best) && best == best {
+					d[i] = v
+				}
+			}
+		})
+	}
+}
+
+func windowArgMax[T number](g *Args) {
+	size := int(unsafe.Sizeof(*(*T)(nil)))
+	for r := range g.Rows {
+		d := dstRow[int32](g, r)
+		taps(g, r, func(k, step int, x []T) {
+			at := int32((uintptr(unsafe.Pointer(&x[0])) - uintptr(g.C)) / uintptr(size))
+			for i, was := range d {
+				p := at + int32(i*step)
+				if k == 0 {
+					d[i] = p
+					continue
+				}
+				best := *(*T)(unsafe.Add(g.C, int(was)*size))
+				if v := x[i*step]; !(v <= best) && best == best {
+					d[i] = p
+				}
+			}
+		})
+	}
+}
+
+func genericMaxPairs(t dtype.DType) Func {
+	switch t {
+	case dtype.Bool, dtype.Uint8:
+		return maxPairs[uint8]
+	case dtype.Int8:
+		return maxPairs[int8]
+	case dtype.Int32:
+		return maxPairs[int32]
+	case dtype.Int64:
+		return maxPairs[int64]
+	case dtype.Float32:
+		return maxPairs[float32]
+	case dtype.Float64:
+		return maxPairs[float64]
+	}
+	return nil
+}
+
+func maxPairs[T number](g *Args) {
+	for r := range g.Rows {
+		d := dstRow[T](g, r)
+		x, y := row[T](g.A, r, g.ARow, 2*g.N), row[T](g.B, r, g.BRow, 2*g.N)
+		for i := range d {
+			a, b := x[2*i:2*i+2], y[2*i:2*i+2]
+			d[i] = max(a[0], a[1], b[0], b[1])
+		}
+	}
 }

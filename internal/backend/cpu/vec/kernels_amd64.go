@@ -186,6 +186,27 @@ func floatToF16AVX512(args *Args)
 func roundF16AVX512(args *Args)
 
 //go:noescape
+func windowSum1AVX512(args *Args)
+
+//go:noescape
+func windowMax1AVX512(args *Args)
+
+//go:noescape
+func windowArgMax1AVX512(args *Args)
+
+//go:noescape
+func windowSum2AVX512(args *Args)
+
+//go:noescape
+func windowMax2AVX512(args *Args)
+
+//go:noescape
+func windowArgMax2AVX512(args *Args)
+
+//go:noescape
+func maxPairsAVX512(args *Args)
+
+//go:noescape
 func addVVAVX2(args *Args)
 
 //go:noescape
@@ -349,3 +370,24 @@ func rowMinAVX2(args *Args)
 
 //go:noescape
 func colMinAVX2(args *Args)
+
+//go:noescape
+func windowSum1AVX2(args *Args)
+
+//go:noescape
+func windowMax1AVX2(args *Args)
+
+//go:noescape
+func windowArgMax1AVX2(args *Args)
+
+//go:noescape
+func windowSum2AVX2(args *Args)
+
+//go:noescape
+func windowMax2AVX2(args *Args)
+
+//go:noescape
+func windowArgMax2AVX2(args *Args)
+
+//go:noescape
+func maxPairsAVX2(args *Args)

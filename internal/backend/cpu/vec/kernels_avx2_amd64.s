@@ -541,15 +541,31 @@ DATA tailavx2<>+16(SB)/4, $0xffffffff
 DATA tailavx2<>+20(SB)/4, $0xffffffff
 DATA tailavx2<>+24(SB)/4, $0xffffffff
 DATA tailavx2<>+28(SB)/4, $0xffffffff
-DATA tailavx2<>+32(SB)/4, $0x00000000
-DATA tailavx2<>+36(SB)/4, $0x00000000
-DATA tailavx2<>+40(SB)/4, $0x00000000
-DATA tailavx2<>+44(SB)/4, $0x00000000
-DATA tailavx2<>+48(SB)/4, $0x00000000
-DATA tailavx2<>+52(SB)/4, $0x00000000
-DATA tailavx2<>+56(SB)/4, $0x00000000
-DATA tailavx2<>+60(SB)/4, $0x00000000
-GLOBL tailavx2<>(SB), RODATA|NOPTR, $64
+DATA tailavx2<>+32(SB)/4, $0xffffffff
+DATA tailavx2<>+36(SB)/4, $0xffffffff
+DATA tailavx2<>+40(SB)/4, $0xffffffff
+DATA tailavx2<>+44(SB)/4, $0xffffffff
+DATA tailavx2<>+48(SB)/4, $0xffffffff
+DATA tailavx2<>+52(SB)/4, $0xffffffff
+DATA tailavx2<>+56(SB)/4, $0xffffffff
+DATA tailavx2<>+60(SB)/4, $0xffffffff
+DATA tailavx2<>+64(SB)/4, $0x00000000
+DATA tailavx2<>+68(SB)/4, $0x00000000
+DATA tailavx2<>+72(SB)/4, $0x00000000
+DATA tailavx2<>+76(SB)/4, $0x00000000
+DATA tailavx2<>+80(SB)/4, $0x00000000
+DATA tailavx2<>+84(SB)/4, $0x00000000
+DATA tailavx2<>+88(SB)/4, $0x00000000
+DATA tailavx2<>+92(SB)/4, $0x00000000
+DATA tailavx2<>+96(SB)/4, $0x00000000
+DATA tailavx2<>+100(SB)/4, $0x00000000
+DATA tailavx2<>+104(SB)/4, $0x00000000
+DATA tailavx2<>+108(SB)/4, $0x00000000
+DATA tailavx2<>+112(SB)/4, $0x00000000
+DATA tailavx2<>+116(SB)/4, $0x00000000
+DATA tailavx2<>+120(SB)/4, $0x00000000
+DATA tailavx2<>+124(SB)/4, $0x00000000
+GLOBL tailavx2<>(SB), RODATA|NOPTR, $128
 DATA lanesavx2<>+0(SB)/4, $0
 DATA lanesavx2<>+4(SB)/4, $1
 DATA lanesavx2<>+8(SB)/4, $2
@@ -559,6 +575,15 @@ DATA lanesavx2<>+20(SB)/4, $5
 DATA lanesavx2<>+24(SB)/4, $6
 DATA lanesavx2<>+28(SB)/4, $7
 GLOBL lanesavx2<>(SB), RODATA|NOPTR, $32
+DATA evensavx2<>+0(SB)/4, $0
+DATA evensavx2<>+4(SB)/4, $2
+DATA evensavx2<>+8(SB)/4, $4
+DATA evensavx2<>+12(SB)/4, $6
+DATA evensavx2<>+16(SB)/4, $8
+DATA evensavx2<>+20(SB)/4, $10
+DATA evensavx2<>+24(SB)/4, $12
+DATA evensavx2<>+28(SB)/4, $14
+GLOBL evensavx2<>(SB), RODATA|NOPTR, $32
 
 // func addVVAVX2(args *Args)
 TEXT ·addVVAVX2(SB), NOSPLIT, $0-8
@@ -607,7 +632,7 @@ one3:
 tail4:
 	ADDQ $8, CX
 	JZ next5
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -668,7 +693,7 @@ one10:
 tail11:
 	ADDQ $8, CX
 	JZ next12
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(DX)(BX*4), Y15, Y1
@@ -728,7 +753,7 @@ one17:
 tail18:
 	ADDQ $8, CX
 	JZ next19
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -791,7 +816,7 @@ one24:
 tail25:
 	ADDQ $8, CX
 	JZ next26
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -852,7 +877,7 @@ one31:
 tail32:
 	ADDQ $8, CX
 	JZ next33
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(DX)(BX*4), Y15, Y1
@@ -912,7 +937,7 @@ one38:
 tail39:
 	ADDQ $8, CX
 	JZ next40
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -975,7 +1000,7 @@ one45:
 tail46:
 	ADDQ $8, CX
 	JZ next47
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1036,7 +1061,7 @@ one52:
 tail53:
 	ADDQ $8, CX
 	JZ next54
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(DX)(BX*4), Y15, Y1
@@ -1096,7 +1121,7 @@ one59:
 tail60:
 	ADDQ $8, CX
 	JZ next61
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1159,7 +1184,7 @@ one66:
 tail67:
 	ADDQ $8, CX
 	JZ next68
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1220,7 +1245,7 @@ one73:
 tail74:
 	ADDQ $8, CX
 	JZ next75
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(DX)(BX*4), Y15, Y1
@@ -1280,7 +1305,7 @@ one80:
 tail81:
 	ADDQ $8, CX
 	JZ next82
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1351,7 +1376,7 @@ one87:
 tail88:
 	ADDQ $8, CX
 	JZ next89
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1422,7 +1447,7 @@ one94:
 tail95:
 	ADDQ $8, CX
 	JZ next96
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(DX)(BX*4), Y15, Y1
@@ -1492,7 +1517,7 @@ one101:
 tail102:
 	ADDQ $8, CX
 	JZ next103
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1565,7 +1590,7 @@ one108:
 tail109:
 	ADDQ $8, CX
 	JZ next110
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1636,7 +1661,7 @@ one115:
 tail116:
 	ADDQ $8, CX
 	JZ next117
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(DX)(BX*4), Y15, Y1
@@ -1706,7 +1731,7 @@ one122:
 tail123:
 	ADDQ $8, CX
 	JZ next124
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -1757,7 +1782,7 @@ one129:
 tail130:
 	ADDQ $8, CX
 	JZ next131
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next131:
@@ -1803,7 +1828,7 @@ one134:
 tail135:
 	ADDQ $8, CX
 	JZ next136
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next136:
@@ -1849,7 +1874,7 @@ one139:
 tail140:
 	ADDQ $8, CX
 	JZ next141
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next141:
@@ -1895,7 +1920,7 @@ one144:
 tail145:
 	ADDQ $8, CX
 	JZ next146
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next146:
@@ -1941,7 +1966,7 @@ one149:
 tail150:
 	ADDQ $8, CX
 	JZ next151
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next151:
@@ -1987,7 +2012,7 @@ one154:
 tail155:
 	ADDQ $8, CX
 	JZ next156
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next156:
@@ -2033,7 +2058,7 @@ one159:
 tail160:
 	ADDQ $8, CX
 	JZ next161
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next161:
@@ -2079,7 +2104,7 @@ one164:
 tail165:
 	ADDQ $8, CX
 	JZ next166
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next166:
@@ -2125,7 +2150,7 @@ one169:
 tail170:
 	ADDQ $8, CX
 	JZ next171
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next171:
@@ -2171,7 +2196,7 @@ one174:
 tail175:
 	ADDQ $8, CX
 	JZ next176
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next176:
@@ -2217,7 +2242,7 @@ one179:
 tail180:
 	ADDQ $8, CX
 	JZ next181
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next181:
@@ -2263,7 +2288,7 @@ one184:
 tail185:
 	ADDQ $8, CX
 	JZ next186
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next186:
@@ -2309,7 +2334,7 @@ one189:
 tail190:
 	ADDQ $8, CX
 	JZ next191
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next191:
@@ -2356,7 +2381,7 @@ one194:
 tail195:
 	ADDQ $8, CX
 	JZ next196
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next196:
@@ -2403,7 +2428,7 @@ one199:
 tail200:
 	ADDQ $8, CX
 	JZ next201
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next201:
@@ -2450,7 +2475,7 @@ one204:
 tail205:
 	ADDQ $8, CX
 	JZ next206
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 next206:
@@ -2496,7 +2521,7 @@ one209:
 tail210:
 	ADDQ $8, CX
 	JZ next211
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMOVAPS Y15, Y2
@@ -2556,7 +2581,7 @@ one214:
 tail215:
 	ADDQ $8, CX
 	JZ next216
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -2615,7 +2640,7 @@ one221:
 tail222:
 	ADDQ $8, CX
 	JZ next223
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -2674,7 +2699,7 @@ one228:
 tail229:
 	ADDQ $8, CX
 	JZ next230
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -2743,7 +2768,7 @@ one235:
 tail236:
 	ADDQ $8, CX
 	JZ next237
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -2804,7 +2829,7 @@ one242:
 tail243:
 	ADDQ $8, CX
 	JZ next244
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -2863,7 +2888,7 @@ one249:
 tail250:
 	ADDQ $8, CX
 	JZ next251
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -2922,7 +2947,7 @@ one256:
 tail257:
 	ADDQ $8, CX
 	JZ next258
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -2981,7 +3006,7 @@ one263:
 tail264:
 	ADDQ $8, CX
 	JZ next265
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -3075,7 +3100,7 @@ one270:
 tail271:
 	ADDQ $8, CX
 	JZ next272
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -3204,7 +3229,7 @@ one277:
 tail278:
 	ADDQ $8, CX
 	JZ next279
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -3385,7 +3410,7 @@ one284:
 tail285:
 	ADDQ $8, CX
 	JZ next286
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -3502,7 +3527,7 @@ one291:
 tail292:
 	ADDQ $8, CX
 	JZ next293
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -3614,7 +3639,7 @@ one296:
 tail297:
 	ADDQ $8, CX
 	JZ next298
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -3734,7 +3759,7 @@ one301:
 tail302:
 	ADDQ $8, CX
 	JZ next303
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y0
@@ -3842,7 +3867,7 @@ one306:
 tail307:
 	ADDQ $8, CX
 	JZ next308
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y4
@@ -3951,7 +3976,7 @@ last320:
 tail313:
 	ADDQ $8, CX
 	JZ next314
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	LEAQ (SI)(BX*4), R8
@@ -4029,7 +4054,7 @@ one325:
 tail326:
 	ADDQ $8, CX
 	JZ next327
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y4
@@ -4166,7 +4191,7 @@ last340:
 tail333:
 	ADDQ $8, CX
 	JZ next334
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	LEAQ (SI)(BX*4), R8
@@ -4248,7 +4273,7 @@ one345:
 tail346:
 	ADDQ $8, CX
 	JZ next347
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	VMASKMOVPS 0(SI)(BX*4), Y15, Y4
@@ -4385,7 +4410,7 @@ last360:
 tail353:
 	ADDQ $8, CX
 	JZ next354
-	LEAQ tailavx2<>+32(SB), R15
+	LEAQ tailavx2<>+64(SB), R15
 	NEGQ CX
 	VMOVDQU (R15)(CX*4), Y15
 	LEAQ (SI)(BX*4), R8
@@ -4410,6 +4435,624 @@ last362:
 	VMASKMOVPS Y8, Y15, 0(DI)(BX*4)
 next354:
 done351:
+	VZEROUPPER
+	RET
+
+// func windowSum1AVX2(args *Args)
+TEXT ·windowSum1AVX2(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 0(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 8(AX), SI
+	MOVQ 40(AX), R10
+	MOVQ 72(AX), R13
+	MOVQ 16(AX), DX
+	MOVQ 24(AX), R8
+	VBROADCASTSS (R8), Y10
+	TESTQ R13, R13
+	JLE done364
+row363:
+	MOVQ 64(AX), CX
+	XORQ BX, BX
+	SUBQ $8, CX
+	JLT tail366
+one365:
+	LEAQ (SI)(BX*4), R12
+	MOVQ (DX), R11
+	VMOVUPS (R12)(R11*1), Y0
+	VADDPS Y0, Y10, Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps369
+tap368:
+	MOVQ (DX)(R14*8), R11
+	VMOVUPS (R12)(R11*1), Y1
+	VADDPS Y1, Y0, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap368
+taps369:
+	VMOVUPS Y0, 0(DI)(BX*4)
+	ADDQ $8, BX
+	SUBQ $8, CX
+	JGE one365
+tail366:
+	ADDQ $8, CX
+	JZ next367
+	LEAQ tailavx2<>+64(SB), R15
+	NEGQ CX
+	VMOVDQU (R15)(CX*4), Y15
+	LEAQ (SI)(BX*4), R12
+	MOVQ (DX), R11
+	VMASKMOVPS (R12)(R11*1), Y15, Y0
+	VADDPS Y0, Y10, Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps371
+tap370:
+	MOVQ (DX)(R14*8), R11
+	VMASKMOVPS (R12)(R11*1), Y15, Y1
+	VADDPS Y1, Y0, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap370
+taps371:
+	VMASKMOVPS Y0, Y15, 0(DI)(BX*4)
+next367:
+	ADDQ R9, DI
+	ADDQ R10, SI
+	DECQ R13
+	JNZ row363
+done364:
+	VZEROUPPER
+	RET
+
+// func windowMax1AVX2(args *Args)
+TEXT ·windowMax1AVX2(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 0(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 8(AX), SI
+	MOVQ 40(AX), R10
+	MOVQ 72(AX), R13
+	MOVQ 16(AX), DX
+	TESTQ R13, R13
+	JLE done373
+row372:
+	MOVQ 64(AX), CX
+	XORQ BX, BX
+	SUBQ $8, CX
+	JLT tail375
+one374:
+	LEAQ (SI)(BX*4), R12
+	MOVQ (DX), R11
+	VMOVUPS (R12)(R11*1), Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps378
+tap377:
+	MOVQ (DX)(R14*8), R11
+	VMOVUPS (R12)(R11*1), Y1
+	VMAXPS Y0, Y1, Y2
+	VCMPPS $3, Y1, Y1, Y8
+	VBLENDVPS Y8, Y1, Y2, Y2
+	VMOVAPS Y2, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap377
+taps378:
+	VMOVUPS Y0, 0(DI)(BX*4)
+	ADDQ $8, BX
+	SUBQ $8, CX
+	JGE one374
+tail375:
+	ADDQ $8, CX
+	JZ next376
+	LEAQ tailavx2<>+64(SB), R15
+	NEGQ CX
+	VMOVDQU (R15)(CX*4), Y15
+	LEAQ (SI)(BX*4), R12
+	MOVQ (DX), R11
+	VMASKMOVPS (R12)(R11*1), Y15, Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps380
+tap379:
+	MOVQ (DX)(R14*8), R11
+	VMASKMOVPS (R12)(R11*1), Y15, Y1
+	VMAXPS Y0, Y1, Y2
+	VCMPPS $3, Y1, Y1, Y8
+	VBLENDVPS Y8, Y1, Y2, Y2
+	VMOVAPS Y2, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap379
+taps380:
+	VMASKMOVPS Y0, Y15, 0(DI)(BX*4)
+next376:
+	ADDQ R9, DI
+	ADDQ R10, SI
+	DECQ R13
+	JNZ row372
+done373:
+	VZEROUPPER
+	RET
+
+// func windowArgMax1AVX2(args *Args)
+TEXT ·windowArgMax1AVX2(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 0(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 8(AX), SI
+	MOVQ 40(AX), R10
+	MOVQ 72(AX), R13
+	MOVQ 16(AX), DX
+	MOVQ 24(AX), R8
+	VMOVUPS lanesavx2<>(SB), Y11
+	TESTQ R13, R13
+	JLE done382
+row381:
+	MOVQ 64(AX), CX
+	XORQ BX, BX
+	SUBQ $8, CX
+	JLT tail384
+one383:
+	LEAQ (SI)(BX*4), R12
+	MOVQ (DX), R11
+	VMOVUPS (R12)(R11*1), Y0
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X3
+	VPBROADCASTD X3, Y3
+	VPADDD Y11, Y3, Y3
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps387
+tap386:
+	MOVQ (DX)(R14*8), R11
+	VMOVUPS (R12)(R11*1), Y1
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X4
+	VPBROADCASTD X4, Y4
+	VPADDD Y11, Y4, Y4
+	VCMPPS $7, Y0, Y0, Y2
+	VCMPPS $6, Y0, Y1, Y8
+	VANDPS Y8, Y2, Y2
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VBLENDVPS Y2, Y4, Y3, Y3
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap386
+taps387:
+	VMOVUPS Y3, 0(DI)(BX*4)
+	ADDQ $8, BX
+	SUBQ $8, CX
+	JGE one383
+tail384:
+	ADDQ $8, CX
+	JZ next385
+	LEAQ tailavx2<>+64(SB), R15
+	NEGQ CX
+	VMOVDQU (R15)(CX*4), Y15
+	LEAQ (SI)(BX*4), R12
+	MOVQ (DX), R11
+	VMASKMOVPS (R12)(R11*1), Y15, Y0
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X3
+	VPBROADCASTD X3, Y3
+	VPADDD Y11, Y3, Y3
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps389
+tap388:
+	MOVQ (DX)(R14*8), R11
+	VMASKMOVPS (R12)(R11*1), Y15, Y1
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X4
+	VPBROADCASTD X4, Y4
+	VPADDD Y11, Y4, Y4
+	VCMPPS $7, Y0, Y0, Y2
+	VCMPPS $6, Y0, Y1, Y8
+	VANDPS Y8, Y2, Y2
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VBLENDVPS Y2, Y4, Y3, Y3
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap388
+taps389:
+	VMASKMOVPS Y3, Y15, 0(DI)(BX*4)
+next385:
+	ADDQ R9, DI
+	ADDQ R10, SI
+	DECQ R13
+	JNZ row381
+done382:
+	VZEROUPPER
+	RET
+
+// func windowSum2AVX2(args *Args)
+TEXT ·windowSum2AVX2(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 0(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 8(AX), SI
+	MOVQ 40(AX), R10
+	MOVQ 72(AX), R13
+	MOVQ 16(AX), DX
+	MOVQ 24(AX), R8
+	VBROADCASTSS (R8), Y10
+	VMOVDQU tailavx2<>+36(SB), Y14
+	TESTQ R13, R13
+	JLE done391
+row390:
+	MOVQ 64(AX), CX
+	XORQ BX, BX
+	SUBQ $8, CX
+	JLT tail393
+one392:
+	LEAQ (SI)(BX*8), R12
+	MOVQ (DX), R11
+	VMOVUPS (R12)(R11*1), Y0
+	VMASKMOVPS 32(R12)(R11*1), Y14, Y2
+	VSHUFPS $0x88, Y2, Y0, Y0
+	VPERMPD $0xd8, Y0, Y0
+	VADDPS Y0, Y10, Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps396
+tap395:
+	MOVQ (DX)(R14*8), R11
+	VMOVUPS (R12)(R11*1), Y1
+	VMASKMOVPS 32(R12)(R11*1), Y14, Y2
+	VSHUFPS $0x88, Y2, Y1, Y1
+	VPERMPD $0xd8, Y1, Y1
+	VADDPS Y1, Y0, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap395
+taps396:
+	VMOVUPS Y0, 0(DI)(BX*4)
+	ADDQ $8, BX
+	SUBQ $8, CX
+	JGE one392
+tail393:
+	ADDQ $8, CX
+	JZ next394
+	LEAQ tailavx2<>+64(SB), R15
+	NEGQ CX
+	VMOVDQU (R15)(CX*4), Y15
+	LEAQ 1(CX)(CX*1), CX
+	VMOVDQU (R15)(CX*4), Y12
+	VMOVDQU 32(R15)(CX*4), Y13
+	LEAQ (SI)(BX*8), R12
+	MOVQ (DX), R11
+	VMASKMOVPS (R12)(R11*1), Y12, Y0
+	VMASKMOVPS 32(R12)(R11*1), Y13, Y2
+	VSHUFPS $0x88, Y2, Y0, Y0
+	VPERMPD $0xd8, Y0, Y0
+	VADDPS Y0, Y10, Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps398
+tap397:
+	MOVQ (DX)(R14*8), R11
+	VMASKMOVPS (R12)(R11*1), Y12, Y1
+	VMASKMOVPS 32(R12)(R11*1), Y13, Y2
+	VSHUFPS $0x88, Y2, Y1, Y1
+	VPERMPD $0xd8, Y1, Y1
+	VADDPS Y1, Y0, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap397
+taps398:
+	VMASKMOVPS Y0, Y15, 0(DI)(BX*4)
+next394:
+	ADDQ R9, DI
+	ADDQ R10, SI
+	DECQ R13
+	JNZ row390
+done391:
+	VZEROUPPER
+	RET
+
+// func windowMax2AVX2(args *Args)
+TEXT ·windowMax2AVX2(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 0(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 8(AX), SI
+	MOVQ 40(AX), R10
+	MOVQ 72(AX), R13
+	MOVQ 16(AX), DX
+	VMOVDQU tailavx2<>+36(SB), Y14
+	TESTQ R13, R13
+	JLE done400
+row399:
+	MOVQ 64(AX), CX
+	XORQ BX, BX
+	SUBQ $8, CX
+	JLT tail402
+one401:
+	LEAQ (SI)(BX*8), R12
+	MOVQ (DX), R11
+	VMOVUPS (R12)(R11*1), Y0
+	VMASKMOVPS 32(R12)(R11*1), Y14, Y2
+	VSHUFPS $0x88, Y2, Y0, Y0
+	VPERMPD $0xd8, Y0, Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps405
+tap404:
+	MOVQ (DX)(R14*8), R11
+	VMOVUPS (R12)(R11*1), Y1
+	VMASKMOVPS 32(R12)(R11*1), Y14, Y2
+	VSHUFPS $0x88, Y2, Y1, Y1
+	VPERMPD $0xd8, Y1, Y1
+	VMAXPS Y0, Y1, Y2
+	VCMPPS $3, Y1, Y1, Y8
+	VBLENDVPS Y8, Y1, Y2, Y2
+	VMOVAPS Y2, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap404
+taps405:
+	VMOVUPS Y0, 0(DI)(BX*4)
+	ADDQ $8, BX
+	SUBQ $8, CX
+	JGE one401
+tail402:
+	ADDQ $8, CX
+	JZ next403
+	LEAQ tailavx2<>+64(SB), R15
+	NEGQ CX
+	VMOVDQU (R15)(CX*4), Y15
+	LEAQ 1(CX)(CX*1), CX
+	VMOVDQU (R15)(CX*4), Y12
+	VMOVDQU 32(R15)(CX*4), Y13
+	LEAQ (SI)(BX*8), R12
+	MOVQ (DX), R11
+	VMASKMOVPS (R12)(R11*1), Y12, Y0
+	VMASKMOVPS 32(R12)(R11*1), Y13, Y2
+	VSHUFPS $0x88, Y2, Y0, Y0
+	VPERMPD $0xd8, Y0, Y0
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps407
+tap406:
+	MOVQ (DX)(R14*8), R11
+	VMASKMOVPS (R12)(R11*1), Y12, Y1
+	VMASKMOVPS 32(R12)(R11*1), Y13, Y2
+	VSHUFPS $0x88, Y2, Y1, Y1
+	VPERMPD $0xd8, Y1, Y1
+	VMAXPS Y0, Y1, Y2
+	VCMPPS $3, Y1, Y1, Y8
+	VBLENDVPS Y8, Y1, Y2, Y2
+	VMOVAPS Y2, Y0
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap406
+taps407:
+	VMASKMOVPS Y0, Y15, 0(DI)(BX*4)
+next403:
+	ADDQ R9, DI
+	ADDQ R10, SI
+	DECQ R13
+	JNZ row399
+done400:
+	VZEROUPPER
+	RET
+
+// func windowArgMax2AVX2(args *Args)
+TEXT ·windowArgMax2AVX2(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 0(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 8(AX), SI
+	MOVQ 40(AX), R10
+	MOVQ 72(AX), R13
+	MOVQ 16(AX), DX
+	MOVQ 24(AX), R8
+	VMOVUPS evensavx2<>(SB), Y11
+	VMOVDQU tailavx2<>+36(SB), Y14
+	TESTQ R13, R13
+	JLE done409
+row408:
+	MOVQ 64(AX), CX
+	XORQ BX, BX
+	SUBQ $8, CX
+	JLT tail411
+one410:
+	LEAQ (SI)(BX*8), R12
+	MOVQ (DX), R11
+	VMOVUPS (R12)(R11*1), Y0
+	VMASKMOVPS 32(R12)(R11*1), Y14, Y2
+	VSHUFPS $0x88, Y2, Y0, Y0
+	VPERMPD $0xd8, Y0, Y0
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X3
+	VPBROADCASTD X3, Y3
+	VPADDD Y11, Y3, Y3
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps414
+tap413:
+	MOVQ (DX)(R14*8), R11
+	VMOVUPS (R12)(R11*1), Y1
+	VMASKMOVPS 32(R12)(R11*1), Y14, Y2
+	VSHUFPS $0x88, Y2, Y1, Y1
+	VPERMPD $0xd8, Y1, Y1
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X4
+	VPBROADCASTD X4, Y4
+	VPADDD Y11, Y4, Y4
+	VCMPPS $7, Y0, Y0, Y2
+	VCMPPS $6, Y0, Y1, Y8
+	VANDPS Y8, Y2, Y2
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VBLENDVPS Y2, Y4, Y3, Y3
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap413
+taps414:
+	VMOVUPS Y3, 0(DI)(BX*4)
+	ADDQ $8, BX
+	SUBQ $8, CX
+	JGE one410
+tail411:
+	ADDQ $8, CX
+	JZ next412
+	LEAQ tailavx2<>+64(SB), R15
+	NEGQ CX
+	VMOVDQU (R15)(CX*4), Y15
+	LEAQ 1(CX)(CX*1), CX
+	VMOVDQU (R15)(CX*4), Y12
+	VMOVDQU 32(R15)(CX*4), Y13
+	LEAQ (SI)(BX*8), R12
+	MOVQ (DX), R11
+	VMASKMOVPS (R12)(R11*1), Y12, Y0
+	VMASKMOVPS 32(R12)(R11*1), Y13, Y2
+	VSHUFPS $0x88, Y2, Y0, Y0
+	VPERMPD $0xd8, Y0, Y0
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X3
+	VPBROADCASTD X3, Y3
+	VPADDD Y11, Y3, Y3
+	MOVQ $1, R14
+	CMPQ R14, 80(AX)
+	JGE taps416
+tap415:
+	MOVQ (DX)(R14*8), R11
+	VMASKMOVPS (R12)(R11*1), Y12, Y1
+	VMASKMOVPS 32(R12)(R11*1), Y13, Y2
+	VSHUFPS $0x88, Y2, Y1, Y1
+	VPERMPD $0xd8, Y1, Y1
+	ADDQ R12, R11
+	SUBQ R8, R11
+	SHRQ $2, R11
+	VMOVD R11, X4
+	VPBROADCASTD X4, Y4
+	VPADDD Y11, Y4, Y4
+	VCMPPS $7, Y0, Y0, Y2
+	VCMPPS $6, Y0, Y1, Y8
+	VANDPS Y8, Y2, Y2
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VBLENDVPS Y2, Y4, Y3, Y3
+	INCQ R14
+	CMPQ R14, 80(AX)
+	JLT tap415
+taps416:
+	VMASKMOVPS Y3, Y15, 0(DI)(BX*4)
+next412:
+	ADDQ R9, DI
+	ADDQ R10, SI
+	DECQ R13
+	JNZ row408
+done409:
+	VZEROUPPER
+	RET
+
+// func maxPairsAVX2(args *Args)
+TEXT ·maxPairsAVX2(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 0(AX), DI
+	MOVQ 32(AX), R9
+	MOVQ 8(AX), SI
+	MOVQ 40(AX), R10
+	MOVQ 16(AX), DX
+	MOVQ 48(AX), R11
+	MOVQ 72(AX), R13
+	TESTQ R13, R13
+	JLE done418
+row417:
+	MOVQ 64(AX), CX
+	XORQ BX, BX
+	SUBQ $8, CX
+	JLT tail420
+one419:
+	VMOVUPS (SI)(BX*8), Y0
+	VMOVUPS 32(SI)(BX*8), Y1
+	VMOVUPS (DX)(BX*8), Y2
+	VMOVUPS 32(DX)(BX*8), Y3
+	VMAXPS Y2, Y0, Y8
+	VMAXPS Y0, Y2, Y4
+	VANDPS Y8, Y4, Y4
+	VCMPPS $3, Y2, Y0, Y8
+	VADDPS Y2, Y0, Y9
+	VBLENDVPS Y8, Y9, Y4, Y4
+	VMAXPS Y3, Y1, Y8
+	VMAXPS Y1, Y3, Y5
+	VANDPS Y8, Y5, Y5
+	VCMPPS $3, Y3, Y1, Y8
+	VADDPS Y3, Y1, Y9
+	VBLENDVPS Y8, Y9, Y5, Y5
+	VSHUFPS $0x88, Y5, Y4, Y0
+	VSHUFPS $0xdd, Y5, Y4, Y1
+	VMAXPS Y1, Y0, Y8
+	VMAXPS Y0, Y1, Y2
+	VANDPS Y8, Y2, Y2
+	VCMPPS $3, Y1, Y0, Y8
+	VADDPS Y1, Y0, Y9
+	VBLENDVPS Y8, Y9, Y2, Y2
+	VPERMPD $0xd8, Y2, Y0
+	VMOVUPS Y0, 0(DI)(BX*4)
+	ADDQ $8, BX
+	SUBQ $8, CX
+	JGE one419
+tail420:
+	ADDQ $8, CX
+	JZ next421
+	LEAQ tailavx2<>+64(SB), R15
+	NEGQ CX
+	VMOVDQU (R15)(CX*4), Y15
+	LEAQ 0(CX)(CX*1), CX
+	VMOVDQU (R15)(CX*4), Y12
+	VMOVDQU 32(R15)(CX*4), Y13
+	VMASKMOVPS (SI)(BX*8), Y12, Y0
+	VMASKMOVPS 32(SI)(BX*8), Y13, Y1
+	VMASKMOVPS (DX)(BX*8), Y12, Y2
+	VMASKMOVPS 32(DX)(BX*8), Y13, Y3
+	VMAXPS Y2, Y0, Y8
+	VMAXPS Y0, Y2, Y4
+	VANDPS Y8, Y4, Y4
+	VCMPPS $3, Y2, Y0, Y8
+	VADDPS Y2, Y0, Y9
+	VBLENDVPS Y8, Y9, Y4, Y4
+	VMAXPS Y3, Y1, Y8
+	VMAXPS Y1, Y3, Y5
+	VANDPS Y8, Y5, Y5
+	VCMPPS $3, Y3, Y1, Y8
+	VADDPS Y3, Y1, Y9
+	VBLENDVPS Y8, Y9, Y5, Y5
+	VSHUFPS $0x88, Y5, Y4, Y0
+	VSHUFPS $0xdd, Y5, Y4, Y1
+	VMAXPS Y1, Y0, Y8
+	VMAXPS Y0, Y1, Y2
+	VANDPS Y8, Y2, Y2
+	VCMPPS $3, Y1, Y0, Y8
+	VADDPS Y1, Y0, Y9
+	VBLENDVPS Y8, Y9, Y2, Y2
+	VPERMPD $0xd8, Y2, Y0
+	VMASKMOVPS Y0, Y15, 0(DI)(BX*4)
+next421:
+	ADDQ R9, DI
+	ADDQ R10, SI
+	ADDQ R11, DX
+	DECQ R13
+	JNZ row417
+done418:
 	VZEROUPPER
 	RET
 

@@ -64,6 +64,12 @@ func useAVX2() {
 		},
 		rowReduce: map[ir.Op]Func{ir.ReduceSum: rowSumAVX2, ir.ReduceMax: rowMaxAVX2, ir.ReduceMin: rowMinAVX2},
 		colReduce: map[ir.Op]Func{ir.ReduceSum: colSumAVX2, ir.ReduceMax: colMaxAVX2, ir.ReduceMin: colMinAVX2},
+		window: map[ir.Op][2]Func{
+			ir.ReduceWindowSum:    {windowSum1AVX2, windowSum2AVX2},
+			ir.ReduceWindowMax:    {windowMax1AVX2, windowMax2AVX2},
+			ir.ReduceWindowArgMax: {windowArgMax1AVX2, windowArgMax2AVX2},
+		},
+		maxPairs: maxPairsAVX2,
 	}
 }
 
@@ -101,6 +107,12 @@ func useAVX512() {
 		},
 		rowReduce: map[ir.Op]Func{ir.ReduceSum: rowSumAVX512, ir.ReduceMax: rowMaxAVX512, ir.ReduceMin: rowMinAVX512},
 		colReduce: map[ir.Op]Func{ir.ReduceSum: colSumAVX512, ir.ReduceMax: colMaxAVX512, ir.ReduceMin: colMinAVX512},
+		window: map[ir.Op][2]Func{
+			ir.ReduceWindowSum:    {windowSum1AVX512, windowSum2AVX512},
+			ir.ReduceWindowMax:    {windowMax1AVX512, windowMax2AVX512},
+			ir.ReduceWindowArgMax: {windowArgMax1AVX512, windowArgMax2AVX512},
+		},
+		maxPairs: maxPairsAVX512,
 	}
 }
 

@@ -42,7 +42,7 @@ type Args struct {
 	DstRow, ARow, BRow, CRow int // bytes from a row to the next
 	N, Rows                  int
 
-	DstCol, ACol int       // Move, Index: see there
+	DstCol, ACol int       // Move, Index, Window: see there
 	Scalar       uint8     // which operands are one element per row
 	Key          [2]uint32 // RNGBits: see package philox
 	Base         int64     // Index
@@ -164,6 +164,31 @@ func Move(size int) Func {
 	return move[uint64]
 }
 
+// Window returns the routine that combines windows: op is ReduceWindowSum,
+// ReduceWindowMax or ReduceWindowArgMax. The windows of row r begin at A + r·ARow,
+// ACol bytes apart, which are step elements. What belongs to a window lies at the
+// DstCol byte offsets (int64) from its beginning that B points to, at least one. A
+// sum starts with the element at C and adds in the order of the offsets. A maximum
+// is the first of equals, or the first NaN; ReduceWindowArgMax writes its position
+// (int32), in elements from C.
+func Window(op ir.Op, t dtype.DType, step int) Func {
+	if t == dtype.Float32 && (step == 1 || step == 2) {
+		if f := fast.window[op][step-1]; f != nil {
+			return f
+		}
+	}
+	return genericWindow(op, t)
+}
+
+// MaxPairs returns Dst[i] = the maximum of A[2i], A[2i+1], B[2i] and B[2i+1]: NaN if
+// one is, and 0 rather than -0.
+func MaxPairs(t dtype.DType) Func {
+	if t == dtype.Float32 && fast.maxPairs != nil {
+		return fast.maxPairs
+	}
+	return genericMaxPairs(t)
+}
+
 // Index writes the int64 values Base + r·ARow + i·ACol.
 func Index(g *Args) { index(g) }
 
@@ -180,6 +205,8 @@ type table struct {
 	rowReduce map[ir.Op]Func
 	colReduce map[ir.Op]Func
 	move4     Func
+	window    map[ir.Op][2]Func // by step
+	maxPairs  Func
 }
 
 var fast table

@@ -133,20 +133,30 @@ func (a *isa) data(out *bytes.Buffer) {
 		fmt.Fprintf(out, "GLOBL %s(SB), RODATA|NOPTR, $%d\n", sym, 4*n)
 	}
 	if a.w == 8 {
-		// Loaded 4·n bytes before its middle, this is a mask of n lanes.
-		for i := range 16 {
+		// Loaded 4·n bytes before its middle, this is a mask of n lanes; n may be up
+		// to 16, and then the vector behind the loaded one masks the lanes from the
+		// eighth on.
+		for i := range 32 {
 			v := uint32(0)
-			if i < 8 {
+			if i < 16 {
 				v = 0xffffffff
 			}
 			fmt.Fprintf(out, "DATA tailavx2<>+%d(SB)/4, $0x%08x\n", 4*i, v)
 		}
-		fmt.Fprintf(out, "GLOBL tailavx2<>(SB), RODATA|NOPTR, $64\n")
+		fmt.Fprintf(out, "GLOBL tailavx2<>(SB), RODATA|NOPTR, $128\n")
 	}
-	for i := range a.w {
-		fmt.Fprintf(out, "DATA lanes%s<>+%d(SB)/4, $%d\n", a.suffix(), 4*i, i)
+	series := func(name string, first, step int) {
+		for i := range a.w {
+			fmt.Fprintf(out, "DATA %s%s<>+%d(SB)/4, $%d\n", name, a.suffix(), 4*i, first+step*i)
+		}
+		fmt.Fprintf(out, "GLOBL %s%s<>(SB), RODATA|NOPTR, $%d\n", name, a.suffix(), 4*a.w)
 	}
-	fmt.Fprintf(out, "GLOBL lanes%s<>(SB), RODATA|NOPTR, $%d\n\n", a.suffix(), 4*a.w)
+	series("lanes", 0, 1)
+	series("evens", 0, 2)
+	if a.w == 16 {
+		series("odds", 1, 2)
+	}
+	fmt.Fprintln(out)
 }
 
 func (a *isa) label(s string) string {
@@ -239,7 +249,7 @@ func (a *isa) mask() {
 		a.p("KMOVW R15, K1")
 		return
 	}
-	a.p("LEAQ tailavx2<>+32(SB), R15")
+	a.p("LEAQ tailavx2<>+64(SB), R15")
 	a.p("NEGQ CX")
 	a.p("VMOVDQU (R15)(CX*4), Y%d", maskReg)
 }

@@ -1,6 +1,10 @@
 package main
 
-import "math"
+import (
+	"fmt"
+	"math"
+	"strings"
+)
 
 const (
 	signBit = 0x80000000
@@ -69,6 +73,12 @@ func routines(a *isa) {
 	widenBF16(a)
 	narrowBF16(a)
 	halves(a)
+	for step := 1; step <= 2; step++ {
+		window(a, "Sum", step)
+		window(a, "Max", step)
+		window(a, "ArgMax", step)
+	}
+	maxPairs(a)
 }
 
 func round(a *isa, mode, x, d int) {
@@ -714,4 +724,213 @@ func store16(a *isa, masked bool) {
 	} else {
 		a.p("VMOVDQU Y1, (DI)(BX*2)")
 	}
+}
+
+// pairs loads the 2·w floats at m, or as many as pairMask has said, into registers
+// lo and hi. Without the last, the float behind the last even one is not touched.
+func pairs(a *isa, m string, lo, hi int, last, masked bool) {
+	next := strings.Replace(m, "(", fmt.Sprintf("%d(", 4*a.w), 1)
+	switch {
+	case masked && a.w == 16:
+		a.p("VMOVUPS.Z %s, K4, Z%d", m, lo)
+		a.p("VMOVUPS.Z %s, K5, Z%d", next, hi)
+	case masked:
+		a.p("VMASKMOVPS %s, Y12, Y%d", m, lo)
+		a.p("VMASKMOVPS %s, Y13, Y%d", next, hi)
+	case last:
+		a.p("VMOVUPS %s, %s", m, a.v(lo))
+		a.p("VMOVUPS %s, %s", next, a.v(hi))
+	case a.w == 16:
+		a.p("VMOVUPS %s, Z%d", m, lo)
+		a.p("VMOVUPS.Z %s, K6, Z%d", next, hi)
+	default:
+		a.p("VMOVUPS %s, Y%d", m, lo)
+		a.p("VMASKMOVPS %s, Y14, Y%d", next, hi)
+	}
+}
+
+// allButLast makes the mask of pairs for a whole vector without the last float.
+func allButLast(a *isa) {
+	if a.w == 16 {
+		a.p("MOVL $0x7fff, R15")
+		a.p("KMOVW R15, K6")
+		return
+	}
+	a.p("VMOVDQU tailavx2<>+36(SB), Y14")
+}
+
+// pairMask makes the masks of pairs for the elements that are left: twice as many
+// floats as mask has counted, the last of them or not.
+func pairMask(a *isa, last bool) {
+	less := 1
+	if last {
+		less = 0
+	}
+	if a.w == 16 {
+		a.p("LEAQ -%d(CX)(CX*1), CX", less)
+		a.p("MOVL $1, R15")
+		a.p("SHLL CX, R15")
+		a.p("DECL R15")
+		a.p("KMOVW R15, K4")
+		a.p("SHRL $16, R15")
+		a.p("KMOVW R15, K5")
+		return
+	}
+	a.p("LEAQ %d(CX)(CX*1), CX", less) // CX counts down from zero here
+	a.p("VMOVDQU (R15)(CX*4), Y12")
+	a.p("VMOVDQU 32(R15)(CX*4), Y13")
+}
+
+// window combines the taps of windows that lie step floats apart: taps are byte
+// offsets in B, DstCol of them. A sum begins with the element at C; a position is
+// counted from C.
+func window(a *isa, op string, step int) {
+	const best, v, t, pos, at, lanes, start, evens = 0, 1, 2, 3, 4, 11, 10, 9
+	a.begin(fmt.Sprintf("window%s%d", op, step), "DA")
+	a.p("MOVQ 16(AX), DX")
+	switch op {
+	case "Sum":
+		a.p("MOVQ 24(AX), R8")
+		a.p("VBROADCASTSS (R8), %s", a.v(start))
+	case "ArgMax":
+		a.p("MOVQ 24(AX), R8")
+		a.p("VMOVUPS %s%s<>(SB), %s", []string{"lanes", "evens"}[step-1], a.suffix(), a.v(lanes))
+	}
+	if step == 2 {
+		allButLast(a)
+		if a.w == 16 {
+			a.p("VMOVUPS evensavx512<>(SB), Z%d", evens)
+		}
+	}
+	a.rows("DA", func() {
+		a.columns(1, func(_ int, masked bool) {
+			tap := func(r int) {
+				m := "(R12)(R11*1)"
+				switch {
+				case step == 1 && !masked:
+					a.p("VMOVUPS %s, %s", m, a.v(r))
+				case step == 1 && a.w == 16:
+					a.p("VMOVUPS.Z %s, K1, Z%d", m, r)
+				case step == 1:
+					a.p("VMASKMOVPS %s, Y%d, Y%d", m, maskReg, r)
+				case a.w == 16:
+					pairs(a, m, r, t, false, masked)
+					a.p("VPERMT2PS Z%d, Z%d, Z%d", t, evens, r)
+				default:
+					pairs(a, m, r, t, false, masked)
+					a.p("VSHUFPS $0x88, Y%d, Y%d, Y%d", t, r, r)
+					a.p("VPERMPD $0xd8, Y%d, Y%d", r, r)
+				}
+			}
+			place := func(r int) {
+				a.p("ADDQ R12, R11")
+				a.p("SUBQ R8, R11")
+				a.p("SHRQ $2, R11")
+				if a.w == 16 {
+					a.p("VPBROADCASTD R11, Z%d", r)
+				} else {
+					a.p("VMOVD R11, X%d", r)
+					a.p("VPBROADCASTD X%d, Y%d", r, r)
+				}
+				a.op("VPADDD", lanes, r, r)
+			}
+			if masked && step == 2 {
+				pairMask(a, false)
+			}
+			a.p("LEAQ (SI)(BX*%d), R12", 4*step)
+			a.p("MOVQ (DX), R11")
+			tap(best)
+			switch op {
+			case "Sum":
+				a.op("VADDPS", best, start, best)
+			case "ArgMax":
+				place(pos)
+			}
+			next, done := a.label("tap"), a.label("taps")
+			a.p("MOVQ $1, R14")
+			a.p("CMPQ R14, 80(AX)")
+			a.p("JGE %s", done)
+			fmt.Fprintf(&a.b, "%s:\n", next)
+			a.p("MOVQ (DX)(R14*8), R11")
+			tap(v)
+			switch {
+			case op == "Sum":
+				a.op("VADDPS", v, best, best)
+			case op == "Max": // of equals the first
+				extreme(a, "VMAXPS", v, best, t, 8)
+				a.op("VMOVAPS", t, best)
+			case a.w == 16: // where best is a number, and v is larger or none
+				place(at)
+				a.p("VCMPPS $7, Z%d, Z%d, K2", best, best)
+				a.p("VCMPPS $6, Z%d, Z%d, K2, K3", best, v)
+				a.p("VMOVAPS Z%d, K3, Z%d", v, best)
+				a.p("VMOVDQA32 Z%d, K3, Z%d", at, pos)
+			default:
+				place(at)
+				a.p("VCMPPS $7, Y%d, Y%d, Y%d", best, best, t)
+				a.p("VCMPPS $6, Y%d, Y%d, Y8", best, v)
+				a.op("VANDPS", 8, t, t)
+				a.op("VBLENDVPS", t, v, best, best)
+				a.op("VBLENDVPS", t, at, pos, pos)
+			}
+			a.p("INCQ R14")
+			a.p("CMPQ R14, 80(AX)")
+			a.p("JLT %s", next)
+			fmt.Fprintf(&a.b, "%s:\n", done)
+			if op == "ArgMax" {
+				a.store(0, pos, masked)
+			} else {
+				a.store(0, best, masked)
+			}
+		})
+	})
+	a.end()
+}
+
+// maxPairs is the maximum of 2×2 elements, the upper ones in A and the lower ones
+// in B. It does not depend on their order: NaN if one is, of zeros the positive.
+func maxPairs(a *isa) {
+	top := func(x, y, d int) {
+		if a.w == 16 {
+			a.p("VRANGEPS $5, Z%d, Z%d, Z%d", y, x, d)
+			a.p("VCMPPS $3, Z%d, Z%d, K2", y, x)
+			a.p("VADDPS Z%d, Z%d, K2, Z%d", y, x, d)
+			return
+		}
+		a.op("VMAXPS", y, x, 8)
+		a.op("VMAXPS", x, y, d)
+		a.op("VANDPS", 8, d, d)
+		a.p("VCMPPS $3, Y%d, Y%d, Y8", y, x)
+		a.op("VADDPS", y, x, 9)
+		a.op("VBLENDVPS", 8, 9, d, d)
+	}
+	a.begin("maxPairs", "DAB")
+	if a.w == 16 {
+		a.p("VMOVUPS evensavx512<>(SB), Z10")
+		a.p("VMOVUPS oddsavx512<>(SB), Z11")
+	}
+	a.rows("DAB", func() {
+		a.columns(1, func(_ int, masked bool) {
+			if masked {
+				pairMask(a, true)
+			}
+			pairs(a, "(SI)(BX*8)", 0, 1, true, masked)
+			pairs(a, "(DX)(BX*8)", 2, 3, true, masked)
+			top(0, 2, 4)
+			top(1, 3, 5)
+			if a.w == 16 {
+				a.op("VMOVAPS", 4, 6)
+				a.op("VPERMT2PS", 5, 10, 4)
+				a.op("VPERMT2PS", 5, 11, 6)
+				top(4, 6, 0)
+			} else {
+				a.p("VSHUFPS $0x88, Y5, Y4, Y0")
+				a.p("VSHUFPS $0xdd, Y5, Y4, Y1")
+				top(0, 1, 2)
+				a.p("VPERMPD $0xd8, Y2, Y0")
+			}
+			a.store(0, 0, masked)
+		})
+	})
+	a.end()
 }
