@@ -10,6 +10,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu/gemm"
 	"github.com/sinter-dl/sinter/internal/backend/cpu/pool"
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
@@ -427,18 +428,31 @@ func TestConv(t *testing.T) {
 }
 
 func TestWindow(t *testing.T) {
+	defer vec.Use(vec.Current())
 	r := rand.New(rand.NewPCG(7, 8))
-	for i := range 200 {
+	for i := range 400 {
+		vec.Use(vec.Levels()[i%len(vec.Levels())])
 		d := dtype.All()[1+r.IntN(8)]
+		if r.IntN(3) == 0 {
+			d = dtype.Float32
+		}
 		rank := 1 + i%3
 		at := ir.Window{}
 		xs, ys := []int{1 + r.IntN(3), 1 + r.IntN(3)}, []int{}
+		largest := []int{12, 12, 40}[r.IntN(3)]
 		ys = append(ys, xs...)
 		for range rank {
 			for {
-				size, window, stride, dil, low, high := 1+r.IntN(12), 1+r.IntN(3), 1+r.IntN(3), 1+r.IntN(2), r.IntN(3), r.IntN(3)
-				if i%4 == 0 {
+				size, window, stride, dil, low, high := 1+r.IntN(largest/rank), 1+r.IntN(3), 1+r.IntN(3), 1+r.IntN(2), r.IntN(3), r.IntN(3)
+				switch i % 8 {
+				case 0, 4:
 					window, stride, dil, low, high = 2, 2, 1, 0, 0
+				case 1:
+					window, stride, dil, low, high = 3, 2, 1, 1, 1
+				case 2:
+					window, stride, dil, low, high = 3, 1, 1, 1, 1
+				case 3:
+					window, stride, dil, high = 2, 2, 1, size%2 // the last one half outside
 				}
 				if size+low+high < (window-1)*dil+1 {
 					continue
@@ -451,7 +465,9 @@ func TestWindow(t *testing.T) {
 		}
 		x := random(r, d, xs...)
 		if d.IsFloat() && r.IntN(2) == 0 {
-			x.v[r.IntN(len(x.v))] = math.NaN()
+			for range 1 + len(x.v)/20 {
+				x.v[r.IntN(len(x.v))] = []float64{math.NaN(), math.Inf(1), math.Inf(-1)}[r.IntN(3)]
+			}
 		}
 		sum, top, arg := newTensor(d, ys...), newTensor(d, ys...), newTensor(dtype.Int32, ys...)
 		plane := product(xs[2:])
@@ -488,6 +504,43 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// Zeros keep their sign as it has always been: a maximum is the first of equals,
+// but of 2×2 windows side by side it is 0 rather than -0, and these begin their sum
+// with an element and not with 0.
+func TestWindowZeros(t *testing.T) {
+	defer vec.Use(vec.Current())
+	for _, l := range vec.Levels() {
+		vec.Use(l)
+		for _, d := range []dtype.DType{dtype.Float32, dtype.Float64} {
+			for _, c := range []struct {
+				size, low, high int
+				sum, top        string // by window, signs only
+			}{
+				{size: 2, sum: "-++", top: "-++"},
+				{size: 2, low: 1, sum: "++++", top: "-+--"},
+				{size: 3, sum: "+++", top: "---"},
+			} {
+				x := newTensor(d, 1, 1, 2, 6)
+				for _, i := range []int{0, 1, 2, 4, 6, 7, 8, 9, 10, 11} { // 3 and 5 are positive
+					x.v[i] = math.Copysign(0, -1)
+				}
+				x.v[2] = math.Copysign(0, -1)
+				at := ir.Window{Size: []int{2, c.size}, Stride: []int{2, 2}, Low: []int{0, c.low}, High: []int{0, c.size - 2}, Dilation: []int{1, 1}}
+				n := (6+c.low+c.size-2-c.size)/2 + 1
+				for op, want := range map[ir.Op]string{ir.ReduceWindowSum: c.sum, ir.ReduceWindowMax: c.top} {
+					got := ""
+					for _, v := range results(t, op, at, []tensor{x}, newTensor(d, 1, 1, 1, n))[0].v {
+						got += map[bool]string{true: "-", false: "+"}[math.Signbit(v)]
+					}
+					if got != want {
+						t.Errorf("%v, %v of windows of 2×%d, padding %d: signs %s, want %s", d, op, c.size, c.low, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestGatherScatter(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for range 150 {
@@ -500,6 +553,12 @@ func TestGatherScatter(t *testing.T) {
 			return s
 		}
 		b, p, i, q := dims(r.IntN(2)), dims(r.IntN(2)), dims(r.IntN(3)), dims(r.IntN(3))
+		if r.IntN(4) == 0 { // many planes, as pooling has them
+			b, p = []int{3 + r.IntN(4), 5 + r.IntN(4)}, p[:0]
+			if r.IntN(2) == 0 {
+				q = q[:0]
+			}
+		}
 		n := 1 + r.IntN(5)
 		if r.IntN(3) == 0 {
 			q = []int{40 + r.IntN(40)}

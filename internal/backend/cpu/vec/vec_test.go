@@ -269,6 +269,94 @@ func TestMove(t *testing.T) {
 	})
 }
 
+// guardedFloats moves x to memory that cannot be read behind its end.
+func guardedFloats(t *testing.T, x []float32) []float32 {
+	g := unsafe.Slice((*float32)(guarded(t, 4*len(x))), len(x))
+	copy(g, x)
+	return g
+}
+
+// sameBits is same that tells 0 from -0.
+func sameBits(a, b float32) bool {
+	return math.Float32bits(a) == math.Float32bits(b) || a != a && b != b
+}
+
+// Windows anywhere in a row, of any length and distance, are combined in order and
+// nothing outside of them is touched.
+func TestWindow(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(11, 12))
+		for n := 1; n < 120; n += 1 + n/40 {
+			for step := 1; step <= 3; step++ {
+				rows, gap := 1+r.IntN(3), r.IntN(4)
+				taps := []int64{int64(r.IntN(3))}
+				for range r.IntN(9) {
+					taps = append(taps, taps[len(taps)-1]+int64(1+r.IntN(3)))
+				}
+				last := int(taps[len(taps)-1])
+				ld := (n-1)*step + last + 1 + gap
+				x := guardedFloats(t, randomFloats(r, rows*ld-gap))
+				start := specials[r.IntN(len(specials))]
+				bytes := make([]int64, len(taps))
+				for i, k := range taps {
+					bytes[i] = 4 * k
+				}
+				g := Args{A: ptr(x), B: ptr(bytes), C: unsafe.Pointer(&start), DstRow: 4 * (n + 1), ARow: 4 * ld, N: n, Rows: rows, DstCol: len(taps), ACol: 4 * step}
+				sum, top, at := make([]float32, rows*(n+1)), make([]float32, rows*(n+1)), make([]int32, rows*(n+1))
+				g.Dst = ptr(sum)
+				Window(ir.ReduceWindowSum, dtype.Float32, step)(&g)
+				g.Dst = ptr(top)
+				Window(ir.ReduceWindowMax, dtype.Float32, step)(&g)
+				g.Dst, g.C = ptr(at), unsafe.Add(ptr(x), -4)
+				Window(ir.ReduceWindowArgMax, dtype.Float32, step)(&g)
+				for i := range rows * (n + 1) {
+					row, col := i/(n+1), i%(n+1)
+					var wantSum, wantTop float32
+					wantAt := -1
+					if col < n {
+						wantSum = start
+						for _, k := range taps {
+							p := row*ld + col*step + int(k)
+							v := x[p]
+							wantSum += v
+							if wantAt < 0 || v > wantTop || v != v && wantTop == wantTop {
+								wantTop, wantAt = v, p
+							}
+						}
+					}
+					if !sameBits(sum[i], wantSum) || !sameBits(top[i], wantTop) || int(at[i]) != wantAt+1 {
+						t.Fatalf("step %d, taps %v, n %d, row %d, column %d: sum %g, maximum %g at %d; want %g, %g at %d",
+							step, taps, n, row, col, sum[i], top[i], at[i], wantSum, wantTop, wantAt+1)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestMaxPairs(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(13, 14))
+		for n := range 70 {
+			const rows = 3
+			ld := 2*n + 1
+			x, y := guardedFloats(t, randomFloats(r, rows*ld-1)), guardedFloats(t, randomFloats(r, rows*ld-1))
+			d := make([]float32, rows*(n+1))
+			MaxPairs(dtype.Float32)(&Args{Dst: ptr(d), A: ptr(x), B: ptr(y), DstRow: 4 * (n + 1), ARow: 4 * ld, BRow: 4 * ld, N: n, Rows: rows})
+			for i := range rows * (n + 1) {
+				var want float32
+				if col := i % (n + 1); col < n {
+					at := i/(n+1)*ld + 2*col
+					want = max(x[at], x[at+1], y[at], y[at+1])
+				}
+				if !sameBits(d[i], want) {
+					t.Fatalf("n %d, element %d: %g, want %g", n, i, d[i], want)
+				}
+			}
+		}
+	})
+}
+
 func TestReductions(t *testing.T) {
 	atEveryLevel(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 6))
