@@ -198,14 +198,15 @@ func (o *Optimizer) Step(loss *sinter.Tensor, also ...*sinter.Tensor) (err error
 	return nil
 }
 
-// allFinite tells whether no element of any tensor is a NaN or an infinity: the sum
-// of all of them times zero is zero then, and NaN otherwise.
+// allFinite tells whether no element of any tensor is a NaN or an infinity, by their
+// sum: it is not finite then either. So it is for gradients that are near the largest
+// float32, which nothing could be done with.
 func allFinite(ts ...*sinter.Tensor) *sinter.Tensor {
 	sum := sinter.Scalar(0)
 	for _, t := range ts {
-		sum = sum.Add(t.MulScalar(0).Sum().To(sinter.Float32))
+		sum = sum.Add(t.To(t.DType().Compute()).Sum().To(sinter.Float32))
 	}
-	return sum.EqScalar(0)
+	return sum.IsFinite()
 }
 
 // differentiate lists the parameters that the loss depends on, with its gradients.
