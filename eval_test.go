@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/sinter-dl/sinter"
@@ -241,26 +240,6 @@ func TestFindNonFinite(t *testing.T) {
 	if op, site, err = sinter.FindNonFinite(mask.Softmax(0)); op != "" || site != "" || err != nil {
 		t.Errorf("%s at %s, %v", op, site, err)
 	}
-}
-
-// Goroutines may evaluate at the same time what they have built on shared variables.
-func TestConcurrentEvaluation(t *testing.T) {
-	model := models.NewMLP(models.MLPConfig{Inputs: 8, Hidden: []int{16}, Outputs: 3})
-	nn.Eval(model)
-	x := sinter.Rand(4, 8)
-	want := model.Forward(x).Floats()
-	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() {
-			for range 20 {
-				if got := model.Forward(x).Floats(); !slices.Equal(got, want) {
-					t.Errorf("got %v, want %v", got, want)
-					return
-				}
-			}
-		})
-	}
-	wait.Wait()
 }
 
 // train makes some steps and returns the weights.

@@ -82,6 +82,57 @@ func BenchmarkDot(b *testing.B) {
 	}
 }
 
+// Poolings with their gradient's parts: the places of the maxima, and the adding of
+// updates there.
+func BenchmarkWindow(b *testing.B) {
+	for _, c := range []struct {
+		name                              string
+		planes, size, window, stride, pad int
+		dtype                             dtype.DType
+	}{
+		{"2x2-28", 1024, 28, 2, 2, 0, dtype.Float32},
+		{"2x2-14", 2048, 14, 2, 2, 0, dtype.Float32},
+		{"3x3-112-stride2", 256, 112, 3, 2, 1, dtype.Float32},
+		{"3x3-28", 1024, 28, 3, 1, 1, dtype.Float32},
+		{"7x7-7", 4096, 7, 7, 1, 0, dtype.Float32},
+		{"3x3-28-float64", 1024, 28, 3, 1, 1, dtype.Float64},
+	} {
+		at := ir.Window{Size: []int{c.window, c.window}, Stride: []int{c.stride, c.stride}, Low: []int{c.pad, c.pad}, High: []int{c.pad, c.pad}, Dilation: []int{1, 1}}
+		out := (c.size+2*c.pad-c.window)/c.stride + 1
+		r := rand.New(rand.NewPCG(1, 1))
+		x, y := random(r, c.dtype, 1, c.planes, c.size, c.size), newTensor(c.dtype, 1, c.planes, out, out)
+		place := newTensor(dtype.Int32, 1, c.planes, out, out)
+		flat := func(t tensor) tensor { return tensor{t.dtype, []int{1, c.planes, len(t.v) / c.planes}, t.v} }
+		where := flat(place)
+		where.v = append([]float64(nil), where.v...)
+		for i := range where.v {
+			where.v[i] = float64(r.IntN(c.size * c.size))
+		}
+		for _, o := range []struct {
+			name string
+			op   ir.Op
+			attr ir.Attr
+			in   []tensor
+			out  tensor
+		}{
+			{"sum", ir.ReduceWindowSum, at, []tensor{x}, y},
+			{"max", ir.ReduceWindowMax, at, []tensor{x}, y},
+			{"argmax", ir.ReduceWindowArgMax, at, []tensor{x}, place},
+			{"scatter", ir.ScatterAdd, ir.Index{Axis: 2, Batch: 2}, []tensor{flat(x), where, flat(y)}, flat(x)},
+		} {
+			b.Run(c.name+"/"+o.name, func(b *testing.B) {
+				p := pool.New(1)
+				defer p.Close()
+				run := prepared(b, newDevice(p), &kernel.Library{Op: o.op, Attr: o.attr}, o.in, o.out)
+				b.SetBytes(int64(len(x.v) * c.dtype.Size()))
+				for b.Loop() {
+					run()
+				}
+			})
+		}
+	}
+}
+
 // prepared compiles an operation and returns a function that runs it.
 func prepared(b testing.TB, d *Device, l *kernel.Library, in []tensor, out ...tensor) func() {
 	e, err := d.Compile(single(d, l, in, out))

@@ -29,7 +29,7 @@ func addTensor(shape []int, src, other, dst int) *kernel.Fused {
 
 // Every way in which an epilogue is reached: blocks of one product, of batches on
 // one worker each, of merged batches, strips of a convolution with and without
-// junk, and the whole result for everything else. outer is the epilogue's space if
+// junk, planes of poolings and scatters, and the whole result for everything else. outer is the epilogue's space if
 // it is not the result's shape.
 func TestEpilogue(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 18))
@@ -55,9 +55,21 @@ func TestEpilogue(t *testing.T) {
 		{op: ir.Conv, attr: conv(2, 1, 2), a: []int{3, 4, 40, 41}, b: []int{6, 2, 3, 3}, shape: []int{3, 6, 20, 21}},
 		{op: ir.Conv, attr: conv(1, 0, 1), a: []int{2, 4, 9, 9}, b: []int{5, 4, 1, 1}, shape: []int{2, 5, 9, 9}},
 		{op: ir.ReduceWindowMax, attr: ir.Window{Size: []int{2, 2}, Stride: []int{2, 2}, Low: []int{0, 0}, High: []int{0, 0}, Dilation: []int{1, 1}}, a: []int{2, 3, 8, 8}, shape: []int{2, 3, 4, 4}},
+		{op: ir.ReduceWindowSum, attr: ir.Window{Size: []int{3}, Stride: []int{2}, Low: []int{1}, High: []int{1}, Dilation: []int{1}}, a: []int{50, 7, 99}, shape: []int{50, 7, 50}},
+		{op: ir.ScatterAdd, attr: ir.Index{Axis: 2, Batch: 2}, a: []int{30, 7, 300}, b: []int{30, 7, 80}, shape: []int{30, 7, 300}},
+		{op: ir.ScatterAdd, attr: ir.Index{Axis: 1, Batch: 1}, a: []int{40, 20, 9}, b: []int{40, 8}, shape: []int{40, 20, 9}},
+		{op: ir.ScatterAdd, attr: ir.Index{}, a: []int{50, 90}, b: []int{30}, shape: []int{50, 90}},
 	} {
 		in := []tensor{random(r, dtype.Float32, c.a...)}
-		if c.b != nil {
+		switch {
+		case c.op == ir.ScatterAdd:
+			index := newTensor(dtype.Int32, c.b...)
+			at := c.attr.(ir.Index).Axis
+			for i := range index.v {
+				index.v[i] = float64(r.IntN(c.a[at]+2) - 1)
+			}
+			in = append(in, index, random(r, dtype.Float32, append(append([]int(nil), c.b...), c.a[at+1:]...)...))
+		case c.b != nil:
 			in = append(in, random(r, dtype.Float32, c.b...))
 		}
 		plain := kernel.Library{Op: c.op, Attr: c.attr}
@@ -88,7 +100,7 @@ func TestEpilogue(t *testing.T) {
 			// The third operand belongs to the epilogue alone.
 			l.In = append([]kernel.Operand(nil), plain.In...)
 			for i := len(l.In); i < n; i++ {
-				l.In = append(l.In, kernel.Operand{Slot: i, DType: dtype.Float32, Shape: in[i].shape, Stride: contiguous(in[i].shape)})
+				l.In = append(l.In, kernel.Operand{Slot: i, DType: in[i].dtype, Shape: in[i].shape, Stride: contiguous(in[i].shape)})
 			}
 			p := &kernel.Program{Leaves: n + 1, Outputs: 2}
 			all := append(append([]tensor(nil), in...), other)

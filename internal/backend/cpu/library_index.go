@@ -169,8 +169,8 @@ func (d *Device) scatter(l *kernel.Library, after *fusedKernel) (routine, error)
 type adder struct {
 	row func(dst, src unsafe.Pointer, n int) // n adjacent elements
 
-	// elements adds n single elements to those of the d at dst that n indices from
-	// the first one name.
+	// elements adds n single elements to some of the d elements at dst, to those
+	// that the indices from number first on name.
 	elements func(dst, src, index unsafe.Pointer, first, n, d int)
 }
 

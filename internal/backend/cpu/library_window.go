@@ -44,10 +44,10 @@ const (
 )
 
 // run is a range of windows along one axis that have the same number of elements
-// inside, each beginning a stride behind the one before it.
+// inside, each beginning step elements behind the one before it.
 type run struct {
-	out, n       int // the windows
-	first, count int // the first window's first element and number of elements
+	out, n             int // the windows
+	first, count, step int // the first window's first element, number of elements
 }
 
 func runs(x, y, size, stride, low, dilation int) []run {
@@ -63,7 +63,11 @@ func runs(x, y, size, stride, low, dilation int) []run {
 			}
 		}
 		if len(l) > 0 {
-			if q := &l[len(l)-1]; q.count == r.count && (r.count == 0 || q.first+q.n*stride == r.first) {
+			q := &l[len(l)-1]
+			if q.n == 1 {
+				q.step = max(0, r.first-q.first)
+			}
+			if q.count == r.count && r.first == q.first+q.n*q.step {
 				q.n++
 				continue
 			}
@@ -75,15 +79,15 @@ func runs(x, y, size, stride, low, dilation int) []run {
 
 func newWindowShape(op ir.Op, in, out *kernel.Operand, at ir.Window) *windowShape {
 	size, outSize := in.DType.Size(), out.DType.Size()
-	x, y, stride, dil := [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}
+	x, y, dil := [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}
 	var along [3][]run
 	for i := range 3 {
-		window, low := 1, 0
+		window, stride, low := 1, 1, 0
 		if j := i - (3 - len(at.Size)); j >= 0 {
-			x[i], y[i], stride[i], dil[i] = in.Shape[2+j], out.Shape[2+j], at.Stride[j], at.Dilation[j]
-			window, low = at.Size[j], at.Low[j]
+			x[i], y[i], dil[i] = in.Shape[2+j], out.Shape[2+j], at.Dilation[j]
+			window, stride, low = at.Size[j], at.Stride[j], at.Low[j]
 		}
-		along[i] = runs(x[i], y[i], window, stride[i], low, dil[i])
+		along[i] = runs(x[i], y[i], window, stride, low, dil[i])
 	}
 	w := &windowShape{planes: in.Shape[0] * in.Shape[1], xPlane: product(x[:]) * size, yPlane: product(y[:]) * outSize}
 	w.work = product(x[:]) + product(y[:])*(1+product(at.Size)/4)
@@ -100,16 +104,27 @@ func newWindowShape(op ir.Op, in, out *kernel.Operand, at ir.Window) *windowShap
 	constant := func(bits uint64) unsafe.Pointer { return unsafe.Pointer(&bits) }
 	empty, start := constant(none), constant(0)
 
-	// taps lists the places of a window's elements behind its first one.
+	// taps lists the places of a window's elements behind its first one. The list for
+	// fewer planes, or for fewer rows of one plane, is where the longer one begins.
+	var most [3]int
+	for i, l := range along {
+		for _, r := range l {
+			most[i] = max(most[i], r.count)
+		}
+	}
 	lists := map[[3]int][]int64{}
 	taps := func(n [3]int) []int64 {
-		l := lists[n]
-		for i := 0; l == nil || len(l) < product(n[:]); i++ {
-			a, b, c := i/(n[1]*n[2]), i/n[2]%n[1], i%n[2]
+		long := [3]int{1, most[1], n[2]}
+		if n[0] > 1 {
+			long = [3]int{most[0], n[1], n[2]}
+		}
+		l := lists[long]
+		for i := len(l); i < product(long[:]); i++ {
+			a, b, c := i/(long[1]*long[2]), i/long[2]%long[1], i%long[2]
 			l = append(l, int64(((a*dil[0]*x[1]+b*dil[1])*x[2]+c*dil[2])*size))
 		}
-		lists[n] = l
-		return l
+		lists[long] = l
+		return l[:product(n[:])]
 	}
 	piece := func(d, h, v run) windowPiece {
 		p := windowPiece{
@@ -123,15 +138,15 @@ func newWindowShape(op ir.Op, in, out *kernel.Operand, at ir.Window) *windowShap
 			p.args.A, p.args.Scalar = empty, vec.ScalarA
 			return p
 		}
-		step := stride[2]
+		step := v.step
 		if v.n == 1 {
-			step = 1 // there is none
+			step = 1 // any would do
 		}
 		l := taps(n)
-		p.args.ARow, p.args.ACol = stride[1]*x[2]*size, step*size
+		p.args.ARow, p.args.ACol = h.step*x[2]*size, step*size
 		p.args.B, p.args.DstCol = unsafe.Pointer(&l[0]), len(l)
 		p.fn = vec.Window(op, in.DType, step)
-		// Whole rows of windows of 2×2 side by side.
+		// Whole rows of windows of 2×2 side by side have their own rules about -0.
 		pairs := n == [3]int{1, 2, 2} && dil[1] == 1 && dil[2] == 1 && v.n == y[2] && v.first == 0 && (step == 2 || v.n == 1)
 		switch {
 		case op == ir.ReduceWindowArgMax:
@@ -141,7 +156,7 @@ func newWindowShape(op ir.Op, in, out *kernel.Operand, at ir.Window) *windowShap
 			p.args.BRow, p.below = p.args.ARow, x[2]*size
 		default:
 			p.kind, p.args.C = pieceValue, start
-			if pairs { // the sum begins with its first element
+			if pairs { // their sum begins with an element
 				p.args.C = constant(negativeZero(in.DType))
 			}
 		}
@@ -154,7 +169,7 @@ func newWindowShape(op ir.Op, in, out *kernel.Operand, at ir.Window) *windowShap
 					w.pieces = append(w.pieces, piece(d, h, v))
 				}
 			}
-			d.out, d.n, d.first = d.out+1, d.n-1, d.first+stride[0]
+			d.out, d.n, d.first = d.out+1, d.n-1, d.first+d.step
 		}
 	}
 	return w

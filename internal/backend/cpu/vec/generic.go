@@ -459,9 +459,17 @@ func windowMax[T number](g *Args) {
 	for r := range g.Rows {
 		d := dstRow[T](g, r)
 		taps(g, r, func(k, step int, x []T) {
+			if k == 0 {
+				for i := range d {
+					d[i] = x[i*step]
+				}
+				return
+			}
 			for i, best := range d {
-				if v := x[i*step]; k == 0 || !(v <= best) && best == best {
-					d[i] = v
+				// Without a branch that could go either way; max itself takes 0 for
+				// larger than -0.
+				if m := max(best, x[i*step]); m != 0 || best != 0 {
+					d[i] = m
 				}
 			}
 		})
@@ -473,17 +481,23 @@ func windowArgMax[T number](g *Args) {
 	for r := range g.Rows {
 		d := dstRow[int32](g, r)
 		taps(g, r, func(k, step int, x []T) {
-			at := int32((uintptr(unsafe.Pointer(&x[0])) - uintptr(g.C)) / uintptr(size))
+			p := int((uintptr(unsafe.Pointer(&x[0])) - uintptr(g.C)) / uintptr(size))
+			if k == 0 {
+				for i := range d {
+					d[i] = int32(p + i*step)
+				}
+				return
+			}
 			for i, was := range d {
-				p := at + int32(i*step)
-				if k == 0 {
-					d[i] = p
-					continue
+				best, v := *(*T)(unsafe.Add(g.C, int(was)*size)), x[i*step]
+				at := int(was)
+				if v > best {
+					at = p + i*step
 				}
-				best := *(*T)(unsafe.Add(g.C, int(was)*size))
-				if v := x[i*step]; !(v <= best) && best == best {
-					d[i] = p
+				if v != v && best == best {
+					at = p + i*step
 				}
+				d[i] = int32(at)
 			}
 		})
 	}
