@@ -62,6 +62,50 @@ func map2[S, D any](f func(x, y S) D) Func {
 	}
 }
 
+func eq[T number](g *Args) {
+	for r := range g.Rows {
+		d := dstRow[uint8](g, r)
+		x, mx := operand[T](g, g.A, r, g.ARow, ScalarA)
+		y, my := operand[T](g, g.B, r, g.BRow, ScalarB)
+		for i := range d {
+			d[i] = truth(x[i&mx] == y[i&my])
+		}
+	}
+}
+
+func ne[T number](g *Args) {
+	for r := range g.Rows {
+		d := dstRow[uint8](g, r)
+		x, mx := operand[T](g, g.A, r, g.ARow, ScalarA)
+		y, my := operand[T](g, g.B, r, g.BRow, ScalarB)
+		for i := range d {
+			d[i] = truth(x[i&mx] != y[i&my])
+		}
+	}
+}
+
+func lt[T number](g *Args) {
+	for r := range g.Rows {
+		d := dstRow[uint8](g, r)
+		x, mx := operand[T](g, g.A, r, g.ARow, ScalarA)
+		y, my := operand[T](g, g.B, r, g.BRow, ScalarB)
+		for i := range d {
+			d[i] = truth(x[i&mx] < y[i&my])
+		}
+	}
+}
+
+func le[T number](g *Args) {
+	for r := range g.Rows {
+		d := dstRow[uint8](g, r)
+		x, mx := operand[T](g, g.A, r, g.ARow, ScalarA)
+		y, my := operand[T](g, g.B, r, g.BRow, ScalarB)
+		for i := range d {
+			d[i] = truth(x[i&mx] <= y[i&my])
+		}
+	}
+}
+
 func add[T number](g *Args) {
 	for r := range g.Rows {
 		d := dstRow[T](g, r)

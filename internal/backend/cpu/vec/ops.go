@@ -209,13 +209,13 @@ func floatBinary[T float](op ir.Op) Func {
 func compare[T number](op ir.Op) Func {
 	switch op {
 	case ir.Eq:
-		return map2(func(x, y T) uint8 { return truth(x == y) })
+		return eq[T]
 	case ir.Ne:
-		return map2(func(x, y T) uint8 { return truth(x != y) })
+		return ne[T]
 	case ir.Lt:
-		return map2(func(x, y T) uint8 { return truth(x < y) })
+		return lt[T]
 	case ir.Le:
-		return map2(func(x, y T) uint8 { return truth(x <= y) })
+		return le[T]
 	}
 	return nil
 }
