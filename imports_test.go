@@ -46,6 +46,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cpu/*/gen"},
 	{packages: "internal/backend/cpu/pool", others: "golang.org/x/sys"},
 	{packages: "internal/backend/null", internal: backend},
+	{packages: "internal/graphtest", internal: "internal/kernel internal/ir internal/dtype internal/philox"},
 	{packages: "internal/device", internal: "internal/kernel"},
 	{packages: "internal/kernel", internal: "internal/ir internal/dtype"},
 	{packages: "internal/ir", internal: "internal/shape internal/dtype"},

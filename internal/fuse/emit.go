@@ -22,9 +22,9 @@ type emitter struct {
 	key  []byte
 }
 
-// emit turns a group into a kernel, or nil if nothing of it has to be computed by
-// one.
-func (f *fuser) emit(g *group) kernel.Step {
+// emit turns a group into a kernel, or into none if nothing of it has to be computed
+// by one.
+func (f *fuser) emit(g *group) []kernel.Step {
 	var roots []*item
 	for _, it := range g.members {
 		if it.kind != library && (it.kept || f.assignedBy[it.node] != nil) {
@@ -35,13 +35,27 @@ func (f *fuser) emit(g *group) kernel.Step {
 	if g.size > 0 && len(roots) > 0 {
 		fused = f.fused(g, roots)
 	}
-	switch {
-	case g.lib != nil:
-		return f.library(g, roots, fused)
-	case fused != nil:
-		return fused
+	var steps []kernel.Step
+	if g.lib != nil {
+		// Where other kernels compute again all that is made of the result, what is
+		// left here has nothing to do with it and is no epilogue.
+		epilogue := fused
+		if fused != nil && !slices.ContainsFunc(fused.Code, func(in kernel.Instr) bool {
+			return in.Kind == kernel.Load && fused.Parts[0].Args[in.Arg].Slot == f.slot(g.lib.node)
+		}) {
+			epilogue = nil
+		}
+		if s := f.library(g, epilogue); s != nil {
+			steps = append(steps, s)
+		}
+		if epilogue != nil {
+			return steps
+		}
 	}
-	return nil
+	if fused != nil {
+		steps = append(steps, fused)
+	}
+	return steps
 }
 
 // fused writes the code that computes and stores the roots. Where a view does not
@@ -346,7 +360,7 @@ func (e *emitter) name() string {
 }
 
 // library writes the step of a library operation with its epilogue.
-func (f *fuser) library(g *group, roots []*item, epilogue *kernel.Fused) kernel.Step {
+func (f *fuser) library(g *group, epilogue *kernel.Fused) kernel.Step {
 	n := g.lib.node
 	l := &kernel.Library{Name: n.Op.String(), Op: n.Op, Attr: n.Attr, Epilogue: epilogue, Scratch: -1}
 	if epilogue != nil {

@@ -47,6 +47,8 @@ type fuser struct {
 
 	items    []*item
 	of       map[*ir.Node][]*item
+	alone    map[*ir.Node]bool // copies that no kernel does besides something else
+	cover    []int             // by item: the last one that a group which begins there or before has
 	searches int
 
 	slots      []kernel.Slot
@@ -58,19 +60,24 @@ type fuser struct {
 // assignments, in their order. leaves numbers the storages that the graph reads; in
 // a Scan's body, which has no storages, the placeholders are the leaves.
 func Run(g *ir.Graph, leaves map[*ir.Storage]int) *Result {
-	copies := make(map[*ir.Node]bool)
+	return cut(g, leaves, debug.On("nofuse"))
+}
+
+// cut is Run; plain leaves every item its own kernel.
+func cut(g *ir.Graph, leaves map[*ir.Storage]int, plain bool) *Result {
+	copies := make(map[*ir.Node]int)
 	late := make(map[*ir.Storage]bool)
 	for {
-		f := &fuser{plain: debug.On("nofuse"), leaves: leaves}
+		f := &fuser{plain: plain, leaves: leaves}
 		r, bad, clash := f.run(g, copies, late)
 		if bad == nil && len(clash) == 0 {
 			return r
 		}
 		if bad != nil {
-			if copies[bad] {
+			if copies[bad] == copyAlone {
 				panic(fmt.Sprintf("fuse: %v%v cannot be read even from memory", bad.Op, bad.Shape))
 			}
-			copies[bad] = true
+			copies[bad]++
 		}
 		for _, s := range clash {
 			late[s] = true
@@ -78,9 +85,17 @@ func Run(g *ir.Graph, leaves map[*ir.Storage]int) *Result {
 	}
 }
 
+// What becomes of a view that a kernel could not fold: its elements are copied. Where
+// the copy was merged into a kernel whose axes do not fit it either, it is made by a
+// kernel of its own.
+const (
+	copyMerged = 1 + iota
+	copyAlone
+)
+
 // run makes one attempt. It fails with a view that has to be copied, or with
 // storages that cannot be assigned in place.
-func (f *fuser) run(g *ir.Graph, copies map[*ir.Node]bool, late map[*ir.Storage]bool) (r *Result, bad *ir.Node, clash []*ir.Storage) {
+func (f *fuser) run(g *ir.Graph, copies map[*ir.Node]int, late map[*ir.Storage]bool) (r *Result, bad *ir.Node, clash []*ir.Storage) {
 	f.prepare(g, copies)
 	all := f.assigns
 	f.assigns = nil
@@ -102,9 +117,7 @@ func (f *fuser) run(g *ir.Graph, copies map[*ir.Node]bool, late map[*ir.Storage]
 	_, bad = attempt(func() {
 		for _, it := range f.items {
 			if members := it.group.members; it == members[len(members)-1] {
-				if s := f.emit(it.group); s != nil {
-					r.Steps = append(r.Steps, s)
-				}
+				r.Steps = append(r.Steps, f.emit(it.group)...)
 			}
 		}
 	})

@@ -87,10 +87,11 @@ func trace(extent []int, x *ir.Node) []int {
 //   - operands that a library routine cannot read as they lie,
 //   - values of assignments and outputs that no kernel of its own would compute:
 //     leaves, literals, views, and an output that is there twice.
-func (f *fuser) prepare(g *ir.Graph, copies map[*ir.Node]bool) {
+func (f *fuser) prepare(g *ir.Graph, copies map[*ir.Node]int) {
 	sub := make(map[*ir.Node]*ir.Node, len(g.Nodes))
 	f.origin = make(map[*ir.Node]*ir.Node)
 	f.free = make(map[*ir.Node]bool)
+	f.alone = make(map[*ir.Node]bool)
 	f.nodes = f.nodes[:0]
 	add := func(n *ir.Node) *ir.Node {
 		f.nodes = append(f.nodes, n)
@@ -131,9 +132,9 @@ func (f *fuser) prepare(g *ir.Graph, copies map[*ir.Node]bool) {
 		}
 		add(m)
 		sub[n] = m
-		if copies[n] {
-			f.origin[m] = n
+		if copies[n] > 0 {
 			sub[n] = keep(m)
+			f.alone[sub[n]] = copies[n] == copyAlone
 		}
 		f.origin[m] = n
 	}

@@ -95,6 +95,10 @@ func (g *group) space() *space {
 // producers join their consumers; then groups side by side that read the same
 // values over the same space.
 func (f *fuser) fuse() {
+	f.cover = make([]int, len(f.items))
+	for i := range f.cover {
+		f.cover[i] = i
+	}
 	for _, it := range f.items {
 		for _, e := range it.inputs {
 			if e.from != nil && e.form != nil && e.from.group != it.group {
@@ -127,6 +131,9 @@ func (f *fuser) fuse() {
 // it computes something that b uses, or has nothing to do with it.
 func (f *fuser) merge(a, b *group) bool {
 	if b.lib != nil && a.lib != nil || a.members[0].kind == fill || b.members[0].kind == fill {
+		return false
+	}
+	if f.alone[a.members[0].node] || f.alone[b.members[0].node] {
 		return false
 	}
 	// Updates of variables do better together, in a Multi kernel, than one by one
@@ -220,13 +227,23 @@ func (f *fuser) merge(a, b *group) bool {
 	for _, it := range m.members {
 		it.group = m
 	}
+	first, last := m.members[0].num, m.members[len(m.members)-1].num
+	for i := first; i < last; i++ {
+		f.cover[i] = max(f.cover[i], last)
+	}
 	return true
 }
 
 // path tells whether b needs a's results by way of a third group.
 func (f *fuser) path(a, b *group) bool {
 	f.searches++
+	// Uses go upward in the order of the graph, but a group reaches back to its
+	// first member. Nothing leads back to b from behind all groups that hang together
+	// with it in that way.
 	last := b.members[len(b.members)-1].num
+	for f.cover[last] > last {
+		last = f.cover[last]
+	}
 	stack := make([]*group, 0, 16)
 	visit := func(g *group, direct bool) bool {
 		for _, it := range g.members {

@@ -11,6 +11,7 @@ package rewrite
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 
@@ -50,7 +51,13 @@ func Run(outputs []*ir.Node, supports func(composite string) bool) *ir.Graph {
 			} else if n.Op == ir.Composite && w.inlined(n) {
 				continue
 			} else {
-				m = w.unique(p.rule(w, n.WithOperands(func(x *ir.Node) *ir.Node { return w.sub[x] })))
+				m = n.WithOperands(func(x *ir.Node) *ir.Node { return w.sub[x] })
+				if len(m.Effects) > 0 { // they are among the outputs
+					c := *m
+					c.Effects = nil
+					m = &c
+				}
+				m = w.unique(p.rule(w, m))
 			}
 			w.sub[n] = m
 		}
@@ -59,7 +66,6 @@ func Run(outputs []*ir.Node, supports func(composite string) bool) *ir.Graph {
 			outs[i] = w.sub[o]
 		}
 		g = ir.Collect(outs)
-		g.Outputs = g.Outputs[:len(outs)] // effects are among the outputs already
 		if debug.On("verify") {
 			g.Verify(p.name)
 		}
@@ -219,7 +225,7 @@ func foldElementwise(w *walk, n *ir.Node) *ir.Node {
 			return n.In[0]
 		}
 	case ir.Sub:
-		if v, ok := literal(n.In[1]); ok && v == 0 {
+		if v, ok := literal(n.In[1]); ok && v == 0 && !math.Signbit(v) { // −0−(−0) is +0
 			return n.In[0]
 		}
 	case ir.Neg:
@@ -252,6 +258,9 @@ func evaluate(n *ir.Node) (*ir.Node, bool) {
 		v[i] = x.Attr.(ir.Literal).Float(x.DType)
 	}
 	in := n.In[0].DType
+	if in.IsInt() && math.Abs(v[0]) > 1<<53 { // the float64 is not the number
+		return nil, false
+	}
 	switch {
 	case n.Op == ir.Convert && (n.DType.IsFloat() || in.IsInt() && v[0] >= -128 && v[0] <= 127 && n.DType != dtype.Uint8):
 		return ir.Float(n.DType, v[0]), true
@@ -277,7 +286,11 @@ func foldView(w *walk, n *ir.Node) *ir.Node {
 	}
 	switch {
 	case n.Op == ir.Reshape && x.Op == ir.Reshape:
-		return foldView(w, ir.ReshapeTo(x.In[0], n.Shape))
+		m := ir.ReshapeTo(x.In[0], n.Shape)
+		if m.Op != ir.Reshape { // back in its own shape
+			return m
+		}
+		return foldView(w, m)
 	case n.Op == ir.Transpose && x.Op == ir.Transpose:
 		p, q := n.Attr.(ir.Axes).Axes, x.Attr.(ir.Axes).Axes
 		r := make([]int, len(p))
@@ -311,16 +324,14 @@ func tile(w *walk, n *ir.Node) *ir.Node {
 	}
 	axis := -1
 	var pieces []piece
-	var collect func(x *ir.Node) bool
-	collect = func(x *ir.Node) bool {
+	// A sum among the operands is one that could not be turned.
+	collect := func(x *ir.Node) bool {
 		switch x.Op {
-		case ir.Add:
-			return len(pieces) < 64 && collect(x.In[0]) && collect(x.In[1])
 		case ir.Concatenate: // an inner sum that was turned already, padded by literal zeros
 			a := x.Attr.(ir.Axis).Axis
 			at := 0
 			for _, y := range x.In {
-				if v, ok := literal(y); !ok || v != 0 {
+				if v, ok := literal(y); !ok || v != 0 || math.Signbit(v) {
 					if axis >= 0 && a != axis {
 						return false
 					}
@@ -354,7 +365,7 @@ func tile(w *walk, n *ir.Node) *ir.Node {
 		}
 		return false
 	}
-	if !collect(n) {
+	if !collect(n.In[0]) || !collect(n.In[1]) || axis < 0 {
 		return n
 	}
 	slices.SortFunc(pieces, func(a, b piece) int { return a.low - b.low })
@@ -372,11 +383,23 @@ func tile(w *walk, n *ir.Node) *ir.Node {
 			return n // they overlap
 		}
 		zeros(p.low)
-		parts = append(parts, p.x)
+		x := p.x
+		if n.DType.IsFloat() && !sumWithZero(x) { // −0 and the zeros around it make +0
+			x = ir.New(ir.Add, nil, x, ir.Full(n.DType, 0, x.Shape))
+		}
+		parts = append(parts, x)
 		at = p.high
 	}
 	zeros(n.Shape[axis])
 	return ir.New(ir.Concatenate, ir.Axis{Axis: axis}, parts...)
+}
+
+func sumWithZero(x *ir.Node) bool {
+	if x.Op != ir.Add {
+		return false
+	}
+	v, ok := literal(x.In[1])
+	return ok && v == 0 && !math.Signbit(v)
 }
 
 // reluMask makes the gradient of y = x ≤ 0 ? 0 : x, or of y = 0 < x ? x : 0, look at
