@@ -17,7 +17,7 @@ import (
 // composite records an operation with its body, whose nodes get its place in the
 // user's program.
 func composite(name string, key []byte, in []*ir.Node, outs ...*ir.Node) []*ir.Node {
-	site := ir.Here(1)
+	site := ir.Here()
 	for _, o := range outs {
 		ir.Stamp(o, site)
 	}

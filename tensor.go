@@ -63,7 +63,7 @@ type Tensor struct{ node *ir.Node }
 // wrap makes a node a tensor, and the user's line its place.
 func wrap(n *ir.Node) *Tensor {
 	if n.Anonymous() {
-		ir.Stamp(n, ir.Here(1))
+		ir.Stamp(n, ir.Here())
 	}
 	return &Tensor{n}
 }

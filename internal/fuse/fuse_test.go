@@ -331,3 +331,39 @@ func TestGraphs(t *testing.T) {
 		})
 	}
 }
+
+// leafed is cut for a graph that is not run: it may be large.
+func leafed(outputs ...*ir.Node) *Result {
+	g := ir.Collect(outputs)
+	leaves := make(map[*ir.Storage]int)
+	for i, l := range g.Leaves() {
+		leaves[l.Storage] = i
+	}
+	return cut(g, leaves, false)
+}
+
+func TestLimits(t *testing.T) {
+	large := func(sh ...int) *ir.Node { return ir.NewInput(dtype.Float32, sh, new(ir.Storage)) }
+	softmax := func(x *ir.Node) *ir.Node {
+		e := op(ir.Exp, op(ir.Sub, x, over(x, fold(ir.ReduceMax, x, 1), 1)))
+		return op(ir.Div, e, over(e, fold(ir.ReduceSum, e, 1), 1))
+	}
+	// A row that leaves the cache is read again for every pass, so a few long rows are
+	// worked on by several kernels.
+	if n := len(leafed(softmax(large(1<<10, maxRow))).Steps); n != 1 {
+		t.Errorf("softmax of many short rows takes %d kernels", n)
+	}
+	if n := len(leafed(softmax(large(4, 2*maxRow))).Steps); n < 3 {
+		t.Errorf("softmax of four long rows takes %d kernels", n)
+	}
+	// A kernel reads a limited number of values.
+	sum := large(100)
+	for range 3 * maxLoads {
+		sum = op(ir.Add, sum, large(100))
+	}
+	for _, s := range leafed(sum).Steps {
+		if reads, _ := kernel.Slots(s); len(reads) > maxLoads {
+			t.Errorf("a kernel reads %d values", len(reads))
+		}
+	}
+}

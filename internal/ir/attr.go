@@ -3,7 +3,6 @@ package ir
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
 )
@@ -239,5 +238,10 @@ func (a Literal) Float(d dtype.DType) float64 {
 
 // IsIdentity tells whether a permutation leaves every axis in its place.
 func (a Axes) IsIdentity() bool {
-	return !slices.ContainsFunc(a.Axes, func(int) bool { return false }) && slices.IsSorted(a.Axes)
+	for i, p := range a.Axes {
+		if p != i {
+			return false
+		}
+	}
+	return true
 }

@@ -45,7 +45,7 @@ func NewIota(d dtype.DType, sh []int, axis int) *Node {
 // NewRNGBits is a tensor of random int32 bit patterns that depend on the key, on
 // step (an int64 scalar) and on the element's row-major number.
 func NewRNGBits(key RNG, sh []int, step *Node) *Node {
-	return &Node{Op: RNGBits, DType: dtype.Int32, Shape: sh, Attr: key, In: []*Node{step}, site: here(0)}
+	return &Node{Op: RNGBits, DType: dtype.Int32, Shape: sh, Attr: key, In: []*Node{step}, site: here()}
 }
 
 // To converts to another type.
@@ -60,7 +60,7 @@ func To(x *Node, d dtype.DType) *Node {
 func Cast(x *Node, d dtype.DType) *Node {
 	n := &Node{Op: Bitcast, DType: d, In: []*Node{x}}
 	if err := infer(n); err != nil {
-		panic(&BuildError{Op: Bitcast.String(), Reason: err.Error(), Site: here(0)})
+		panic(&BuildError{Op: Bitcast.String(), Reason: err.Error(), Site: here()})
 	}
 	return n
 }
@@ -101,17 +101,18 @@ func Broadcast(x *Node, sh []int) *Node {
 
 func checked(n *Node) *Node {
 	if err := infer(n); err != nil {
-		panic(&BuildError{Op: n.Op.String(), Reason: err.Error(), Site: here(1)})
+		panic(&BuildError{Op: n.Op.String(), Reason: err.Error(), Site: here()})
 	}
 	return n
 }
 
 // Permute transposes; axis i of the result is axis perm[i] of x.
 func Permute(x *Node, perm []int) *Node {
-	if slices.IsSorted(perm) && len(perm) == len(x.Shape) {
+	a := Axes{perm}
+	if a.IsIdentity() && len(perm) == len(x.Shape) {
 		return x
 	}
-	return New(Transpose, Axes{perm}, x)
+	return New(Transpose, a, x)
 }
 
 // Sum adds up the given (resolved, ascending) axes.
@@ -180,7 +181,7 @@ func SliceAxis(x *Node, axis, start, limit int) *Node {
 // NewComposite records an operation that is defined by its body: outs, nodes over
 // in. It returns one node per output.
 func NewComposite(name string, key []byte, in []*Node, outs ...*Node) []*Node {
-	c := &Node{Op: Composite, Attr: &Region{Name: name, Key: key, Outs: outs}, In: in, site: here(1)}
+	c := &Node{Op: Composite, Attr: &Region{Name: name, Key: key, Outs: outs}, In: in, site: here()}
 	res := make([]*Node, len(outs))
 	for i, o := range outs {
 		res[i] = &Node{Op: Result, DType: o.DType, Shape: o.Shape, Attr: Number{i}, In: []*Node{c}, site: c.site}
@@ -190,7 +191,7 @@ func NewComposite(name string, key []byte, in []*Node, outs ...*Node) []*Node {
 
 // NewScan records a loop (see Loop) and returns its results.
 func NewScan(l *Loop, in []*Node) []*Node {
-	s := &Node{Op: Scan, Attr: l, In: in, site: here(1)}
+	s := &Node{Op: Scan, Attr: l, In: in, site: here()}
 	res := make([]*Node, len(l.Body.Outputs))
 	for i := range res {
 		res[i] = New(Result, Number{i}, s)

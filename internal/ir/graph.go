@@ -290,8 +290,8 @@ func Stamp(n *Node, s *Site) {
 	}
 }
 
-// Here is the site of the caller's caller, skip frames further up.
-func Here(skip int) *Site { return here(skip + 1) }
+// Here is the user's place in the program: that of the call being made now.
+func Here() *Site { return here() }
 
 // Anonymous tells whether a node has no site yet.
 func (n *Node) Anonymous() bool { return n.site == nil && n.Op.Class() != ClassLeaf }

@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync/atomic"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
 )
@@ -108,9 +107,11 @@ func library(fn, file string) bool {
 }
 
 // here records the callers of the operation being built.
-func here(skip int) *Site {
+//
+//go:noinline
+func here() *Site {
 	s := new(Site)
-	s.n = runtime.Callers(skip+2, s.pcs[:])
+	s.n = callers(&s.pcs)
 	return s
 }
 
@@ -142,10 +143,9 @@ func (e *BuildError) Error() string {
 	return fmt.Sprintf("%s: %s (at %v)", e.Op, e.Reason, e.Site)
 }
 
-// Fail panics with a BuildError for the operation called op. skip is the number
-// of frames between the caller of Fail and the user's call.
+// Fail panics with a BuildError for the operation called op.
 func Fail(op, format string, args ...any) {
-	panic(&BuildError{Op: op, Reason: fmt.Sprintf(format, args...), Site: here(1)})
+	panic(&BuildError{Op: op, Reason: fmt.Sprintf(format, args...), Site: here()})
 }
 
 // Recover turns a BuildError panic into an error; every entry point that builds
@@ -160,14 +160,12 @@ func Recover(err *error) {
 	}
 }
 
-var inherited atomic.Pointer[Site]
-
 // New records an operation. It panics with a BuildError if the operands do not
 // fit.
 func New(op Op, attr Attr, in ...*Node) *Node {
 	n := &Node{Op: op, Attr: attr, In: in}
 	if err := infer(n); err != nil {
-		panic(&BuildError{Op: op.String(), Reason: err.Error(), Site: here(1)})
+		panic(&BuildError{Op: op.String(), Reason: err.Error(), Site: here()})
 	}
 	return n
 }
