@@ -59,7 +59,7 @@ func trace(extent []int, x *ir.Node) []int {
 	if shape.Elements(extent) == 0 {
 		return identity(0)
 	}
-	s := newSpace(extent)
+	s := newSpace([]int{shape.Elements(extent)}) // split as the views want it
 	for {
 		var form []int
 		split, bad := attempt(func() {

@@ -184,18 +184,26 @@ func random(r *rand.Rand, leaves []*ir.Node) *ir.Node {
 			if n > 0 {
 				y = ir.New(ir.CumSum, ir.Cumulate{Axis: r.IntN(n), Reverse: r.IntN(2) == 0, Exclusive: r.IntN(2) == 0}, y)
 			}
-		case 12: // any axis with any, the axes of the operands in other orders
-			if n > 0 {
-				k := r.IntN(n)
-				d := ir.Dot{LeftContract: []int{k}, RightContract: []int{1}}
-				z := leaf(r, 2, sh[k])
-				if n > 1 {
-					b := (k + 1) % n
-					d.LeftBatch, d.RightBatch = []int{b}, []int{2}
-					z = leaf(r, 2, sh[k], sh[b])
-				}
-				y = op(ir.Tanh, ir.New(ir.DotGeneral, d, y, z))
+		case 12: // any axes with any, in any order
+			var d ir.Dot
+			other := []int{2} // the free axis
+			place := r.Perm(n)
+			for range n {
+				other = append(other, 1)
 			}
+			for i, e := range sh {
+				switch role := r.IntN(3); {
+				case role == 0:
+					d.LeftBatch, d.RightBatch = append(d.LeftBatch, i), append(d.RightBatch, 1+place[i])
+				case role == 1 || y.Elements() > 20:
+					d.LeftContract, d.RightContract = append(d.LeftContract, i), append(d.RightContract, 1+place[i])
+				default:
+					e = 1
+				}
+				other[1+place[i]] = e
+			}
+			y = op(ir.Tanh, ir.New(ir.DotGeneral, d, y, leaf(r, other...)))
+			y = ir.ReshapeTo(y, slices.DeleteFunc(slices.Clone(y.Shape), func(e int) bool { return e == 1 }))
 		case 13:
 			c := op(ir.Lt, y, like(sh))
 			y = op(ir.Select, c, op(ir.Sin, y), like(sh))

@@ -56,6 +56,11 @@ func TestCollect(t *testing.T) {
 	if l := g.Leaves(); len(l) != 2 || l[0] != x || l[1] != y {
 		t.Errorf("leaves %v", l)
 	}
+	// Two nodes that read one storage are one leaf.
+	part := ir.NewInput(f32, []int{1}, x.Storage)
+	if l := ir.Collect([]*ir.Node{part, y, x}).Leaves(); len(l) != 2 || l[0] != part || l[1] != y {
+		t.Errorf("leaves %v", l)
+	}
 	g.Number(func() {
 		for i, n := range g.Nodes {
 			if n.Num() != i {
@@ -128,6 +133,8 @@ func TestKey(t *testing.T) {
 		{half(0)}, {half(1 << 63)}, {ir.Int(dtype.Int64, 0)}, {ir.Int(dtype.Int64, 1)},
 		{x}, {x, x}, {x, y}, {op(ir.Sub, op(ir.Exp, x), op(ir.Exp, y))}, {op(ir.Sub, op(ir.Exp, y), op(ir.Sin, x))},
 		{op(ir.Exp, x), op(ir.Sin, x)}, {op(ir.Sin, x), op(ir.Exp, x)},
+		// Two nodes may read one storage.
+		{op(ir.Mul, x, ir.NewInput(f32, x.Shape, x.Storage))},
 		// Which of two leaves it is that comes again.
 		{op(ir.Add, op(ir.Mul, x, y), x)}, {op(ir.Add, op(ir.Mul, x, y), y)},
 		{pair("1")}, {pair("2")},
