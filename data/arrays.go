@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/sinter-dl/sinter"
 )
@@ -21,21 +22,28 @@ type Array struct {
 // Floats is a float32 field; shape is that of one example, none for a single
 // number each. The values are not copied.
 func Floats(name string, values []float32, shape ...int) Array {
+	raw := bytesOf(values)
 	return newArray(Field{name, sinter.Float32, slices.Clone(shape)}, len(values), func(from int, dst []byte) {
-		for i := range len(dst) / 4 {
-			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(values[from+i]))
-		}
+		copy(dst, raw[4*from:])
 	})
 }
 
 // Ints is an int64 field; shape is that of one example, none for a single
 // number each. The values are not copied.
 func Ints(name string, values []int64, shape ...int) Array {
+	raw := bytesOf(values)
 	return newArray(Field{name, sinter.Int64, slices.Clone(shape)}, len(values), func(from int, dst []byte) {
-		for i := range len(dst) / 8 {
-			binary.LittleEndian.PutUint64(dst[8*i:], uint64(values[from+i]))
-		}
+		copy(dst, raw[8*from:])
 	})
+}
+
+// bytesOf is the memory of a slice: raw elements in the machine's byte order, which is
+// what tensors are made of, too.
+func bytesOf[T float32 | int64](s []T) []byte {
+	if len(s) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), len(s)*int(unsafe.Sizeof(s[0])))
 }
 
 func newArray(f Field, values int, read func(from int, dst []byte)) Array {
