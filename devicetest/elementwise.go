@@ -8,6 +8,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/scalar"
 )
 
 // elementwise tests every operation of the table, on every type that the shape
@@ -186,17 +187,17 @@ func samples(r *rand.Rand, op ir.Op, d dtype.DType, i, n int) tensor {
 		var v number
 		switch {
 		case d == dtype.Bool:
-			v.i = r.Int64N(2)
+			v.I = r.Int64N(2)
 		case d.IsFloat():
-			v.f = r.NormFloat64() * 4
+			v.F = r.NormFloat64() * 4
 		case i == 1 && (op == ir.Shl || op == ir.Shr):
-			v.i = r.Int64N(int64(8*d.Size()) + 2)
+			v.I = r.Int64N(int64(8*d.Size()) + 2)
 		case r.IntN(2) == 0:
-			v.i = r.Int64N(21) - 10
+			v.I = r.Int64N(21) - 10
 		default:
-			v.i = int64(r.Uint64())
+			v.I = int64(r.Uint64())
 		}
-		t.v[j] = rounded(d, v)
+		t.v[j] = scalar.Rounded(d, v)
 	}
 	return t
 }
@@ -205,25 +206,25 @@ func samples(r *rand.Rand, op ir.Op, d dtype.DType, i, n int) tensor {
 func specials(op ir.Op, d dtype.DType, i int) (l []number) {
 	switch {
 	case d == dtype.Bool:
-		return []number{{i: 0}, {i: 1}}
+		return []number{{I: 0}, {I: 1}}
 	case d.IsFloat():
 		for _, v := range []float64{0, minusZero, 1, -1, 0.5, -0.5, 1.5, -1.5, 2.5, -2.5, 2, -3, 0.1, -0.7, 1e-3, 7.25, 30, -30, 100, -100, 4000, inf, -inf, nan} {
-			l = append(l, rounded(d, number{f: v}))
+			l = append(l, scalar.Rounded(d, number{F: v}))
 		}
 		if op == ir.Convert { // to integers: next to their limits and beyond
 			for _, v := range []float64{127, 127.9, 128, -128.9, -129, 255.5, 256, -0.9, 2147483520, 2147483648, -2147483648, -2147483904, 9.2e18, 9.3e18, -9.3e18, 1e30, -1e30} {
-				l = append(l, rounded(d, number{f: v}))
+				l = append(l, scalar.Rounded(d, number{F: v}))
 			}
 		}
 		return l
 	}
-	low, high := limits(d)
+	low, high := scalar.Limits(d)
 	for _, v := range []int64{0, 1, -1, 2, -2, 3, 7, -7, 10, 31, 32, 63, 100, low, low + 1, high, high - 1} {
-		l = append(l, rounded(d, number{i: v}))
+		l = append(l, scalar.Rounded(d, number{I: v}))
 	}
 	if op == ir.Convert { // to floats: halfway between two of them, and just not
 		for _, v := range []int64{1<<24 + 1, 1<<24 + 3, -1<<24 - 1, 1<<53 + 1, 1<<53 + 3, 1<<62 + 1<<38, 1<<62 + 1<<38 + 1, 65519, 65520} {
-			l = append(l, rounded(d, number{i: v}))
+			l = append(l, scalar.Rounded(d, number{I: v}))
 		}
 	}
 	return l
@@ -284,7 +285,7 @@ func (p *program) expect(d dtype.DType, c publishedCase, a tolerance) {
 	name := fmt.Sprintf("%v of %v(%g, %g)", c.op, d, c.x, c.y)
 	k := newKernel(name, nil, nil)
 	var x []int
-	operands := [3]number{{f: c.x}, {f: c.y}}
+	operands := [3]number{{F: c.x}, {F: c.y}}
 	for _, v := range operands[:c.op.Info().Arity] {
 		one := newTensor(d)
 		one.v[0] = v
@@ -292,12 +293,12 @@ func (p *program) expect(d dtype.DType, c publishedCase, a tolerance) {
 	}
 	v := k.apply(c.op, x...)
 	in := &k.f.Code[v]
-	want := number{f: c.want, i: int64(c.want)}
+	want := number{F: c.want, I: int64(c.want)}
 	slot := p.output(name, in.DType, 1)
 	p.within(slot, a)
 	k.store(v, p.view(slot, 0))
 	p.Steps = append(p.Steps, k.f)
-	if got := rounded(in.DType, apply(in, d, operands)); !a.accepts(in.DType, got, rounded(in.DType, want)) {
+	if got := scalar.Rounded(in.DType, scalar.Apply(in.Op, in.DType, d, in.RNG, operands)); !a.accepts(in.DType, got, scalar.Rounded(in.DType, want)) {
 		p.t.Errorf("%s: the operation table says %v, published is %v", name, show(in.DType, got), show(in.DType, want))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 )
 
 // execution tests programs as wholes: memory that steps hand on, what is bound,
@@ -85,7 +86,7 @@ func (s *suite) negation(t *testing.T, n int) (*program, device.Executable) {
 func counted(n, from int) tensor {
 	x := newTensor(dtype.Int32, n)
 	for i := range x.v {
-		x.v[i].i = int64(from + i)
+		x.v[i].I = int64(from + i)
 	}
 	return x
 }
@@ -112,7 +113,7 @@ func (s *suite) holds(t *testing.T, b device.Buffer, n, from int) {
 		return
 	}
 	for i := range n {
-		if got := get(dtype.Int32, mem, i).i; got != int64(-from-i) {
+		if got := scalar.Get(dtype.Int32, mem, i).I; got != int64(-from-i) {
 			t.Errorf("element %d is %d, want %d", i, got, -from-i)
 			return
 		}
@@ -214,7 +215,7 @@ func (s *suite) variable(t *testing.T) {
 	defer e.Close()
 	v := newTensor(dtype.Int32, n)
 	for i := range v.v {
-		v.v[i].i = int64(-i)
+		v.v[i].I = int64(-i)
 	}
 	b := s.buffer(t, v)
 	for range 5 {

@@ -7,6 +7,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 	"github.com/sinter-dl/sinter/internal/shape"
 )
 
@@ -59,7 +60,7 @@ func (s *suite) literals(t *testing.T) {
 	p := s.program(t)
 	for _, d := range dtype.All() {
 		values := []float64{0, 1, 100}
-		switch low, high := limits(d); {
+		switch low, high := scalar.Limits(d); {
 		case d == dtype.Bool:
 			values = []float64{0, 1}
 		case d.IsFloat():
@@ -215,7 +216,7 @@ func (s *suite) withheld(t *testing.T) {
 			for way := range 4 {
 				name := fmt.Sprintf("%v, %d elements, update %v, way %d: ", d, n, ok, way)
 				cond := newTensor(dtype.Bool)
-				cond.v[0].i = truth(ok)
+				cond.v[0].I = scalar.Truth(ok)
 				w, g, m := p.leaf(short(r, d, n)), p.leaf(short(r, d, n)), p.leaf(short(r, d, n))
 				p.names[w], p.names[m] = name+"w", name+"m"
 				c := p.leaf(cond)
@@ -371,7 +372,7 @@ func (s *suite) sums(t *testing.T) {
 	for _, d := range integers {
 		x := newTensor(d, 3, 500)
 		for i := range x.v {
-			x.v[i] = rounded(d, number{i: int64(r.Uint64())})
+			x.v[i] = scalar.Rounded(d, number{I: int64(r.Uint64())})
 		}
 		p.reduction(ir.ReduceSum, reduced{[]int{3}, []int{500}, []int{500, 1}}, x, 0, ", wrapping")
 	}
@@ -389,7 +390,7 @@ func (s *suite) nanReductions(t *testing.T) {
 					x := short(r, d, 21*n)
 					for row := range 21 {
 						bad := []float64{nan, inf, -inf}[row%3]
-						x.v[row*c.stride[0]+r.IntN(n)*c.stride[1]].f = bad
+						x.v[row*c.stride[0]+r.IntN(n)*c.stride[1]].F = bad
 					}
 					p.reduction(op, c, x, 0, fmt.Sprintf(" strides %v, a NaN", c.stride))
 				}
@@ -553,7 +554,7 @@ func (s *suite) crossEntropy(t *testing.T) {
 		row, points := product(c.inner), product(c.outer)
 		targets := newTensor(dtype.Int64, points)
 		for i := range targets.v {
-			targets.v[i].i = r.Int64N(int64(row))
+			targets.v[i].I = r.Int64N(int64(row))
 		}
 		x, y := p.leaf(normal(r, d, n)), p.leaf(targets)
 		name := fmt.Sprintf("cross entropy %v over %v: ", c.outer, c.inner)

@@ -8,6 +8,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 	"github.com/sinter-dl/sinter/internal/shape"
 )
 
@@ -35,7 +36,7 @@ func (s *suite) windows(t *testing.T) {
 			x := short(r, d, c.x...)
 			if d.IsFloat() {
 				for range 3 {
-					x.v[r.IntN(len(x.v))].f = []float64{nan, inf, -inf}[i%3]
+					x.v[r.IntN(len(x.v))].F = []float64{nan, inf, -inf}[i%3]
 				}
 			}
 			y := slices.Clone(c.x)
@@ -96,9 +97,9 @@ func (s *suite) gatherScatter(t *testing.T) {
 			index := newTensor(it, c.index...)
 			n := c.data[c.at.Axis]
 			for j := range index.v {
-				index.v[j].i = r.Int64N(int64(n))
+				index.v[j].I = r.Int64N(int64(n))
 				if r.IntN(8) == 0 {
-					index.v[j] = rounded(it, number{i: []int64{-1, int64(n), math.MinInt64, math.MaxInt64, math.MaxInt32, -int64(n)}[r.IntN(6)]})
+					index.v[j] = scalar.Rounded(it, number{I: []int64{-1, int64(n), math.MinInt64, math.MaxInt64, math.MaxInt32, -int64(n)}[r.IntN(6)]})
 				}
 			}
 			result := slices.Concat(c.data[:c.at.Axis], c.index[c.at.Batch:], c.data[c.at.Axis+1:])
@@ -123,7 +124,7 @@ func (s *suite) gatherScatter(t *testing.T) {
 	for _, d := range floats {
 		index := newTensor(dtype.Int64, 3000)
 		for i := range index.v {
-			index.v[i].i = r.Int64N(4)
+			index.v[i].I = r.Int64N(4)
 		}
 		p.operation(ir.ScatterAdd, ir.Index{}, []tensor{normal(r, d, 4), index, normal(r, d, 3000)}, newTensor(d, 4))
 	}
@@ -154,7 +155,7 @@ func (s *suite) dynamicSlices(t *testing.T) {
 		} {
 			start := newTensor(dtype.Int64, len(c.start))
 			for i, v := range c.start {
-				start.v[i].i = v
+				start.v[i].I = v
 			}
 			data, window := short(r, d, c.data...), short(r, d, c.size...)
 			p.operation(ir.DynamicSlice, ir.Extent{Size: c.size}, []tensor{data, start}, window)
@@ -189,9 +190,9 @@ func (s *suite) axis(t *testing.T) {
 				}
 			}
 			if !d.IsFloat() && d != dtype.Bool {
-				low, high := limits(d)
+				low, high := scalar.Limits(d)
 				for _, v := range []int64{low, high, low + 1, high - 1} {
-					x.v[r.IntN(len(x.v))].i = v
+					x.v[r.IntN(len(x.v))].I = v
 				}
 			}
 			for i := range 2 {
@@ -200,7 +201,7 @@ func (s *suite) axis(t *testing.T) {
 						break
 					}
 					for range 1 + len(x.v)/10 {
-						x.v[r.IntN(len(x.v))].f = []float64{nan, inf, -inf, minusZero, nan}[r.IntN(5)]
+						x.v[r.IntN(len(x.v))].F = []float64{nan, inf, -inf, minusZero, nan}[r.IntN(5)]
 					}
 				}
 				p.operation(ir.ArgMax, ir.Axis{Axis: c.axis}, []tensor{x}, newTensor(dtype.Int64, lines...))

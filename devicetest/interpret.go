@@ -6,6 +6,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 )
 
 // interpret runs a program on what is bound to it, one element after the other.
@@ -78,21 +79,21 @@ func interpretFused(f *kernel.Fused, slots [][]byte) {
 					}
 					switch in.Kind {
 					case kernel.Load:
-						values[j][k] = get(in.DType, before[part.Args[in.Arg].Slot], at())
+						values[j][k] = scalar.Get(in.DType, before[part.Args[in.Arg].Slot], at())
 					case kernel.Imm:
-						values[j][k] = literal(in.DType, in.Bits)
+						values[j][k] = scalar.Literal(in.DType, in.Bits)
 					case kernel.Index:
-						values[j][k] = number{i: int64(at())}
+						values[j][k] = number{I: int64(at())}
 					case kernel.Apply:
 						var x [3]number
 						for o, v := range in.Operands() {
 							x[o] = values[v][min(k, len(values[v])-1)]
 						}
-						values[j][k] = rounded(in.DType, apply(in, f.Code[in.X[0]].DType, x))
+						values[j][k] = scalar.Rounded(in.DType, scalar.Apply(in.Op, in.DType, f.Code[in.X[0]].DType, in.RNG, x))
 					case kernel.Reduce:
-						values[j][k] = rounded(in.DType, reduce(in.Op, values[in.X[0]]))
+						values[j][k] = scalar.Rounded(in.DType, reduce(in.Op, values[in.X[0]]))
 					case kernel.Store:
-						put(in.DType, slots[part.Args[in.Arg].Slot], at(), values[in.X[0]][k])
+						scalar.Put(in.DType, slots[part.Args[in.Arg].Slot], at(), values[in.X[0]][k])
 					}
 				}
 			}
@@ -112,9 +113,9 @@ func reduce(op ir.Op, l []number) number {
 	acc := l[0]
 	for _, v := range l[1:] {
 		if op == ir.ReduceMax {
-			acc = number{max(acc.f, v.f), max(acc.i, v.i)}
+			acc = number{F: max(acc.F, v.F), I: max(acc.I, v.I)}
 		} else {
-			acc = number{min(acc.f, v.f), min(acc.i, v.i)}
+			acc = number{F: min(acc.F, v.F), I: min(acc.I, v.I)}
 		}
 	}
 	return acc

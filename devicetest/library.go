@@ -7,6 +7,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 )
 
 // tensor is the elements of a tensor in row-major order.
@@ -22,7 +23,7 @@ func newTensor(d dtype.DType, sh ...int) tensor { return tensor{d, sh, make([]nu
 func read(o *kernel.Operand, slots [][]byte) tensor {
 	t := newTensor(o.DType, o.Shape...)
 	for i, at := range offsets(o.Offset, o.Shape, o.Stride) {
-		t.v[i] = get(o.DType, slots[o.Slot], at)
+		t.v[i] = scalar.Get(o.DType, slots[o.Slot], at)
 	}
 	return t
 }
@@ -31,7 +32,7 @@ func read(o *kernel.Operand, slots [][]byte) tensor {
 func (t tensor) bytes() []byte {
 	mem := make([]byte, len(t.v)*t.dtype.Size())
 	for i, n := range t.v {
-		put(t.dtype, mem, i, n)
+		scalar.Put(t.dtype, mem, i, n)
 	}
 	return mem
 }
@@ -39,7 +40,7 @@ func (t tensor) bytes() []byte {
 // fill sets the tensor to what lies in memory.
 func (t tensor) fill(mem []byte) {
 	for i := range t.v {
-		t.v[i] = get(t.dtype, mem, i)
+		t.v[i] = scalar.Get(t.dtype, mem, i)
 	}
 }
 
@@ -128,11 +129,11 @@ func convolution(a ir.ConvAttr, xwy [3]tensor) {
 				py := &y.v[i]
 				switch a.Dir {
 				case ir.Forward:
-					py.f += px.f * pw.f
+					py.F += px.F * pw.F
 				case ir.InputGrad:
-					px.f += py.f * pw.f
+					px.F += py.F * pw.F
 				case ir.WeightGrad:
-					pw.f += px.f * py.f
+					pw.F += px.F * py.F
 				}
 			}
 		}
@@ -177,7 +178,7 @@ func window(y, x tensor, a ir.Window, op ir.Op) {
 		case ir.ReduceWindowMax:
 			y.v[i] = plane[best]
 		case ir.ReduceWindowArgMax:
-			y.v[i] = number{i: int64(best)}
+			y.v[i] = number{I: int64(best)}
 		}
 	}
 }
@@ -189,7 +190,7 @@ func pairs(data, index tensor, a ir.Index, f func(i, at int, ok bool)) {
 	n := product(index.shape[a.Batch:])
 	for i := range product(data.shape[:a.Axis]) * n * q {
 		bp, j := i/(n*q), i/q%n
-		at := index.v[bp/p*n+j].i
+		at := index.v[bp/p*n+j].I
 		f(i, (bp*d+int(at))*q+i%q, at >= 0 && at < int64(d))
 	}
 }
@@ -207,8 +208,8 @@ func scatter(y, data, index, updates tensor, a ir.Index, add bool) {
 	pairs(data, index, a, func(i, at int, ok bool) {
 		switch {
 		case ok && add:
-			sum := number{y.v[at].f + updates.v[i].f, y.v[at].i + updates.v[i].i}
-			y.v[at] = rounded(y.dtype.Compute(), sum)
+			sum := number{F: y.v[at].F + updates.v[i].F, I: y.v[at].I + updates.v[i].I}
+			y.v[at] = scalar.Rounded(y.dtype.Compute(), sum)
 		case ok:
 			y.v[at] = updates.v[i]
 		}
@@ -222,7 +223,7 @@ func windowOffsets(sh, size []int, start tensor) []int {
 	stride := make([]int, len(sh))
 	for i := len(sh) - 1; i >= 0; i-- {
 		stride[i] = n
-		base += n * int(min(max(start.v[i].i, 0), int64(sh[i]-size[i])))
+		base += n * int(min(max(start.v[i].I, 0), int64(sh[i]-size[i])))
 		n *= sh[i]
 	}
 	return offsets(base, size, stride)
@@ -243,11 +244,11 @@ func argExtreme(y, x tensor, axis int, smallest bool) {
 		best := 0
 		for i := range at {
 			p, q := x.v[at[best]], x.v[at[i]]
-			if p.f == p.f && (q.f != q.f || !smallest && less(p, q) || smallest && less(q, p)) {
+			if p.F == p.F && (q.F != q.F || !smallest && less(p, q) || smallest && less(q, p)) {
 				best = i
 			}
 		}
-		y.v[line] = number{i: int64(best)}
+		y.v[line] = number{I: int64(best)}
 	})
 }
 
@@ -278,10 +279,10 @@ func sorted(y, x tensor, a ir.Order) {
 			if a.Descending {
 				p, q = q, p
 			}
-			return int(truth(less(q, p)) - truth(less(p, q)))
+			return int(scalar.Truth(less(q, p)) - scalar.Truth(less(p, q)))
 		})
 		for i, j := range order {
-			y.v[at[i]] = number{i: int64(j)}
+			y.v[at[i]] = number{I: int64(j)}
 		}
 	})
 }

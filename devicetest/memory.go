@@ -8,6 +8,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 )
 
 // stranger is no device's memory.
@@ -115,7 +116,7 @@ func (s *suite) wrap(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range n {
-			if got, want := get(dtype.Int32, back, i).i, int64(int32(-get(dtype.Int32, data, i).i)); got != want {
+			if got, want := scalar.Get(dtype.Int32, back, i).I, int64(int32(-scalar.Get(dtype.Int32, data, i).I)); got != want {
 				t.Errorf("at odd byte %d: element %d negated is %d, want %d", shift, i, got, want)
 				break
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 	"github.com/sinter-dl/sinter/internal/shape"
 )
 
@@ -174,7 +175,7 @@ func (k *fused) index(offset int, stride ...int) int {
 }
 
 func (k *fused) imm(d dtype.DType, v float64) int {
-	return k.instr(kernel.Instr{Kind: kernel.Imm, DType: d, Bits: bits(d, v)})
+	return k.instr(kernel.Instr{Kind: kernel.Imm, DType: d, Bits: scalar.Bits(d, v)})
 }
 
 // apply is an operation whose result has the type of its (last) operand.
@@ -288,7 +289,7 @@ func (p *program) compare(kind kernel.SlotKind, got, want [][]byte) {
 		d := p.types[i]
 		wrong, first := 0, ""
 		for j := range s.Bytes / d.Size() {
-			g, w := get(d, got[s.Index], j), get(d, want[s.Index], j)
+			g, w := scalar.Get(d, got[s.Index], j), scalar.Get(d, want[s.Index], j)
 			if p.allow[i].accepts(d, g, w) {
 				continue
 			}
@@ -304,9 +305,9 @@ func (p *program) compare(kind kernel.SlotKind, got, want [][]byte) {
 
 func (a tolerance) accepts(d dtype.DType, got, want number) bool {
 	if !d.IsFloat() {
-		return got.i == want.i
+		return got.I == want.I
 	}
-	g, w := got.f, want.f
+	g, w := got.F, want.F
 	switch {
 	case w != w:
 		return g != g
@@ -320,9 +321,9 @@ func (a tolerance) accepts(d dtype.DType, got, want number) bool {
 
 func show(d dtype.DType, n number) any {
 	if d.IsFloat() {
-		return n.f
+		return n.F
 	}
-	return n.i
+	return n.I
 }
 
 func (p *program) same(what string, got, first [][]byte) {
@@ -349,13 +350,13 @@ func short(r *rand.Rand, d dtype.DType, sh ...int) tensor {
 	for i := range t.v {
 		switch {
 		case d == dtype.Bool:
-			t.v[i].i = r.Int64N(2)
+			t.v[i].I = r.Int64N(2)
 		case d == dtype.Uint8:
-			t.v[i].i = r.Int64N(5)
+			t.v[i].I = r.Int64N(5)
 		case d.IsFloat():
-			t.v[i].f = float64(r.IntN(65)-32) / 16
+			t.v[i].F = float64(r.IntN(65)-32) / 16
 		default:
-			t.v[i].i = r.Int64N(9) - 4
+			t.v[i].I = r.Int64N(9) - 4
 		}
 	}
 	return t
@@ -365,7 +366,7 @@ func short(r *rand.Rand, d dtype.DType, sh ...int) tensor {
 func positive(r *rand.Rand, d dtype.DType, sh ...int) tensor {
 	t := newTensor(d, sh...)
 	for i := range t.v {
-		t.v[i] = rounded(d, number{f: 0.5 + r.Float64()})
+		t.v[i] = scalar.Rounded(d, number{F: 0.5 + r.Float64()})
 	}
 	return t
 }
@@ -374,7 +375,7 @@ func positive(r *rand.Rand, d dtype.DType, sh ...int) tensor {
 func normal(r *rand.Rand, d dtype.DType, sh ...int) tensor {
 	t := newTensor(d, sh...)
 	for i := range t.v {
-		t.v[i] = rounded(d, number{f: r.NormFloat64()})
+		t.v[i] = scalar.Rounded(d, number{F: r.NormFloat64()})
 	}
 	return t
 }
@@ -383,7 +384,7 @@ func normal(r *rand.Rand, d dtype.DType, sh ...int) tensor {
 func indices(d dtype.DType, sh []int, v ...int64) tensor {
 	t := newTensor(d, sh...)
 	for i := range t.v {
-		t.v[i].i = v[i%len(v)]
+		t.v[i].I = v[i%len(v)]
 	}
 	return t
 }

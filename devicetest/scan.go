@@ -53,9 +53,9 @@ func (s *suite) scan(t *testing.T) {
 func (p *program) contraction(d dtype.DType, n int) tensor {
 	w := newTensor(d, n, n)
 	for i := range n {
-		v := number{f: 1, i: 1}
+		v := number{F: 1, I: 1}
 		if i%2 == 1 && d != dtype.Uint8 {
-			v = number{f: -1, i: -1}
+			v = number{F: -1, I: -1}
 		}
 		w.v[i*n+(i+1)%n] = v
 	}

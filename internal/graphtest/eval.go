@@ -6,6 +6,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/scalar"
 )
 
 // Eval computes the outputs of a graph, and its effects. A storage's Data is its
@@ -88,11 +89,11 @@ func (e *evaluator) compute(n *ir.Node) Tensor {
 	case ir.StopGradient, ir.Barrier:
 		return in[0]
 	case ir.Const:
-		t.V[0] = literal(n.DType, n.Attr.(ir.Literal).Bits)
+		t.V[0] = scalar.Literal(n.DType, n.Attr.(ir.Literal).Bits)
 	case ir.Iota:
 		each(n.Shape, func(i int, at []int) {
 			c := Number{I: int64(at[n.Attr.(ir.Axis).Axis])}
-			t.V[i] = rounded(n.DType, converted(n.DType, dtype.Int64, c))
+			t.V[i] = elementwise(ir.Convert, n.DType, dtype.Int64, [3]Number{c})
 			if n.DType == dtype.Int64 {
 				t.V[i] = c
 			}
@@ -104,7 +105,7 @@ func (e *evaluator) compute(n *ir.Node) Tensor {
 	case ir.Pad:
 		p := n.Attr.(ir.Padding)
 		for i := range t.V {
-			t.V[i] = literal(n.DType, p.Value)
+			t.V[i] = scalar.Literal(n.DType, p.Value)
 		}
 		each(in[0].Shape, func(i int, at []int) {
 			for a := range at {
@@ -127,7 +128,7 @@ func (e *evaluator) compute(n *ir.Node) Tensor {
 			for j := range in {
 				x[j] = in[j].V[i]
 			}
-			t.V[i] = scalar(n.Op, n.DType, in[0].DType, x)
+			t.V[i] = elementwise(n.Op, n.DType, in[0].DType, x)
 		}
 	}
 	return t
@@ -308,9 +309,9 @@ func dot(a ir.Dot, l, r, t Tensor) {
 				p[a.LeftContract[k]], q[a.RightContract[k]] = c[k], c[k]
 			}
 			x, y := l.V[position(l.Shape, p)], r.V[position(r.Shape, q)]
-			acc = Number{acc.F + x.F*y.F, acc.I + x.I*y.I}
+			acc = Number{F: acc.F + x.F*y.F, I: acc.I + x.I*y.I}
 		})
-		t.V[i] = rounded(t.DType, acc)
+		t.V[i] = scalar.Rounded(t.DType, acc)
 	})
 }
 

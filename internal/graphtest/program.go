@@ -6,6 +6,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
 )
 
 // Run runs a program. It overwrites the leaves that the program assigns to, and
@@ -83,21 +84,21 @@ func runFused(f *kernel.Fused, slots [][]byte) {
 					v := &values[j][k]
 					switch in.Kind {
 					case kernel.Load:
-						*v = get(in.DType, slots[part.Args[in.Arg].Slot], at())
+						*v = scalar.Get(in.DType, slots[part.Args[in.Arg].Slot], at())
 					case kernel.Imm:
-						*v = literal(in.DType, in.Bits)
+						*v = scalar.Literal(in.DType, in.Bits)
 					case kernel.Index:
 						*v = Number{I: int64(at())}
 					case kernel.Apply:
 						if in.Op == ir.RNGBits {
 							*v = random(in.RNG, int(x[0].I), x[1])
 						} else {
-							*v = scalar(in.Op, in.DType, f.Code[in.X[0]].DType, x)
+							*v = elementwise(in.Op, in.DType, f.Code[in.X[0]].DType, x)
 						}
 					case kernel.Reduce:
 						*v = fold(in.Op, in.DType, values[in.X[0]])
 					case kernel.Store:
-						put(in.DType, slots[part.Args[in.Arg].Slot], at(), values[in.X[0]][k])
+						scalar.Put(in.DType, slots[part.Args[in.Arg].Slot], at(), values[in.X[0]][k])
 					}
 				})
 			}
@@ -115,7 +116,7 @@ func runLibrary(l *kernel.Library, slots [][]byte) {
 			for d, c := range at {
 				n += c * o.Stride[d]
 			}
-			t.V[k] = get(o.DType, slots[o.Slot], n)
+			t.V[k] = scalar.Get(o.DType, slots[o.Slot], n)
 		})
 		in = append(in, t)
 	}
