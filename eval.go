@@ -154,12 +154,18 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node) error {
 		}
 	}
 	out := make([]device.Buffer, 0, p.Program.Outputs)
+	undo := func() {
+		for _, b := range out {
+			release(b)
+		}
+	}
 	for _, n := range g.Outputs {
 		if n.Op == ir.Assign {
 			continue
 		}
 		b, err := allocate(n.Bytes())
 		if err != nil {
+			undo()
 			return fmt.Errorf("sinter: memory for a result of %v%v: %w", n.DType, n.Shape, err)
 		}
 		out = append(out, b)
@@ -168,6 +174,7 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node) error {
 	stats.Kernels, stats.ArenaBytes = len(p.Program.Steps), p.Program.Arena
 	pool.notePeak(int64(programs.Arenas()))
 	if err := p.Run(in, out); err != nil {
+		undo()
 		return fmt.Errorf("sinter: %w", err)
 	}
 	i := 0

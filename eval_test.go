@@ -204,6 +204,19 @@ func TestAlsoAssign(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFloats(t, pair.Value(), 3, 6)
+	// What has been carried out is not repeated when something else is built on the
+	// same node, and an overwritten variable forgets what was to be assigned.
+	once := sinter.NewVariable("once", floats(0))
+	y = x.MulScalar(2).AlsoAssign(once, once.Value().AddScalar(1))
+	wantFloats(t, y.AddScalar(1), 3, 5)
+	wantFloats(t, y.AddScalar(2), 4, 6)
+	wantFloats(t, once.Value(), 1)
+	late := x.MulScalar(2).AlsoAssign(once, floats(9).AddScalar(0))
+	if err := once.SetBytes(make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	wantFloats(t, late, 2, 4)
+	wantFloats(t, once.Value(), 0)
 	g := sinter.Grad(x.Mul(x).AlsoAssign(count, count.Value()).Sum(), x)
 	wantFloats(t, g[0], 2, 4)
 }

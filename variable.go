@@ -47,8 +47,11 @@ func NewVariable(name string, init *Tensor) *Variable {
 	return v
 }
 
-// reset makes the memory's content the value.
+// reset makes the memory's content the value; what was to be assigned is not.
 func (v *Variable) reset() {
+	if v.pending != nil {
+		v.pending.Withdraw()
+	}
 	v.leaf = &Tensor{ir.NewInput(v.dtype, v.shape, v.storage)}
 	v.value, v.pending = v.leaf, nil
 }
@@ -89,8 +92,8 @@ func (v *Variable) label() string {
 	return "variable " + v.Name
 }
 
-// AlsoAssign is t, with the addition that evaluating it assigns value to v. From now
-// on value is the value of v.
+// AlsoAssign is t, with the addition that evaluating it for the first time assigns
+// value to v. From now on value is the value of v.
 func (t *Tensor) AlsoAssign(v *Variable, value *Tensor) *Tensor {
 	v.Assign(value)
 	if v.pending == nil {
@@ -108,9 +111,11 @@ func EvalAssign(vars []*Variable, ts ...*Tensor) error {
 	return evaluate(nodes(ts), vars)
 }
 
-// done is called when an assignment has been carried out: the memory holds x now.
+// done is called when an assignment has been carried out. Nodes that it is tied to may
+// be evaluated again, as part of something else; the assignment is not repeated.
 func (v *Variable) done(assign *ir.Node) {
 	x := assign.In[1]
+	assign.Withdraw()
 	v.storage.Version++
 	if x.Op != ir.Input {
 		x.Materialize(v.storage)

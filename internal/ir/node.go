@@ -34,8 +34,8 @@ type Node struct {
 	Storage *Storage
 	Version uint64
 
-	// Effects are assignments that are carried out whenever this node is
-	// evaluated (running statistics, random counters).
+	// Effects are assignments that are carried out with the first evaluation of this
+	// node (running statistics, random counters); see Withdraw.
 	Effects []*Node
 
 	site  *Site
