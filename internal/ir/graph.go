@@ -78,26 +78,6 @@ func (g *Graph) visit(root *Node) {
 	}
 }
 
-// Number gives each node its position in g.Nodes and calls f while the numbers are
-// valid: f may read them with Num and must not start another walk.
-func (g *Graph) Number(f func()) {
-	walkLock.Lock()
-	defer walkLock.Unlock()
-	walkEpoch++
-	for i, n := range g.Nodes {
-		n.epoch, n.num = walkEpoch, i
-	}
-	f()
-}
-
-// Num is the node's number inside of Number, or -1 if it is not in the graph.
-func (n *Node) Num() int {
-	if n.epoch != walkEpoch {
-		return -1
-	}
-	return n.num
-}
-
 // Leaves lists the graph's Inputs, each storage and version once, in the order of
 // their first use.
 func (g *Graph) Leaves() []*Node {

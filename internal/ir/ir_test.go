@@ -61,16 +61,6 @@ func TestCollect(t *testing.T) {
 	if l := ir.Collect([]*ir.Node{part, y, x}).Leaves(); len(l) != 2 || l[0] != part || l[1] != y {
 		t.Errorf("leaves %v", l)
 	}
-	g.Number(func() {
-		for i, n := range g.Nodes {
-			if n.Num() != i {
-				t.Errorf("node %d has number %d", i, n.Num())
-			}
-		}
-		if float(1).Num() != -1 {
-			t.Error("a node of another graph has a number")
-		}
-	})
 }
 
 // Effects of whatever is reached are outputs: those of effects, too, and each once.
