@@ -6,6 +6,7 @@
 //	nofuse    one kernel per operation
 //	verify    check the graph after every pass, and every program
 //	recompile say why a program was compiled again
+//	nonative  make no machine code, as where the system refuses it
 package debug
 
 import (

@@ -16,20 +16,20 @@ type form struct {
 type shape uint8
 
 const (
-	rm     shape = iota // rm, reg
-	mr                  // reg, rm
-	rvm                 // rm, v, reg
-	mvr                 // reg, v, rm
-	rmi                 // immediate, rm, reg
-	mri                 // immediate, reg, rm
-	vmi                 // immediate, rm, v
-	rvmi                // immediate, rm, v, reg
-	rvmr                // register in the immediate's place, rm, v, reg
-	gather              // v, rm, reg: AVX2 has the mask in v
+	rm   shape = iota // rm, reg
+	mr                // reg, rm
+	rvm               // rm, v, reg
+	mvr               // reg, v, rm
+	rmi               // immediate, rm, reg
+	mri               // immediate, reg, rm
+	vmi               // immediate, rm, v
+	rvmi              // immediate, rm, v, reg
+	rvmr              // register in the immediate's place, rm, v, reg
+	vrm               // v, rm, reg: gathers of AVX2 have the mask in v
 )
 
 // operands is how many operands a shape has, without a mask.
-var operands = [...]int{rm: 2, mr: 2, rvm: 3, mvr: 3, rmi: 3, mri: 3, vmi: 3, rvmi: 4, rvmr: 4, gather: 3}
+var operands = [...]int{rm: 2, mr: 2, rvm: 3, mvr: 3, rmi: 3, mri: 3, vmi: 3, rvmi: 4, rvmr: 4, vrm: 3}
 
 // class is what an operand may be: a kind of register in the low half, a size of
 // memory in the high half. The length of the vectors that an instruction works on
@@ -93,13 +93,16 @@ const (
 )
 
 const (
-	vex  encoding = 16 << iota // can be encoded for AVX
-	evex                       // can be encoded for AVX-512
-	vw1                        // W is set for AVX
-	ew1                        // W is set for AVX-512
-	l1                         // L is set though there is no vector
-	b4                         // memory may be one element of 4 bytes, repeated in all lanes
-	b8                         // of 8 bytes
+	vex      encoding = 16 << iota // can be encoded for AVX
+	evex                           // can be encoded for AVX-512
+	vw1                            // W is set for AVX
+	ew1                            // W is set for AVX-512
+	l1                             // L is set though there is no vector
+	b4                             // memory may be one element of 4 bytes, repeated in all lanes
+	b8                             // of 8 bytes
+	from32                         // vectors have 32 bytes at least
+	only64                         // vectors have 64 bytes
+	unmasked                       // there is no mask
 
 	both = vex | evex
 )

@@ -74,9 +74,26 @@ func (a *Asm) line(in instruction) string {
 	if in.op == argument {
 		return "MOVQ args+0(FP), " + a.operand(in.args[0])
 	}
+	if op := in.op &^ flags; op == VDPBF16PS || op == VCVTNEPS2BF16 || op == VCVTNE2PS2BF16 {
+		// Go's assembler does not know these.
+		var e encoder
+		if e.instruction(in.op, in.args) == nil && len(e.loads) == 0 {
+			var b strings.Builder
+			for _, c := range e.buf {
+				fmt.Fprintf(&b, "BYTE $0x%02x; ", c)
+			}
+			return b.String() + "// " + a.name(in)
+		}
+	}
+	return a.name(in)
+}
+
+// name is an instruction's name and operands.
+func (a *Asm) name(in instruction) string {
 	var b strings.Builder
 	if op := in.op &^ flags; op < opCount {
 		b.WriteString(table[op].name)
+		b.WriteString(op.suffix(in.args))
 	}
 	if in.op&Bcst != 0 {
 		b.WriteString(".BCST")
@@ -91,6 +108,23 @@ func (a *Asm) line(in instruction) string {
 		b.WriteString(" " + a.operand(arg))
 	}
 	return b.String()
+}
+
+// suffix tells the length of a source that the destination does not tell.
+func (op Op) suffix(args []Operand) string {
+	f := table[op].forms
+	if len(f) == 0 || len(args) < 2 {
+		return ""
+	}
+	switch {
+	case f[0].reg == h && f[0].rm == vm:
+		source, _ := args[0].(Reg)
+		return map[int]string{16: "X", 32: "Y"}[source.bytes()]
+	case op == VFPCLASSPS || op == VFPCLASSPD:
+		source, _ := args[1].(Reg)
+		return map[int]string{16: "X", 32: "Y", 64: "Z"}[source.bytes()]
+	}
+	return ""
 }
 
 var generalNames = [16]string{"AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"}
