@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/sinter-dl/sinter/internal/backend/cpu/native"
 	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
@@ -23,6 +24,8 @@ type frame struct {
 	start   []int // the same for the outer tile
 	scratch []byte
 	args    vec.Args
+	native  nativeArgs
+	spilled []uint64 // the pointers of native code
 	prog    *program
 	slots   []unsafe.Pointer
 	part    *kernel.Part
@@ -64,6 +67,10 @@ func (fr *frame) enter(w *walk, slots []unsafe.Pointer) {
 		fr.refs = make([]ref, len(p.places))
 	}
 	fr.refs = fr.refs[:len(p.places)]
+	if len(fr.spilled) < p.pointers {
+		fr.spilled = make([]uint64, p.pointers)
+	}
+	fr.native.refs, fr.native.pointers = unsafe.Pointer(unsafe.SliceData(fr.refs)), unsafe.Pointer(unsafe.SliceData(fr.spilled))
 	for i := range p.places {
 		pl := &p.places[i]
 		r := &fr.refs[i]
@@ -72,7 +79,7 @@ func (fr *frame) enter(w *walk, slots []unsafe.Pointer) {
 		case inConsts:
 			r.p = unsafe.Pointer(&p.consts[pl.offset])
 		case inScratch:
-			r.p = unsafe.Add(base, pl.offset)
+			r.p = unsafe.Add(base, max(0, pl.offset)) // values in registers have no offset
 			if pl.span == alongRow {
 				r.row = pl.width
 			}
@@ -278,6 +285,11 @@ func (fr *frame) exec(steps []step) {
 	refs := fr.refs
 	for i := range steps {
 		s := &steps[i]
+		if s.kind == stepNative {
+			fr.native.rows, fr.native.cols = fr.r, fr.c
+			native.Call(fr.prog.code.Entry(s.entry), unsafe.Pointer(&fr.native))
+			continue
+		}
 		d, a, b, c := &refs[s.dst], &refs[s.x[0]], &refs[s.x[1]], &refs[s.x[2]]
 		g.Dst, g.A, g.B, g.C = d.p, a.p, b.p, c.p
 		g.DstRow, g.ARow, g.BRow, g.CRow = d.row, a.row, b.row, c.row

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/sinter-dl/sinter/internal/backend/cpu/native"
 	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
@@ -61,11 +62,30 @@ const (
 	stepReduce                 // over the operand's span, never flattened
 	stepPick                   // no routine: dst becomes b or c, as the element at a says
 	stepSettle                 // a copy, unless the operand is at the destination already
+	stepNative                 // machine code for several steps
+)
+
+// meaning says what a step's routine computes, for the compiler of native code.
+type meaning struct {
+	kind     meaningKind
+	op       ir.Op       // means apply, means reduce
+	from, to dtype.DType // of the operands' elements where they lie, and of the result's
+}
+
+type meaningKind uint8
+
+const (
+	meansOther   meaningKind = iota // known to the routine alone
+	meansApply                      // an elementwise operation; the condition of a Select is bool
+	meansConvert                    // to another type; from a half type to itself: rounding of a float32
+	meansCopy                       // the operand itself
+	meansReduce
 )
 
 // step is one call of a routine.
 type step struct {
 	fn     vec.Func
+	means  meaning
 	kind   stepKind
 	over   span
 	scalar uint8
@@ -77,6 +97,7 @@ type step struct {
 	dCol, aCol int   // stepMove: bytes; stepIndex: aCol is the stride along a row of the span
 	aRow       int   // stepIndex
 	key        [2]uint32
+	entry      int // stepNative: the piece of the program's code
 }
 
 // pass is one visit to all inner points of an outer tile.
@@ -111,6 +132,9 @@ type program struct {
 
 	reductions []reduction
 	scratch    int // bytes
+
+	code     *native.Block // of the steps of kind stepNative
+	pointers int           // how many pointers that code wants memory for
 }
 
 // lowerer turns instructions into steps.
@@ -144,6 +168,8 @@ func lower(f *kernel.Fused, part *kernel.Part, slots []kernel.Slot, key layoutKe
 	if err := l.lower(); err != nil {
 		return nil, err
 	}
+	l.native()
+	l.allocate()
 	p := l.p
 	for i, pl := range p.places {
 		switch {
@@ -260,9 +286,14 @@ func (l *lowerer) emit(s step) { *l.list = append(*l.list, s) }
 func (l *lowerer) width(r int32) int   { return l.p.places[r].width }
 func (l *lowerer) spanOf(r int32) span { return l.p.places[r].span }
 
+// convertCall emits a conversion.
+func (l *lowerer) convertCall(from, to dtype.DType, dst, x int32) {
+	l.call(vec.Convert(from, to), meaning{meansConvert, ir.Convert, from, to}, dst, x)
+}
+
 // call emits an elementwise step.
-func (l *lowerer) call(fn vec.Func, dst int32, xs ...int32) *step {
-	s := step{fn: fn, kind: stepCall, over: l.spanOf(dst), dst: dst}
+func (l *lowerer) call(fn vec.Func, m meaning, dst int32, xs ...int32) *step {
+	s := step{fn: fn, means: m, kind: stepCall, over: l.spanOf(dst), dst: dst}
 	s.width[0] = uint8(l.width(dst))
 	for i, x := range xs {
 		s.x[i] = x
@@ -294,7 +325,7 @@ func (l *lowerer) scalar(x int32, over span) bool {
 func (l *lowerer) move(dst, src int32, over span, dCol, sCol int) {
 	w := l.width(dst)
 	if dCol == w && (sCol == 0 || sCol == w) {
-		s := step{fn: vec.Expand(w), kind: stepSettle, over: over, dst: dst, x: [3]int32{src}}
+		s := step{fn: vec.Expand(w), means: meaning{kind: meansCopy}, kind: stepSettle, over: over, dst: dst, x: [3]int32{src}}
 		s.width[0] = uint8(w)
 		if sCol == 0 {
 			s.scalar = vec.ScalarA
@@ -394,7 +425,7 @@ func (l *lowerer) load(i int) {
 	}
 	if half(a.DType) {
 		dst := l.temp(s, 4)
-		l.call(vec.Convert(a.DType, dtype.Float32), dst, src)
+		l.convertCall(a.DType, dtype.Float32, dst, src)
 		src = dst
 	}
 	l.refs[i] = src
@@ -493,7 +524,7 @@ func (l *lowerer) apply(i int) error {
 		}
 		dst := l.temp(l.spans[i], 4)
 		l.refs[i] = dst
-		l.call(vec.RNGBits, dst, args[0], args[1]).key = philox.NewKey(in.RNG.Seed, in.RNG.Site)
+		l.call(vec.RNGBits, meaning{}, dst, args[0], args[1]).key = philox.NewKey(in.RNG.Seed, in.RNG.Site)
 		return nil
 	case in.Op == ir.Convert:
 		return l.convert(i, args[0], from, in.DType)
@@ -542,9 +573,13 @@ func (l *lowerer) apply(i int) error {
 func (l *lowerer) finish(i int, fn vec.Func, args ...int32) {
 	in := &l.f.Code[i]
 	dst := l.result(i)
-	l.call(fn, dst, args...)
+	from := l.f.Code[in.X[0]].DType.Compute()
+	if in.Op == ir.Select {
+		from = in.DType.Compute()
+	}
+	l.call(fn, meaning{meansApply, in.Op, from, in.DType.Compute()}, dst, args...)
 	if half(in.DType) && !exact(in.Op) {
-		l.call(vec.Convert(in.DType, in.DType), dst, dst)
+		l.convertCall(in.DType, in.DType, dst, dst)
 	}
 	l.refs[i] = dst
 }
@@ -652,15 +687,15 @@ func (l *lowerer) convert(i int, x int32, from, to dtype.DType) error {
 	}
 	r := l.temp(l.spans[i], dst.Size())
 	if half(to) && src == dtype.Float32 {
-		l.call(vec.Convert(to, to), r, x)
+		l.convertCall(to, to, r, x)
 	} else {
 		fn := vec.Convert(src, dst)
 		if fn == nil {
 			return fmt.Errorf("instruction %d: cannot convert %v to %v", i, from, to)
 		}
-		l.call(fn, r, x)
+		l.call(fn, meaning{meansConvert, ir.Convert, src, dst}, r, x)
 		if half(to) {
-			l.call(vec.Convert(to, to), r, r)
+			l.convertCall(to, to, r, r)
 		}
 	}
 	l.refs[i] = r
@@ -676,9 +711,9 @@ func (l *lowerer) bitcast(i int, x int32, from, to dtype.DType) error {
 		return nil
 	}
 	bits := l.temp(l.spans[i], 2)
-	l.call(vec.Convert(dtype.Float32, from), bits, x)
+	l.convertCall(dtype.Float32, from, bits, x)
 	r := l.temp(l.spans[i], 4)
-	l.call(vec.Convert(to, dtype.Float32), r, bits)
+	l.convertCall(to, dtype.Float32, r, bits)
 	l.refs[i] = r
 	return nil
 }
@@ -696,7 +731,7 @@ func (l *lowerer) reduce(i int) error {
 	if fn == nil {
 		return fmt.Errorf("instruction %d: %v is not defined on %v", i, in.Op, in.DType)
 	}
-	l.emit(step{fn: fn, kind: stepReduce, over: l.spanOf(x), dst: l.p.reductions[l.reds[i]].ref, x: [3]int32{x}})
+	l.emit(step{fn: fn, means: meaning{meansReduce, in.Op, t, t}, kind: stepReduce, over: l.spanOf(x), dst: l.p.reductions[l.reds[i]].ref, x: [3]int32{x}})
 	return nil
 }
 
@@ -712,7 +747,7 @@ func (l *lowerer) accumulator(i, pass int) {
 	l.p.reductions = append(l.p.reductions, reduction{
 		op: in.Op, ref: acc, span: l.spanOf(acc), width: t.Size(), pass: pass, combine: vec.Binary(combine, t, 0),
 	})
-	l.call(vec.Expand(t.Size()), acc, l.constant(vec.Identity(in.Op, t), t.Size())).scalar = vec.ScalarA
+	l.call(vec.Expand(t.Size()), meaning{kind: meansCopy, from: t, to: t}, acc, l.constant(vec.Identity(in.Op, t), t.Size())).scalar = vec.ScalarA
 	l.refs[i] = acc
 }
 
@@ -720,7 +755,7 @@ func (l *lowerer) accumulator(i, pass int) {
 // taken in float32 and rounded once.
 func (l *lowerer) reduced(i int) {
 	if in := &l.f.Code[i]; half(in.DType) && in.Op == ir.ReduceSum {
-		l.call(vec.Convert(in.DType, in.DType), l.refs[i], l.refs[i])
+		l.convertCall(in.DType, in.DType, l.refs[i], l.refs[i])
 	}
 }
 
@@ -736,11 +771,11 @@ func (l *lowerer) store(i int) {
 	dst := l.slot(in.Arg, s)
 	if half(a.DType) {
 		if l.spanOf(x) == s && l.direct(in.Arg, s) {
-			l.call(vec.Convert(dtype.Float32, a.DType), dst, x)
+			l.convertCall(dtype.Float32, a.DType, dst, x)
 			return
 		}
 		raw := l.temp(l.spanOf(x), 2)
-		l.call(vec.Convert(dtype.Float32, a.DType), raw, x)
+		l.convertCall(dtype.Float32, a.DType, raw, x)
 		x = raw
 	}
 	col := 0
@@ -791,7 +826,6 @@ func (l *lowerer) lower() error {
 				l.store(i)
 			}
 		}
-		l.allocate()
 		return nil
 	}
 
@@ -840,7 +874,6 @@ func (l *lowerer) lower() error {
 			l.store(i)
 		}
 	}
-	l.allocate()
 	return nil
 }
 
