@@ -376,7 +376,7 @@ func (o *order) multi() {
 	merged := make(map[string][]int) // by a hash of the code: the steps to merge with
 	for i, s := range o.steps {
 		k, ok := s.(*kernel.Fused)
-		if !ok || k.Points() == 0 {
+		if !ok || k.Points() == 0 || reduces(k) && k.Points() > maxReduced {
 			continue
 		}
 		key := codeKey(k)
@@ -400,6 +400,15 @@ func (o *order) multi() {
 }
 
 const maxParts = 1024
+
+// A reduction of more elements stays a kernel of its own: one that does several
+// has to wait for the last of its operands and keeps all of them in memory till
+// then.
+const maxReduced = 1 << 14
+
+func reduces(k *kernel.Fused) bool {
+	return slices.ContainsFunc(k.Code, func(in kernel.Instr) bool { return in.Kind == kernel.Reduce })
+}
 
 // codeKey is equal for steps that may have equal code.
 func codeKey(k *kernel.Fused) string {

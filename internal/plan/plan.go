@@ -9,7 +9,6 @@
 package plan
 
 import (
-	"container/heap"
 	"fmt"
 	"os"
 	"slices"
@@ -51,7 +50,7 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target) *kernel.Program {
 func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 	r := fuse.Run(g, leaves)
 	p := &kernel.Program{Slots: r.Slots, Leaves: r.Leaves, Outputs: r.Outputs}
-	for _, i := range schedule(r.After) {
+	for _, i := range schedule(r) {
 		s := r.Steps[i]
 		if l, ok := s.(*kernel.Library); ok {
 			if loop, ok := l.Attr.(*ir.Loop); ok {
@@ -64,6 +63,7 @@ func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 		}
 		p.Steps = append(p.Steps, s)
 	}
+	rematerialize(p)
 	share(p)
 	place(p)
 	return p
@@ -76,51 +76,71 @@ func body(l *ir.Loop, t Target) *kernel.Program {
 	return build(g, nil, t)
 }
 
-// schedule orders the steps: of those whose predecessors are done the one that
-// comes first in the graph.
-func schedule(after [][]int) []int {
-	next := make([][]int, len(after))
-	waits := make([]int, len(after))
-	for i, before := range after {
+// schedule orders the steps. Of those whose predecessors are done the next one is
+// the step that frees most memory on balance; where none does, the one that comes
+// first in the graph. So the gradient of a layer's weights is computed as soon as
+// its operands are there and not at the end, when those of all layers would be.
+func schedule(r *fuse.Result) []int {
+	next := make([][]int, len(r.After))
+	waits := make([]int, len(r.After))
+	uses := make([]int, len(r.Slots)) // by steps that are still to come
+	slots := make([][]int, len(r.Steps))
+	var ready []int
+	for i, before := range r.After {
 		waits[i] = len(before)
 		for _, b := range before {
 			next[b] = append(next[b], i)
 		}
-	}
-	var ready minHeap
-	for i, w := range waits {
-		if w == 0 {
+		if len(before) == 0 {
 			ready = append(ready, i)
 		}
-	}
-	heap.Init(&ready)
-	done := make([]int, 0, len(after))
-	for len(ready) > 0 {
-		i := heap.Pop(&ready).(int)
-		done = append(done, i)
-		for _, j := range next[i] {
-			if waits[j]--; waits[j] == 0 {
-				heap.Push(&ready, j)
+		reads, writes := kernel.Slots(r.Steps[i])
+		for _, s := range append(reads, writes...) {
+			if r.Slots[s].Kind == kernel.Arena && !slices.Contains(slots[i], s) {
+				slots[i] = append(slots[i], s)
+				uses[s]++
 			}
 		}
 	}
-	if len(done) != len(after) {
+	there := make([]bool, len(r.Slots))
+	balance := func(i int) int {
+		bytes := 0
+		for _, s := range slots[i] {
+			if !there[s] {
+				bytes += r.Slots[s].Bytes
+			}
+			if uses[s] == 1 {
+				bytes -= r.Slots[s].Bytes
+			}
+		}
+		return bytes
+	}
+	done := make([]int, 0, len(r.After))
+	for len(ready) > 0 {
+		best, least := 0, 0
+		for k, i := range ready {
+			b := min(0, balance(i))
+			if k == 0 || b < least || b == least && i < ready[best] {
+				best, least = k, b
+			}
+		}
+		i := ready[best]
+		ready = slices.Delete(ready, best, best+1)
+		done = append(done, i)
+		for _, s := range slots[i] {
+			there[s] = true
+			uses[s]--
+		}
+		for _, j := range next[i] {
+			if waits[j]--; waits[j] == 0 {
+				ready = append(ready, j)
+			}
+		}
+	}
+	if len(done) != len(r.After) {
 		panic("plan: the kernels wait for each other")
 	}
 	return done
-}
-
-type minHeap []int
-
-func (h minHeap) Len() int           { return len(h) }
-func (h minHeap) Less(i, j int) bool { return h[i] < h[j] }
-func (h minHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *minHeap) Push(x any)        { *h = append(*h, x.(int)) }
-func (h *minHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
 }
 
 // lifetime is the first and the last step that use a slot.

@@ -11,6 +11,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/backend/null"
 	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/fuse"
 	"github.com/sinter-dl/sinter/internal/graphtest"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
@@ -228,6 +229,38 @@ func TestShare(t *testing.T) {
 	}
 }
 
+// unsized are steps that use no memory.
+func unsized(after [][]int) *fuse.Result {
+	r := &fuse.Result{After: after}
+	for range after {
+		r.Steps = append(r.Steps, &kernel.Fused{})
+	}
+	return r
+}
+
+// A step that frees more than it needs comes as soon as it may.
+func TestScheduleFreesMemory(t *testing.T) {
+	arg := func(slot int) kernel.Arg { return kernel.Arg{Slot: slot, DType: dtype.Float32, Stride: []int{1}} }
+	// step is a kernel that reads some slots and writes one.
+	step := func(write int, reads ...int) kernel.Step {
+		k := &kernel.Fused{Parts: []kernel.Part{{Outer: []int{4}}}}
+		for i, r := range append(reads, write) {
+			k.Code = append(k.Code, kernel.Instr{Kind: kernel.Load, DType: dtype.Float32, Arg: i})
+			k.Parts[0].Args = append(k.Parts[0].Args, arg(r))
+		}
+		k.Code[len(reads)].Kind = kernel.Store
+		return k
+	}
+	r := &fuse.Result{
+		Slots: []kernel.Slot{{Bytes: 100, Kind: kernel.Arena}, {Bytes: 100, Kind: kernel.Arena}, {Bytes: 10, Kind: kernel.Arena}, {Bytes: 100, Kind: kernel.Arena}},
+		Steps: []kernel.Step{step(0), step(1, 0), step(3), step(2, 0, 1)},
+		After: [][]int{nil, {0}, nil, {0, 1}},
+	}
+	if got, want := schedule(r), []int{0, 1, 3, 2}; !slices.Equal(got, want) {
+		t.Errorf("the order is %v, want %v", got, want)
+	}
+}
+
 func TestSchedule(t *testing.T) {
 	for _, c := range []struct {
 		after [][]int
@@ -241,7 +274,7 @@ func TestSchedule(t *testing.T) {
 		// One predecessor that is named twice is waited for once.
 		{[][]int{{1, 1}, nil}, []int{1, 0}},
 	} {
-		if got := schedule(c.after); !slices.Equal(got, c.want) {
+		if got := schedule(unsized(c.after)); !slices.Equal(got, c.want) {
 			t.Errorf("%v: %v, want %v", c.after, got, c.want)
 		}
 	}
@@ -258,7 +291,7 @@ func TestSchedule(t *testing.T) {
 			}
 		}
 		at := make([]int, n)
-		for i, s := range schedule(after) {
+		for i, s := range schedule(unsized(after)) {
 			at[s] = i
 		}
 		for i, l := range after {
@@ -274,7 +307,7 @@ func TestSchedule(t *testing.T) {
 			t.Error("a circle was put in order")
 		}
 	}()
-	schedule([][]int{{1}, {2}, {0}})
+	schedule(unsized([][]int{{1}, {2}, {0}}))
 }
 
 // The body of a loop is a program of its own, bound to one step of the sequences.
