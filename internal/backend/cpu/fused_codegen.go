@@ -82,32 +82,28 @@ type generator struct {
 	masked   bool        // the code at hand is for the end of a row
 }
 
-// compileRun is the code for steps. It is nil if there is none; then the second
-// result is the step to blame, or -1 if it is not one step's fault.
-func (l *lowerer) compileRun(steps []step, reads []int, lanes int) (code []byte, blame int) {
-	r, blame := newChain(l, steps, reads)
+// compileRun is the code for the steps of a list that during names. There may be
+// none; then the last result is which of them is to blame, or -1.
+func (l *lowerer) compileRun(list []step, during []int, reads []int, lanes int) (g *generator, code []byte, blame int) {
+	steps := make([]step, len(during))
+	for i, k := range during {
+		steps[i] = list[k]
+	}
+	c, blame := newChain(l, steps, reads)
 	if blame >= 0 {
-		return nil, blame
+		return nil, nil, blame
 	}
 	sides := []int{1}
 	if l.p.key.mode == modeCols {
 		sides = []int{4, 2, 1}
 	}
 	for _, side := range sides {
-		g := &generator{chain: r, cols: l.p.key.mode == modeCols, side: side}
-		if code, blame = g.function(lanes); code == nil {
-			continue
+		g = &generator{chain: c, cols: l.p.key.mode == modeCols, side: side}
+		if code, blame = g.function(lanes); code != nil {
+			break
 		}
-		// What is in memory before or after the run shares its place with nothing.
-		for _, ref := range g.mem {
-			if l.p.places[ref].kind == inScratch {
-				l.kept[ref] = true
-			}
-		}
-		l.p.pointers = max(l.p.pointers, len(g.mem))
-		return code, -1
 	}
-	return nil, blame
+	return g, code, blame
 }
 
 func (g *generator) function(lanes int) (code []byte, blame int) {

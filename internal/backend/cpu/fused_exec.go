@@ -67,8 +67,8 @@ func (fr *frame) enter(w *walk, slots []unsafe.Pointer) {
 		fr.refs = make([]ref, len(p.places))
 	}
 	fr.refs = fr.refs[:len(p.places)]
-	if len(fr.spilled) < p.pointers {
-		fr.spilled = make([]uint64, p.pointers)
+	if p.code != nil && len(fr.spilled) < p.code.pointers {
+		fr.spilled = make([]uint64, p.code.pointers)
 	}
 	fr.native.refs, fr.native.pointers = unsafe.Pointer(unsafe.SliceData(fr.refs)), unsafe.Pointer(unsafe.SliceData(fr.spilled))
 	for i := range p.places {
@@ -287,7 +287,7 @@ func (fr *frame) exec(steps []step) {
 		s := &steps[i]
 		if s.kind == stepNative {
 			fr.native.rows, fr.native.cols = fr.r, fr.c
-			native.Call(fr.prog.code.Entry(s.entry), unsafe.Pointer(&fr.native))
+			native.Call(fr.prog.code.block.Entry(s.entry), unsafe.Pointer(&fr.native))
 			continue
 		}
 		d, a, b, c := &refs[s.dst], &refs[s.x[0]], &refs[s.x[1]], &refs[s.x[2]]

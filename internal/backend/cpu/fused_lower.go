@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/sinter-dl/sinter/internal/backend/cpu/native"
 	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
@@ -133,8 +132,7 @@ type program struct {
 	reductions []reduction
 	scratch    int // bytes
 
-	code     *native.Block // of the steps of kind stepNative
-	pointers int           // how many pointers that code wants memory for
+	code *nativeProgram // of the steps of kind stepNative; nil: there are none
 }
 
 // lowerer turns instructions into steps.

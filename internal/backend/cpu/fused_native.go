@@ -25,7 +25,12 @@ package cpu
 
 import (
 	"cmp"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu/native"
 	"github.com/sinter-dl/sinter/internal/backend/cpu/simd"
@@ -93,10 +98,17 @@ type chain struct {
 	inner    span
 }
 
+var refusal sync.Once
+
 // nativeLanes is the number of 4-byte lanes that native code is made for; 0: none
 // is made.
 func nativeLanes() int {
 	if !native.Available() {
+		if native.Refused() {
+			refusal.Do(func() {
+				fmt.Fprintln(os.Stderr, "sinter: the system refuses memory for machine code; fused kernels are interpreted, which is slower")
+			})
+		}
 		return 0
 	}
 	switch vec.Current() {
@@ -107,6 +119,24 @@ func nativeLanes() int {
 	}
 	return 0
 }
+
+// nativeProgram is the native code for the lists of a program.
+type nativeProgram struct {
+	block    *native.Block
+	lists    [][]int // the new lists: numbers of steps of the old one, or ^piece
+	kept     []int32 // places that share their memory with nothing
+	pointers int     // to how many places the code wants memory for a pointer
+}
+
+// natives holds the code that was made, by the structure it was made for: the
+// layers of a network share theirs. When there is too much, all is forgotten; what
+// is still in use stays with the programs that use it.
+var natives struct {
+	sync.Mutex
+	made map[string]*nativeProgram
+}
+
+const maxNatives = 2048
 
 // native replaces what it can of all lists by native code. What stays in registers
 // then needs no scratch memory, which is why this comes before the allocation.
@@ -119,6 +149,71 @@ func (l *lowerer) native() {
 	for i := range l.p.passes {
 		lists = append(lists, &l.p.passes[i].outer, &l.p.passes[i].inner)
 	}
+	key := l.structure(lists, lanes)
+	natives.Lock()
+	defer natives.Unlock()
+	np := natives.made[key]
+	if np == nil {
+		if np = l.compileLists(lists, lanes); np == nil {
+			return
+		}
+		if natives.made == nil || len(natives.made) >= maxNatives {
+			natives.made = make(map[string]*nativeProgram)
+		}
+		natives.made[key] = np
+	}
+	for i, list := range lists {
+		out := make([]step, 0, len(np.lists[i]))
+		for _, n := range np.lists[i] {
+			if n >= 0 {
+				out = append(out, (*list)[n])
+			} else {
+				out = append(out, step{kind: stepNative, entry: ^n})
+			}
+		}
+		*list = out
+	}
+	for _, ref := range np.kept {
+		l.kept[ref] = true
+	}
+	l.p.code = np
+}
+
+// structure is all that native code depends on.
+func (l *lowerer) structure(lists []*[]step, lanes int) string {
+	b := []byte{byte(lanes), byte(l.p.key.mode), byte(len(l.p.passes)), byte(len(l.p.reductions))}
+	number := func(n int) { b = binary.AppendVarint(b, int64(n)) }
+	for i := range l.p.places {
+		p := &l.p.places[i]
+		b = append(b, byte(p.kind), byte(p.span), byte(p.width))
+		switch p.kind {
+		case inConsts:
+			b = binary.LittleEndian.AppendUint64(b, l.p.consts[p.offset])
+		case inSlot:
+			// The slot as the first place that has memory in common with it.
+			number(slices.IndexFunc(l.p.places, func(q place) bool {
+				return q.kind == inSlot && overlap(l.slots, l.part.Args[p.arg].Slot, l.part.Args[q.arg].Slot)
+			}))
+		}
+	}
+	for i := range l.p.reductions {
+		number(int(l.p.reductions[i].ref))
+	}
+	for _, list := range lists {
+		number(len(*list))
+		for i := range *list {
+			s := &(*list)[i]
+			b = append(b, byte(s.kind), byte(s.means.kind), byte(s.means.op), byte(s.means.from), byte(s.means.to), byte(s.over))
+			for _, x := range [...]int32{s.dst, s.x[0], s.x[1], s.x[2]} {
+				number(int(x))
+			}
+		}
+	}
+	return string(b)
+}
+
+// compileLists makes the code; nil if the system refuses.
+func (l *lowerer) compileLists(lists []*[]step, lanes int) *nativeProgram {
 	// How often a place is read by anybody: what is not only read by the run that
 	// writes it has to be in memory after it.
 	reads := make([]int, len(l.p.places))
@@ -132,42 +227,54 @@ func (l *lowerer) native() {
 			reads[l.p.reductions[i].ref]++ // when partial results are put together
 		}
 	}
+	np := &nativeProgram{lists: make([][]int, len(lists))}
 	var code [][]byte
-	for _, list := range lists {
-		var out []step
-		for rest := *list; len(rest) > 0; {
-			n := l.runLength(rest)
+	for i, list := range lists {
+		for at := 0; at < len(*list); {
+			n := l.runLength((*list)[at:])
 			for n > 0 {
-				before, steps, after, index := parts(rest[:n], l.p.places)
-				b, blame := l.compileRun(steps, reads, lanes)
-				if b != nil {
-					out = append(out, before...)
-					out = append(out, step{kind: stepNative, entry: len(code)})
-					out = append(out, after...)
-					code = append(code, b)
-					break
+				before, during, after := parts((*list)[at:at+n], l.p.places)
+				g, b, blame := l.compileRun((*list)[at:at+n], during, reads, lanes)
+				if b == nil {
+					// A shorter run, up to the step that has no native form.
+					if n /= 2; blame >= 0 {
+						n = during[blame]
+					}
+					continue
 				}
-				// A shorter run, up to the step that has no native form.
-				if n /= 2; blame >= 0 {
-					n = index[blame]
+				for _, k := range before {
+					np.lists[i] = append(np.lists[i], at+k)
 				}
+				np.lists[i] = append(np.lists[i], ^len(code))
+				for _, k := range after {
+					np.lists[i] = append(np.lists[i], at+k)
+				}
+				code = append(code, b)
+				// What is in memory before or after a run shares its place with nothing.
+				for _, ref := range g.mem {
+					if l.p.places[ref].kind == inScratch {
+						np.kept = append(np.kept, ref)
+					}
+				}
+				np.pointers = max(np.pointers, len(g.mem))
+				break
 			}
 			if n == 0 {
-				out = append(out, rest[0])
+				np.lists[i] = append(np.lists[i], at)
 				n = 1
 			}
-			rest = rest[n:]
+			at += n
 		}
-		*list = out
-	}
-	if len(code) == 0 {
-		return
 	}
 	block, err := native.Map(code...)
 	if err != nil {
-		panic("cpu: executable memory was available a moment ago: " + err.Error())
+		native.Refuse(true)
+		nativeLanes() // says so
+		return nil
 	}
-	l.p.code = block
+	np.block = block
+	runtime.AddCleanup(np, (*native.Block).Close, block)
+	return np
 }
 
 func countReads(s *step, reads []int) {
@@ -181,16 +288,16 @@ func countReads(s *step, reads []int) {
 
 // parts takes a run apart: picks of places, which only need what is known before
 // it, its steps, and copies from where a pick has led, which the interpreter knows
-// to be unnecessary at most times. index tells where in the list each step was.
-func parts(list []step, places []place) (before, steps, after []step, index []int) {
-	for i, s := range list {
-		switch {
+// to be unnecessary at most times. It tells their numbers.
+func parts(list []step, places []place) (before, during, after []int) {
+	for i := range list {
+		switch s := &list[i]; {
 		case s.kind == stepPick:
-			before = append(before, s)
-		case settles(&s, places):
-			after = append(after, s)
+			before = append(before, i)
+		case settles(s, places):
+			after = append(after, i)
 		default:
-			steps, index = append(steps, s), append(index, i)
+			during = append(during, i)
 		}
 	}
 	return
