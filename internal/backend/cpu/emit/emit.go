@@ -82,6 +82,9 @@ const (
 
 // Asm is the code of one function.
 type Asm struct {
+	// AVX2 says that what needs AVX-512 is an error.
+	AVX2 bool
+
 	code      []instruction
 	labels    Label
 	constants [][]uint32

@@ -263,3 +263,57 @@ func TestGoAssembler(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be encoded is an error and never other code.
+func TestErrors(t *testing.T) {
+	m := Mem{Base: AX}
+	for _, in := range []instruction{
+		{0, nil},
+		{VADDPS, []Operand{Z(1), Z(2)}},
+		{VADDPS, []Operand{Z(1), Y(2), Z(3)}},
+		{VADDPS, []Operand{Z(1), Z(2), K(0), Z(3)}},
+		{VADDPS | Zero, []Operand{Z(1), Z(2), Z(3)}},
+		{VADDPS | Bcst, []Operand{Z(1), Z(2), Z(3)}},
+		{VADDPS, []Operand{AX, Z(2), Z(3)}},
+		{VADDPS, []Operand{Imm(1), Z(2), Z(3)}},
+		{VADDPS, []Operand{Mem{Base: AX, Index: CX, Scale: 3}, Z(2), Z(3)}},
+		{VADDPS, []Operand{Mem{Base: AX, Index: SP, Scale: 1}, Z(2), Z(3)}},
+		{VADDPS, []Operand{Mem{Base: X(1)}, Z(2), Z(3)}},
+		{VMOVUPS | Zero, []Operand{Z(1), K(1), m}},
+		{VMASKMOVPS, []Operand{m, Z(1), Z(2)}},
+		{VBLENDVPS, []Operand{Y(1), Y(2), Y(3), Y(16)}},
+		{VGATHERDPS, []Operand{Mem{Base: AX, Index: Z(1), Scale: 4}, Z(2)}},
+		{VGATHERDPS, []Operand{Mem{Base: AX, Index: Z(2), Scale: 4}, K(1), Z(2)}},
+		{VGATHERDPS, []Operand{Y(1), Mem{Base: AX, Index: Y(1), Scale: 4}, Y(2)}},
+		{VPSRLD, []Operand{Imm(256), Y(1), Y(2)}},
+		{MOVQ, []Operand{m, m}},
+		{MOVQ, []Operand{X(1), AX}},
+		{MOVL, []Operand{Imm(1 << 40), AX}},
+		{ADDQ, []Operand{Imm(1 << 40), AX}},
+		{SHLQ, []Operand{DX, AX}},
+		{SHLL, []Operand{Imm(32), AX}},
+		{LEAQ, []Operand{AX, CX}},
+		{JMP, []Operand{AX}},
+	} {
+		a := New()
+		a.I(in.op, in.args...)
+		if code, err := a.Bytes(); err == nil {
+			t.Errorf("%s is encoded as % x", a.name(in), code)
+		}
+	}
+	a := New()
+	a.I(JMP, a.NewLabel())
+	if _, err := a.Bytes(); err == nil {
+		t.Error("a jump to a label that is not bound is encoded")
+	}
+	a = New()
+	a.AVX2 = true
+	a.I(VADDPS, Y(1), Y(2), Y(3))
+	if _, err := a.Bytes(); err != nil {
+		t.Error(err)
+	}
+	a.I(VADDPS, Y(1), Y(2), Y(16))
+	if _, err := a.Bytes(); err == nil {
+		t.Error("AVX-512 is encoded for AVX2")
+	}
+}

@@ -12,7 +12,7 @@ import (
 // Bytes is the code in machine form, which may lie anywhere: its constants follow
 // it. It fails where an instruction has no such operands or a label is not bound.
 func (a *Asm) Bytes() ([]byte, error) {
-	e := encoder{labels: make([]int, a.labels+1)}
+	e := encoder{avx2: a.AVX2, labels: make([]int, a.labels+1)}
 	var errs []error
 	for _, in := range a.code {
 		err := e.instruction(in.op, in.args)
@@ -70,6 +70,7 @@ func log2(n int) int {
 // encoder writes machine code. The places that depend on what comes later are
 // filled in at the end.
 type encoder struct {
+	avx2   bool // as in Asm
 	buf    []byte
 	labels []int // where a label is, plus one
 	jumps  []reference
@@ -109,6 +110,9 @@ func (e *encoder) instruction(op Op, args []Operand) error {
 	for i := range table[op&^flags].forms {
 		var p parts
 		if err = p.match(&table[op&^flags].forms[i], op, args); err == nil {
+			if p.evex && e.avx2 {
+				return errors.New("this needs AVX-512")
+			}
 			e.vector(&p)
 			return nil
 		}

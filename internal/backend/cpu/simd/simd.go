@@ -23,7 +23,11 @@ type V struct {
 }
 
 // New begins a function with vectors of w lanes, 16 or 8.
-func New(w int) *V { return &V{emit.New(), w} }
+func New(w int) *V {
+	v := &V{emit.New(), w}
+	v.AVX2 = w == 8
+	return v
+}
 
 // MaskRegister holds the mask of the row's end with AVX2.
 const MaskRegister = 15
