@@ -126,7 +126,7 @@ func logarithm(v *V, d, x int, temps []int) {
 		v.Op(emit.VBLENDVPS, e, t, d, d)
 		v.Op(emit.VXORPS, t, t, t)
 		v.OpI(emit.VCMPPS, notGreater, t, x, e) // not ≥ 0
-		v.Set(nanBits, m)
+		v.Set(NaN, m)
 		v.Op(emit.VBLENDVPS, e, m, d, d)
 		v.OpI(emit.VCMPPS, equal, t, x, e) // zero
 		v.SetF(math.Inf(-1), m)

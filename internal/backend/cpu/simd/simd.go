@@ -32,10 +32,12 @@ func New(w int) *V {
 // MaskRegister holds the mask of the row's end with AVX2.
 const MaskRegister = 15
 
+// NaN is the quiet NaN that functions return.
+const NaN = 0x7fc00000
+
 const (
 	signBit = 0x80000000
 	absBits = 0x7fffffff
-	nanBits = 0x7fc00000
 )
 
 // Reg is vector register i.

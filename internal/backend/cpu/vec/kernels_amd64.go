@@ -117,10 +117,25 @@ func negAVX512(args *Args)
 func absAVX512(args *Args)
 
 //go:noescape
+func expAVX512(args *Args)
+
+//go:noescape
+func logAVX512(args *Args)
+
+//go:noescape
 func sqrtAVX512(args *Args)
 
 //go:noescape
 func rsqrtAVX512(args *Args)
+
+//go:noescape
+func tanhAVX512(args *Args)
+
+//go:noescape
+func logisticAVX512(args *Args)
+
+//go:noescape
+func erfAVX512(args *Args)
 
 //go:noescape
 func floorAVX512(args *Args)
@@ -138,19 +153,7 @@ func intToFloatAVX512(args *Args)
 func roundBF16AVX512(args *Args)
 
 //go:noescape
-func expAVX512(args *Args)
-
-//go:noescape
-func logAVX512(args *Args)
-
-//go:noescape
-func tanhAVX512(args *Args)
-
-//go:noescape
-func logisticAVX512(args *Args)
-
-//go:noescape
-func erfAVX512(args *Args)
+func roundF16AVX512(args *Args)
 
 //go:noescape
 func rowSumAVX512(args *Args)
@@ -181,9 +184,6 @@ func f16ToFloatAVX512(args *Args)
 
 //go:noescape
 func floatToF16AVX512(args *Args)
-
-//go:noescape
-func roundF16AVX512(args *Args)
 
 //go:noescape
 func windowSum1AVX512(args *Args)
@@ -318,10 +318,25 @@ func negAVX2(args *Args)
 func absAVX2(args *Args)
 
 //go:noescape
+func expAVX2(args *Args)
+
+//go:noescape
+func logAVX2(args *Args)
+
+//go:noescape
 func sqrtAVX2(args *Args)
 
 //go:noescape
 func rsqrtAVX2(args *Args)
+
+//go:noescape
+func tanhAVX2(args *Args)
+
+//go:noescape
+func logisticAVX2(args *Args)
+
+//go:noescape
+func erfAVX2(args *Args)
 
 //go:noescape
 func floorAVX2(args *Args)
@@ -337,21 +352,6 @@ func intToFloatAVX2(args *Args)
 
 //go:noescape
 func roundBF16AVX2(args *Args)
-
-//go:noescape
-func expAVX2(args *Args)
-
-//go:noescape
-func logAVX2(args *Args)
-
-//go:noescape
-func tanhAVX2(args *Args)
-
-//go:noescape
-func logisticAVX2(args *Args)
-
-//go:noescape
-func erfAVX2(args *Args)
 
 //go:noescape
 func rowSumAVX2(args *Args)
