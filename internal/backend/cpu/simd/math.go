@@ -29,6 +29,11 @@ var Unary = map[ir.Op]Math{
 	ir.Tanh:     {5, tanh},
 	ir.Logistic: {4, logistic},
 	ir.Erf:      {5, erf},
+	ir.Log1p:    {6, log1p},
+	ir.Expm1:    {4, expm1},
+	ir.Sign:     {2, sign},
+	ir.Sin:      {8, func(v *V, d, x int, t []int) { circular(v, d, x, t, false) }},
+	ir.Cos:      {8, func(v *V, d, x int, t []int) { circular(v, d, x, t, true) }},
 }
 
 func rsqrt(v *V, d, x int, t []int) {
@@ -89,30 +94,42 @@ func (v *V) scale(t, d, u int) {
 	}
 }
 
-// logarithm: with x = m·2^e and m in [3/4, 3/2), log m is a polynomial in m-1.
-func logarithm(v *V, d, x int, temps []int) {
-	e, m, t, k := temps[0], temps[1], temps[2], temps[3]
+// fraction splits a positive x = m·2^e with m in [3/4, 3/2); e is a float. t and k
+// are destroyed. With AVX-512 e is infinite for 0 and ∞, and m NaN for x < 0; with
+// AVX2 they are anything.
+func (v *V) fraction(x, e, m, t, k int) {
 	if v.wide() {
 		// The exponent belongs to a fraction in [1, 2); one below 1 is half of it.
-		// Both instructions know about subnormals, and log 0 is their e = -∞.
+		// Both instructions know about subnormals.
 		v.Op(emit.VGETEXPPS, x, e)
 		v.OpI(emit.VGETMANTPS, 11, x, m)
 		v.SetF(1, t)
-		v.I(emit.VCMPPS, emit.Imm(less), v.Reg(t), v.Reg(m), emit.K(2))
+		v.Compare(less, m, t, Lanes{K: 2})
 		v.I(emit.VADDPS, v.Reg(t), v.Reg(e), emit.K(2), v.Reg(e))
-	} else {
-		v.SetF(1.1754944e-38, t)
-		v.OpI(emit.VCMPPS, less, t, x, t) // x < least normal number
-		v.OpF(emit.VMULPS, 1<<23, x, m)
-		v.Op(emit.VBLENDVPS, t, m, x, m)
-		v.OpF(emit.VANDPS, 23, t, k)
-		v.OpC(emit.VPSUBD, 0x3f400000, m, m)
-		v.OpI(emit.VPSRAD, 23, m, e)
-		v.Op(emit.VCVTDQ2PS, e, e)
-		v.Op(emit.VSUBPS, k, e, e)
-		v.OpC(emit.VANDPS, 0x7fffff, m, m)
-		v.OpC(emit.VPADDD, 0x3f400000, m, m)
+		return
 	}
+	subnormal := Lanes{R: t}
+	v.CompareC(less, x, leastNormal, subnormal)
+	v.OpF(emit.VMULPS, 1<<23, x, m)
+	v.Op(emit.VBLENDVPS, t, m, x, m)
+	v.OpF(emit.VANDPS, 23, t, k)
+	v.OpC(emit.VPSUBD, 0x3f400000, m, m)
+	v.OpI(emit.VPSRAD, 23, m, e)
+	v.Op(emit.VCVTDQ2PS, e, e)
+	v.Op(emit.VSUBPS, k, e, e)
+	v.OpC(emit.VANDPS, 0x7fffff, m, m)
+	v.OpC(emit.VPADDD, 0x3f400000, m, m)
+}
+
+const (
+	leastNormal = 0x00800000
+	infinity    = 0x7f800000
+)
+
+// logarithm: with x = m·2^e, log m is a polynomial in m-1.
+func logarithm(v *V, d, x int, temps []int) {
+	e, m, t, k := temps[0], temps[1], temps[2], temps[3]
+	v.fraction(x, e, m, t, k)
 	v.OpF(emit.VSUBPS, 1, m, m)
 	horner(v, logPoly, m, d)
 	v.Op(emit.VMULPS, m, m, t)
@@ -125,7 +142,7 @@ func logarithm(v *V, d, x int, temps []int) {
 		v.OpI(emit.VCMPPS, equal, t, x, e) // ∞
 		v.Op(emit.VBLENDVPS, e, t, d, d)
 		v.Op(emit.VXORPS, t, t, t)
-		v.OpI(emit.VCMPPS, notGreater, t, x, e) // not ≥ 0
+		v.OpI(emit.VCMPPS, notGreaterEq, t, x, e)
 		v.Set(NaN, m)
 		v.Op(emit.VBLENDVPS, e, m, d, d)
 		v.OpI(emit.VCMPPS, equal, t, x, e) // zero
@@ -134,20 +151,81 @@ func logarithm(v *V, d, x int, temps []int) {
 	}
 }
 
-// where sets d = y in the lanes where x < c; t is destroyed.
-func (v *V) where(x int, c float64, y, d, t int) {
-	v.SetF(c, t)
+// log1p: with u = 1 + x rounded, and c what that lost, log(1+x) = log u + c/u.
+func log1p(v *V, d, x int, temps []int) {
+	u, c, t := temps[0], temps[1], temps[2]
+	v.SetF(1, t)
+	v.Op(emit.VADDPS, x, t, u)
+	v.Op(emit.VSUBPS, t, u, c) // what of x is in u
+	v.Op(emit.VSUBPS, c, u, d) // and what of 1
+	v.Op(emit.VSUBPS, d, t, t)
+	v.Op(emit.VSUBPS, c, x, c)
+	v.Op(emit.VADDPS, t, c, c)
+	v.Op(emit.VDIVPS, u, c, c)
+	// It is NaN where log u is infinite, too.
+	number := Lanes{2, t}
+	v.Compare(ordered, c, c, number)
 	if v.wide() {
-		v.I(emit.VCMPPS, emit.Imm(less), v.Reg(t), v.Reg(x), emit.K(2))
-		v.I(emit.VMOVAPS, v.Reg(y), emit.K(2), v.Reg(d))
-		return
+		v.I(emit.VMOVAPS|emit.Zero, v.Reg(c), emit.K(2), v.Reg(c))
+	} else {
+		v.Op(emit.VANDPS, t, c, c)
 	}
-	v.OpI(emit.VCMPPS, less, t, x, t)
-	v.Op(emit.VBLENDVPS, t, y, d, d)
+	logarithm(v, d, u, temps[2:])
+	v.Op(emit.VADDPS, c, d, d)
+	v.signedTo(x, d, t) // of zero
 }
 
-// signed gives d, which is not negative, the sign of x.
-func (v *V) signed(x, d, t int) {
+var expm1Poly = []float64{0.00019846745583609047, 0.0013941062027613364, 0.008333389112344191, 0.041666355753367475, 0.16666666366738073, 0.5000000045288544}
+
+// expm1 is 2^n·p + (2^n - 1), where n is the multiple of log 2 next to x and p is
+// expm1 of the rest. All is halved until the end, because 2^n may be too large.
+func expm1(v *V, d, x int, temps []int) {
+	s, n, p, u := temps[0], temps[1], temps[2], temps[3]
+	v.SetF(89, n)
+	v.Op(emit.VMINPS, x, n, s)
+	v.SetF(-20, n)
+	v.Op(emit.VMAXPS, s, n, s)
+	v.OpF(emit.VMULPS, math.Log2E, s, n)
+	v.Round(0, n, n)
+	v.OpF(emit.VFNMADD231PS, 0.693359375, n, s)
+	v.OpF(emit.VFNMADD231PS, -2.12194440e-4, n, s)
+	horner(v, expm1Poly, s, p)
+	v.Op(emit.VMULPS, s, s, u)
+	v.Op(emit.VFMADD213PS, s, u, p) // p·s² + s
+	v.Op(emit.VCVTPS2DQ, n, n)
+	v.OpC(emit.VPADDD, 126, n, n)
+	v.OpI(emit.VPSLLD, 23, n, n)
+	v.OpF(emit.VADDPS, -0.5, n, d)
+	v.Op(emit.VFMADD231PS, n, p, d)
+	v.Op(emit.VADDPS, d, d, d)
+	// Halves of subnormal numbers are not exact, and -0 is its own result.
+	v.OpC(emit.VANDPS, absBits, x, s)
+	small := Lanes{2, n}
+	v.CompareC(less, s, 2*leastNormal, small)
+	v.Choose(small, x, d)
+}
+
+// sign: 1 with the sign of x, but x itself if that is zero or NaN.
+func sign(v *V, d, x int, temps []int) {
+	t := temps[0]
+	one := Lanes{2, temps[1]}
+	v.Op(emit.VXORPS, t, t, t)
+	v.Compare(notEqual, x, t, one)
+	v.OpC(emit.VANDPS, signBit, x, t)
+	v.OpF(emit.VORPS, 1, t, t)
+	v.Op(emit.VMOVAPS, x, d)
+	v.Choose(one, t, d)
+}
+
+// where sets d = y in the lanes where x < c; t is destroyed.
+func (v *V) where(x int, c float64, y, d, t int) {
+	b := Lanes{2, t}
+	v.CompareC(less, x, bitsOf(c), b)
+	v.Choose(b, y, d)
+}
+
+// signedTo gives d, which is not negative or has it already, the sign of x.
+func (v *V) signedTo(x, d, t int) {
 	v.OpC(emit.VANDPS, signBit, x, t)
 	v.Op(emit.VORPS, t, d, d)
 }
@@ -167,7 +245,7 @@ func tanh(v *V, d, x int, temps []int) {
 	v.Op(emit.VMULPS, t, z, z)
 	v.Op(emit.VFMADD213PS, y, y, z)
 	v.where(y, 0.5, z, d, t)
-	v.signed(x, d, t)
+	v.signedTo(x, d, t)
 }
 
 // logistic: with q = e^-|x| it is 1/(1+q), or q/(1+q) for negative x, so that
@@ -197,5 +275,5 @@ func erf(v *V, d, x int, temps []int) {
 	horner(v, erfNear, t, z)
 	v.Op(emit.VFMADD213PS, y, y, z)
 	v.where(y, 1, z, d, t)
-	v.signed(x, d, t)
+	v.signedTo(x, d, t)
 }

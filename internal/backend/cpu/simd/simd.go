@@ -6,12 +6,13 @@
 // routines that are compiled ahead of time (vec/gen) as well as kernels that are
 // made while the program runs, so that both give the same bits.
 //
-// A mask for the end of a row is K1 with AVX-512 and register 15 with AVX2. K2 and
-// K3 are temporaries.
+// A mask for the end of a row is K1 with AVX-512 and register 15 with AVX2. K2, K3
+// and the general register R15 are temporaries.
 package simd
 
 import (
 	"math"
+	"slices"
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu/emit"
 )
@@ -50,6 +51,14 @@ func (v *V) Reg(i int) emit.Reg {
 
 func (v *V) wide() bool { return v.W == 16 }
 
+// half is the lower half of vector register i.
+func (v *V) half(i int) emit.Reg {
+	if v.wide() {
+		return emit.Y(i)
+	}
+	return emit.X(i)
+}
+
 func (v *V) regs(first []emit.Operand, regs []int) []emit.Operand {
 	for _, r := range regs {
 		first = append(first, v.Reg(r))
@@ -83,11 +92,14 @@ func bitsOf(c float64) uint32 { return math.Float32bits(float32(c)) }
 
 // constant is one word for AVX-512, which broadcasts it on the way, and a whole
 // vector for AVX2.
-func (v *V) constant(bits uint32) emit.Mem {
+func (v *V) constant(bits uint32) emit.Mem { return v.repeated(bits) }
+
+// repeated is constant for any number of words.
+func (v *V) repeated(words ...uint32) emit.Mem {
 	if v.wide() {
-		return v.Word(bits)
+		return v.Words(words...)
 	}
-	return v.Words(bits, bits, bits, bits, bits, bits, bits, bits)
+	return v.Words(slices.Repeat(words, 8/len(words))...)
 }
 
 // Set puts a constant into all lanes.
@@ -160,8 +172,8 @@ func (v *V) Tail() emit.Mem {
 	return m
 }
 
-// Lanes is a constant vector of integers first, first + step …
-func (v *V) Lanes(first, step int) emit.Mem {
+// Series is a constant vector of integers first, first + step …
+func (v *V) Series(first, step int) emit.Mem {
 	words := make([]uint32, v.W)
 	for i := range words {
 		words[i] = uint32(first + step*i)
@@ -197,22 +209,79 @@ func (v *V) Min(x, y, d, t int) { v.extreme(emit.VMINPS, x, y, d, t) }
 // one is NaN, which is right for y but not for x.
 func (v *V) extreme(op emit.Op, x, y, d, t int) {
 	v.Op(op, y, x, d)
-	if v.wide() {
-		v.I(emit.VCMPPS, emit.Imm(unordered), v.Reg(x), v.Reg(x), emit.K(2))
-		v.I(emit.VMOVAPS, v.Reg(x), emit.K(2), v.Reg(d))
-		return
-	}
-	v.OpI(emit.VCMPPS, unordered, x, x, t)
-	v.Op(emit.VBLENDVPS, t, x, d, d)
+	nan := Lanes{2, t}
+	v.Compare(unordered, x, x, nan)
+	v.Choose(nan, x, d)
 }
 
-// Comparisons of floats, as VCMPPS numbers them.
+// Lanes is a boolean for every lane: mask register K with AVX-512, vector register R
+// with AVX2, whose lanes have all bits set or none.
+type Lanes struct{ K, R int }
+
+// Compare sets b where x and y compare as the predicate, a number of VCMPPS, says.
+func (v *V) Compare(predicate, x, y int, b Lanes) {
+	if v.wide() {
+		v.I(emit.VCMPPS, emit.Imm(predicate), v.Reg(y), v.Reg(x), emit.K(b.K))
+		return
+	}
+	v.OpI(emit.VCMPPS, predicate, y, x, b.R)
+}
+
+// CompareC is Compare with a constant in y's place.
+func (v *V) CompareC(predicate, x int, bits uint32, b Lanes) {
+	if v.wide() {
+		v.I(emit.VCMPPS|emit.Bcst, emit.Imm(predicate), v.constant(bits), v.Reg(x), emit.K(b.K))
+		return
+	}
+	v.I(emit.VCMPPS, emit.Imm(predicate), v.constant(bits), v.Reg(x), v.Reg(b.R))
+}
+
+// And is d = a & b, AndNot d = a &^ b, Or d = a | b.
+func (v *V) And(a, b, d Lanes) { v.logic(emit.KANDW, emit.VANDPS, a, b, d) }
+
+func (v *V) AndNot(a, b, d Lanes) { v.logic(emit.KANDNW, emit.VANDNPS, a, b, d) }
+
+func (v *V) Or(a, b, d Lanes) { v.logic(emit.KORW, emit.VORPS, a, b, d) }
+
+func (v *V) logic(k, r emit.Op, a, b, d Lanes) {
+	if v.wide() {
+		v.I(k, emit.K(a.K), emit.K(b.K), emit.K(d.K))
+		return
+	}
+	v.Op(r, a.R, b.R, d.R)
+}
+
+// Choose is d = y in the lanes of b.
+func (v *V) Choose(b Lanes, y, d int) {
+	if v.wide() {
+		v.I(emit.VMOVAPS, v.Reg(y), emit.K(b.K), v.Reg(d))
+		return
+	}
+	v.Op(emit.VBLENDVPS, b.R, y, d, d)
+}
+
+// JumpIfNone jumps where b is set in no lane.
+func (v *V) JumpIfNone(b Lanes, to emit.Label) {
+	if v.wide() {
+		v.I(emit.KORTESTW, emit.K(b.K), emit.K(b.K))
+	} else {
+		v.Op(emit.VTESTPS, b.R, b.R)
+	}
+	v.I(emit.JEQ, to)
+}
+
+// Comparisons of floats, as VCMPPS numbers them. One with NaN is false, but for
+// those whose name says otherwise.
 const (
-	equal      = 0
-	less       = 1
-	unordered  = 3
-	notEqual   = 4
-	notGreater = 9 // not ≥
+	equal         = 0
+	less          = 1
+	unordered     = 3
+	notEqualOrNaN = 4
+	notLess       = 5 // or NaN
+	ordered       = 7
+	notGreaterEq  = 9 // or NaN
+	notEqual      = 12
+	greater       = 30
 )
 
 // Round rounds to integers: 0 to the nearest or even one, 1 down, 2 up, 3 to zero.
@@ -232,22 +301,14 @@ func (v *V) RoundBF16(x, d, t, u int) {
 	v.OpC(emit.VPADDD, 0x7fff, d, d)
 	v.Op(emit.VPADDD, d, x, d)
 	v.OpC(emit.VORPS, 0x400000, x, t)
-	if v.wide() {
-		v.I(emit.VCMPPS, emit.Imm(unordered), v.Reg(x), v.Reg(x), emit.K(2))
-		v.I(emit.VMOVAPS, v.Reg(t), emit.K(2), v.Reg(d))
-	} else {
-		v.OpI(emit.VCMPPS, unordered, x, x, u)
-		v.Op(emit.VBLENDVPS, u, t, d, d)
-	}
+	nan := Lanes{2, u}
+	v.Compare(unordered, x, x, nan)
+	v.Choose(nan, t, d)
 	v.OpC(emit.VANDPS, 0xffff0000, d, d)
 }
 
 // RoundF16 rounds x to the values of binary16. It needs AVX-512 or F16C.
 func (v *V) RoundF16(x, d int) {
-	half := emit.X(d)
-	if v.wide() {
-		half = emit.Y(d)
-	}
-	v.I(emit.VCVTPS2PH, emit.Imm(0), v.Reg(x), half)
-	v.I(emit.VCVTPH2PS, half, v.Reg(d))
+	v.I(emit.VCVTPS2PH, emit.Imm(0), v.Reg(x), v.half(d))
+	v.I(emit.VCVTPH2PS, v.half(d), v.Reg(d))
 }

@@ -57,6 +57,15 @@ func minSVAVX512(args *Args)
 func minVSAVX512(args *Args)
 
 //go:noescape
+func powVVAVX512(args *Args)
+
+//go:noescape
+func powSVAVX512(args *Args)
+
+//go:noescape
+func powVSAVX512(args *Args)
+
+//go:noescape
 func eqVVAVX512(args *Args)
 
 //go:noescape
@@ -117,16 +126,31 @@ func negAVX512(args *Args)
 func absAVX512(args *Args)
 
 //go:noescape
+func signAVX512(args *Args)
+
+//go:noescape
 func expAVX512(args *Args)
 
 //go:noescape
+func expm1AVX512(args *Args)
+
+//go:noescape
 func logAVX512(args *Args)
+
+//go:noescape
+func log1pAVX512(args *Args)
 
 //go:noescape
 func sqrtAVX512(args *Args)
 
 //go:noescape
 func rsqrtAVX512(args *Args)
+
+//go:noescape
+func sinAVX512(args *Args)
+
+//go:noescape
+func cosAVX512(args *Args)
 
 //go:noescape
 func tanhAVX512(args *Args)
@@ -261,6 +285,15 @@ func minSVAVX2(args *Args)
 func minVSAVX2(args *Args)
 
 //go:noescape
+func powVVAVX2(args *Args)
+
+//go:noescape
+func powSVAVX2(args *Args)
+
+//go:noescape
+func powVSAVX2(args *Args)
+
+//go:noescape
 func eqVVAVX2(args *Args)
 
 //go:noescape
@@ -318,16 +351,31 @@ func negAVX2(args *Args)
 func absAVX2(args *Args)
 
 //go:noescape
+func signAVX2(args *Args)
+
+//go:noescape
 func expAVX2(args *Args)
 
 //go:noescape
+func expm1AVX2(args *Args)
+
+//go:noescape
 func logAVX2(args *Args)
+
+//go:noescape
+func log1pAVX2(args *Args)
 
 //go:noescape
 func sqrtAVX2(args *Args)
 
 //go:noescape
 func rsqrtAVX2(args *Args)
+
+//go:noescape
+func sinAVX2(args *Args)
+
+//go:noescape
+func cosAVX2(args *Args)
 
 //go:noescape
 func tanhAVX2(args *Args)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -55,44 +57,58 @@ var unaries = []struct {
 }{
 	{ir.Neg, 0, 0}, {ir.Abs, 0, 0}, {ir.Sqrt, 0.5, 0}, {ir.Rsqrt, 1.5, 0}, {ir.Floor, 0, 0}, {ir.Ceil, 0, 0}, {ir.Round, 0, 0},
 	{ir.Exp, 2, 0}, {ir.Log, 2, 0}, {ir.Tanh, 3, 0}, {ir.Logistic, 3, 0}, {ir.Erf, 3, 2e-7},
-	{ir.Sin, 1, 0}, {ir.Cos, 1, 0}, {ir.Expm1, 1, 0}, {ir.Log1p, 1, 0}, {ir.Sign, 0, 0},
+	{ir.Sin, 2, 0}, {ir.Cos, 2, 0}, {ir.Expm1, 2, 0}, {ir.Log1p, 2, 0}, {ir.Sign, 0, 0},
 }
 
 // Every so-manieth bit pattern of float32, so NaNs, infinities and subnormals too,
-// against float64.
+// against float64, at every level. Where the environment variable SINTER_EXHAUSTIVE
+// is set it is all of them, which takes minutes for each operation.
 func TestUnarySweep(t *testing.T) {
-	const step = 4099
-	atEveryLevel(t, func(t *testing.T) {
-		for _, c := range unaries {
-			f := Unary(c.op, dtype.Float32)
-			var x, y [1024]float32
-			worst, at := 0.0, float32(0)
-			stride := uint64(step)
-			if c.op == ir.Sin || c.op == ir.Cos || Current() == Generic {
-				stride = 40 * step
+	stride := uint64(4099)
+	if os.Getenv("SINTER_EXHAUSTIVE") != "" {
+		stride = 1
+	}
+	before := Current()
+	defer Use(before)
+	for _, c := range unaries {
+		t.Run(c.op.String(), func(t *testing.T) {
+			var levels []Level
+			var routines []Func
+			for _, l := range Levels() {
+				if Use(l); l == Generic && c.op.Info().F64 != nil && stride == 1 {
+					continue // that is the reference
+				}
+				levels, routines = append(levels, l), append(routines, Unary(c.op, dtype.Float32))
 			}
+			var x, y [1024]float32
+			var want [1024]float64
+			worst, at := make([]float64, len(levels)), make([]float32, len(levels))
 			for bits := uint64(0); bits < 1<<32; {
 				for i := range x {
 					x[i] = math.Float32frombits(uint32(bits))
+					want[i] = c.op.Info().F64(float64(x[i]), 0)
 					bits += stride
 				}
-				f(&Args{Dst: ptr(y[:]), A: ptr(x[:]), N: len(x), Rows: 1})
-				for i := range x {
-					want := c.op.Info().F64(float64(x[i]), 0)
-					if c.absolute > 0 && math.Abs(float64(y[i])-want) <= c.absolute {
-						continue
-					}
-					if u := ulps(y[i], want); u > worst {
-						worst, at = u, x[i]
+				for l, f := range routines {
+					f(&Args{Dst: ptr(y[:]), A: ptr(x[:]), N: len(x), Rows: 1})
+					for i := range x {
+						if y[i] == float32(want[i]) || c.absolute > 0 && math.Abs(float64(y[i])-want[i]) <= c.absolute {
+							continue
+						}
+						if u := ulps(y[i], want[i]); u > worst[l] {
+							worst[l], at[l] = u, x[i]
+						}
 					}
 				}
 			}
-			t.Logf("%v: %.2f ulp", c.op, worst)
-			if worst > c.ulp {
-				t.Errorf("%v(%g) is wrong by %g ulp, allowed are %g", c.op, at, worst, c.ulp)
+			for l, u := range worst {
+				t.Logf("%v: %.2f ulp, for %g", levels[l], u, at[l])
+				if u > c.ulp {
+					t.Errorf("%v: %v(%g) is wrong by %g ulp, allowed are %g", levels[l], c.op, at[l], u, c.ulp)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // What the sweep may miss or a tolerance may hide.
@@ -111,6 +127,11 @@ func TestUnarySpecial(t *testing.T) {
 			{ir.Erf, inf, 1}, {ir.Erf, -inf, -1}, {ir.Erf, nan, nan}, {ir.Erf, zero, zero},
 			{ir.Sqrt, -1, nan}, {ir.Sqrt, zero, zero}, {ir.Sqrt, inf, inf}, {ir.Rsqrt, 0, inf}, {ir.Rsqrt, inf, 0}, {ir.Rsqrt, -1, nan},
 			{ir.Round, 0.5, 0}, {ir.Round, 1.5, 2}, {ir.Round, 2.5, 2}, {ir.Round, -0.5, zero}, {ir.Floor, -0.5, -1}, {ir.Ceil, -0.5, zero}, {ir.Floor, inf, inf},
+			{ir.Sin, inf, nan}, {ir.Sin, -inf, nan}, {ir.Sin, nan, nan}, {ir.Sin, 0, 0}, {ir.Sin, zero, zero}, {ir.Sin, tiny, tiny}, {ir.Sin, -tiny, -tiny}, {ir.Sin, 1e30, math.Sin(float64(float32(1e30)))},
+			{ir.Cos, inf, nan}, {ir.Cos, -inf, nan}, {ir.Cos, nan, nan}, {ir.Cos, zero, 1}, {ir.Cos, tiny, 1},
+			{ir.Expm1, inf, inf}, {ir.Expm1, -inf, -1}, {ir.Expm1, nan, nan}, {ir.Expm1, 0, 0}, {ir.Expm1, zero, zero}, {ir.Expm1, tiny, tiny}, {ir.Expm1, -tiny, -tiny}, {ir.Expm1, -1e30, -1},
+			{ir.Log1p, inf, inf}, {ir.Log1p, -1, -inf}, {ir.Log1p, -2, nan}, {ir.Log1p, -inf, nan}, {ir.Log1p, nan, nan}, {ir.Log1p, zero, zero}, {ir.Log1p, 0, 0}, {ir.Log1p, tiny, tiny}, {ir.Log1p, -tiny, -tiny},
+			{ir.Sign, nan, nan}, {ir.Sign, zero, zero}, {ir.Sign, 0, 0}, {ir.Sign, -inf, -1}, {ir.Sign, inf, 1}, {ir.Sign, -tiny, -1},
 			{ir.Neg, 0, zero}, {ir.Abs, zero, 0}, {ir.Abs, -inf, inf}, {ir.Neg, nan, nan},
 		} {
 			for n := 1; n <= 17; n += 16 {
@@ -191,13 +212,58 @@ func TestBinaryForms(t *testing.T) {
 						} else {
 							got = *(*float32)(unsafe.Pointer(&dst[4*i]))
 						}
-						if !same(got, want) {
+						if !same(got, want) && (op != ir.Pow || ulps(got, op.Info().F64(float64(a), float64(b))) > 1) {
 							t.Fatalf("%v(%g, %g) form %d, n %d, column %d: %g, want %g", op, a, b, scalar, n, col, got, want)
 						}
 					}
 				}
 			}
 		}
+	})
+}
+
+// Powers of all sizes, and all that is special about one operand with the other.
+func TestPow(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		f := Binary(ir.Pow, dtype.Float32, 0)
+		check := func(x, y []float32) {
+			t.Helper()
+			d := make([]float32, len(x))
+			f(&Args{Dst: ptr(d), A: ptr(x), B: ptr(y), N: len(x), Rows: 1})
+			worst := 0.0
+			for i := range d {
+				want := math.Pow(float64(x[i]), float64(y[i]))
+				u := ulps(d[i], want)
+				if worst = max(worst, u); u > 1 || want == 0 && !sameBits(d[i], float32(want)) {
+					t.Fatalf("%g to the %g is %g, want %g: wrong by %g ulp", x[i], y[i], d[i], want, u)
+				}
+			}
+			t.Logf("%.2f ulp", worst)
+		}
+		special := append(slices.Clone(specials), 0.5, 2, 3, -0.5, -2, -3, 1e-40, 1<<24, 1<<24+2, 1<<23+1, -1<<23-1, 0.99999994, 1.0000001, -0.99999994, 3e38)
+		var x, y []float32
+		for _, a := range special {
+			for _, b := range special {
+				x, y = append(x, a), append(y, b)
+			}
+		}
+		check(x, y)
+		r := rand.New(rand.NewPCG(15, 16))
+		for i := range 200_000 {
+			a := math.Float32frombits(r.Uint32() >> 1)
+			b := float32(r.NormFloat64())
+			switch i % 4 {
+			case 0:
+				a = float32(math.Exp(r.NormFloat64()))
+				b *= 20
+			case 1: // results of all exponents
+				b = float32((r.Float64()*300 - 150) / math.Log2(float64(a)))
+			case 2:
+				a, b = -a, float32(r.IntN(40)-20)
+			}
+			x, y = append(x, a), append(y, b)
+		}
+		check(x, y)
 	})
 }
 

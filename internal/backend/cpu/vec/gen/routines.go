@@ -21,8 +21,17 @@ func (g *gen) routines() {
 		ins  Op
 	}{{"add", VADDPS}, {"sub", VSUBPS}, {"mul", VMULPS}, {"div", VDIVPS}, {"max", VMAXPS}, {"min", VMINPS}} {
 		for form := range 3 {
-			g.binary(op.name, form, func(x, y, d, t int) { g.combine(op.ins, x, y, d, t) })
+			g.binary(op.name, form, 4, func(x, y, d, t int) { g.combine(op.ins, x, y, d, t) })
 		}
+	}
+	for form := range 3 {
+		g.binary("pow", form, 1, func(x, y, d, t int) {
+			temps := make([]int, simd.PowTemps)
+			for i := range temps {
+				temps[i] = t - i
+			}
+			simd.Pow(g.V, d, x, y, temps)
+		})
 	}
 	for _, op := range []struct {
 		name string
@@ -82,9 +91,14 @@ func (g *gen) combine(op Op, x, y, d, t int) {
 // scalar, B a scalar; and of Select, of B and C, both scalars.
 var forms = []string{"VV", "SV", "VS", "SS"}
 
-// binary is one form of a binary operation. f computes d from x and y and may use t.
-func (g *gen) binary(name string, form int, f func(x, y, d, t int)) {
+// binary is one form of a binary operation, up to unroll vectors at a time. f
+// computes d from x and y, which are below 3·unroll, and may use what is between
+// these and register t, and t.
+func (g *gen) binary(name string, form, unroll int, f func(x, y, d, t int)) {
 	const scalar, temporary = 13, 12
+	if g.w == 8 {
+		unroll = min(unroll, 3) // three registers each, and two are taken
+	}
 	g.routine(name+forms[form], "DAB", func() {
 		g.rows("DAB", func() {
 			switch form {
@@ -92,10 +106,6 @@ func (g *gen) binary(name string, form int, f func(x, y, d, t int)) {
 				g.Broadcast(Mem{Base: SI}, scalar)
 			case 2:
 				g.Broadcast(Mem{Base: DX}, scalar)
-			}
-			unroll := 4
-			if g.W == 8 {
-				unroll = 3 // three registers each, and two are taken
 			}
 			g.columns(unroll, func(vectors int, masked bool) {
 				for u := range vectors {
@@ -251,7 +261,7 @@ func (g *gen) gather() {
 		g.I(MOVQ, arg(fieldACol), R11)
 		g.I(VMOVQ, R11, X(offsets))
 		g.I(VPBROADCASTD, X(offsets), g.Reg(offsets))
-		g.OpM(VPMULLD, g.Lanes(0, 1), offsets, offsets)
+		g.OpM(VPMULLD, g.Series(0, 1), offsets, offsets)
 		g.I(IMULQ, Imm(g.W), R11)
 		g.rows("DA", func() {
 			g.I(MOVQ, SI, R8)
@@ -519,12 +529,12 @@ func (g *gen) window(op string, step int) {
 			g.Broadcast(Mem{Base: R8}, start)
 		case "ArgMax":
 			g.I(MOVQ, arg(field['C']), R8)
-			g.Load(g.Lanes(0, step), lanes, false)
+			g.Load(g.Series(0, step), lanes, false)
 		}
 		if step == 2 {
 			g.allButLast()
 			if g.W == 16 {
-				g.Load(g.Lanes(0, 2), evens, false)
+				g.Load(g.Series(0, 2), evens, false)
 			}
 		}
 		g.rows("DA", func() {
@@ -624,8 +634,8 @@ func (g *gen) maxPairs() {
 	const evens, odds = 10, 11
 	g.routine("maxPairs", "DAB", func() {
 		if g.W == 16 {
-			g.Load(g.Lanes(0, 2), evens, false)
-			g.Load(g.Lanes(1, 2), odds, false)
+			g.Load(g.Series(0, 2), evens, false)
+			g.Load(g.Series(1, 2), odds, false)
 		}
 		g.rows("DAB", func() {
 			g.columns(1, func(_ int, masked bool) {
