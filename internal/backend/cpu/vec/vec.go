@@ -12,7 +12,8 @@
 //
 // Every routine exists as portable Go (generic.go, math.go). For float32, and for
 // moving and converting data, there are AVX2 and AVX-512 versions, written by the
-// generator in gen and chosen once, when the program starts. The environment
+// generator in gen and chosen once, when the program starts; what they compute,
+// package simd describes. The environment
 // variable SINTER_CPU (avx512, avx2 or generic) lowers the level, for tests and
 // for finding out.
 //

@@ -565,7 +565,7 @@ func BenchmarkUnary(b *testing.B) {
 	for i := range x {
 		x[i] = float32(i)/500 + 0.01
 	}
-	for _, op := range []ir.Op{ir.Neg, ir.Sqrt, ir.Exp, ir.Log, ir.Tanh, ir.Logistic, ir.Erf} {
+	for _, op := range []ir.Op{ir.Neg, ir.Sqrt, ir.Exp, ir.Expm1, ir.Log, ir.Log1p, ir.Sin, ir.Cos, ir.Tanh, ir.Logistic, ir.Erf} {
 		b.Run(op.String(), func(b *testing.B) {
 			g := &Args{Dst: ptr(y), A: ptr(x), N: len(x), Rows: 1}
 			f := Unary(op, dtype.Float32)
