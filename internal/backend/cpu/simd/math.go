@@ -239,7 +239,7 @@ func tanh(v *V, d, x int, temps []int) {
 	v.OpF(emit.VADDPS, 1, q, u)
 	v.SetF(1, d)
 	v.Op(emit.VSUBPS, q, d, d)
-	v.Op(emit.VDIVPS, u, d, d)
+	v.quotient(d, u, d, t, z)
 	v.Op(emit.VMULPS, y, y, t)
 	horner(v, tanhPoly, t, z)
 	v.Op(emit.VMULPS, t, z, z)
@@ -257,7 +257,28 @@ func logistic(v *V, d, x int, temps []int) {
 	v.OpF(emit.VADDPS, 1, q, u)
 	v.SetF(1, d)
 	v.where(x, 0, q, d, t)
-	v.Op(emit.VDIVPS, u, d, d)
+	v.quotient(d, u, d, t, q)
+}
+
+// quotient is d = x/y for y in [1, 2], to within the last place; y, t and u are
+// destroyed, and d may be x. A division of 16 lanes keeps the divider busy for 16
+// cycles, so with AVX-512 it is an estimate of 1/y, one step of Newton's method, and
+// a correction by what the product with y leaves of x.
+func (v *V) quotient(x, y, d, t, u int) {
+	if !v.wide() {
+		v.Op(emit.VDIVPS, y, x, d)
+		return
+	}
+	v.Op(emit.VRCP14PS, y, t)
+	v.SetF(1, u)
+	v.Op(emit.VFNMADD231PS, y, t, u) // 1 - y·t
+	v.Op(emit.VFMADD213PS, t, u, t)  // t + t·u
+	v.Op(emit.VMULPS, x, t, u)
+	v.Op(emit.VFNMADD213PS, x, u, y) // x - u·y
+	v.Op(emit.VFMADD213PS, u, y, t)  // u + (x-u·y)·t
+	if t != d {
+		v.Op(emit.VMOVAPS, t, d)
+	}
 }
 
 // erf: x·(1 + P(x²)) below 1, above it 1 - e^-Q(|x|).
