@@ -523,7 +523,7 @@ func (g *generator) release(pos, u int) {
 
 func (g *generator) load(x *value, u, r int) {
 	v := g.v
-	if x.kind != kindWord && x.vector && !g.wide() {
+	if x.kind != kindWord && x.vector && !g.wide() || x.kind == kindLong && !g.wide() {
 		panic(culprit{g.reader(x)})
 	}
 	m := g.address(x, u)
@@ -532,6 +532,8 @@ func (g *generator) load(x *value, u, r int) {
 		half = emit.X(r)
 	}
 	switch {
+	case x.kind == kindLong:
+		g.loadLong(x, m, r)
 	case x.kind == kindWord && x.vector:
 		v.Load(m, r, g.masked)
 	case x.kind == kindWord:
@@ -562,6 +564,32 @@ func (g *generator) load(x *value, u, r int) {
 		v.I(emit.VPCMPGTD, emit.Y(t), emit.Y(r), emit.Y(r))
 		g.give(0, t)
 	}
+}
+
+// loadLong loads the int32 that are nearest to the int64 at m.
+func (g *generator) loadLong(x *value, m emit.Mem, r int) {
+	v := g.v
+	if !x.vector {
+		v.I(emit.VPBROADCASTQ, m, emit.Z(r))
+		v.I(emit.VPMOVSQD, emit.Z(r), emit.Y(r))
+		v.I(emit.VPBROADCASTD, emit.X(r), emit.Z(r))
+		return
+	}
+	next := m
+	next.Disp += 64
+	t := g.take(0)
+	if g.masked {
+		v.I(emit.KSHIFTRW, emit.Imm(8), emit.K(1), emit.K(2))
+		v.I(emit.VMOVDQU64|emit.Zero, m, emit.K(1), emit.Z(r))
+		v.I(emit.VMOVDQU64|emit.Zero, next, emit.K(2), emit.Z(t))
+	} else {
+		v.I(emit.VMOVDQU64, m, emit.Z(r))
+		v.I(emit.VMOVDQU64, next, emit.Z(t))
+	}
+	v.I(emit.VPMOVSQD, emit.Z(r), emit.Y(r))
+	v.I(emit.VPMOVSQD, emit.Z(t), emit.Y(t))
+	v.I(emit.VINSERTI64X4, emit.Imm(1), emit.Y(t), emit.Z(r), emit.Z(r))
+	g.give(0, t)
 }
 
 // reader is the first step that reads x.
@@ -765,7 +793,11 @@ func (g *generator) compute(pos, i, u int) int {
 		x, y := g.get(ops[0], u), g.get(ops[1], u)
 		g.release(pos, u)
 		d := g.take(g.class(kindBool))
-		v.I(emit.VCMPPS, emit.Imm(comparison[m.op]), v.Reg(y), v.Reg(x), g.reg(kindBool, d))
+		op := emit.VCMPPS
+		if m.from == dtype.Int64 {
+			op = emit.VPCMPD
+		}
+		v.I(op, emit.Imm(comparison[m.op]), v.Reg(y), v.Reg(x), g.reg(kindBool, d))
 		return d
 	case ir.And, ir.Or, ir.Xor:
 		ins := map[ir.Op][2]emit.Op{ir.And: {emit.VANDPS, emit.KANDW}, ir.Or: {emit.VORPS, emit.KORW}, ir.Xor: {emit.VXORPS, emit.KXORW}}[m.op]

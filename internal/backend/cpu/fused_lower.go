@@ -40,6 +40,7 @@ type place struct {
 	arg    int  // inSlot
 	row    int  // inSlot: bytes from row to row
 	inner  bool // inSlot: the address varies along the inner axes
+	small  bool // coordinates that are less than 2³¹-1 in size
 }
 
 type placeKind uint8
@@ -387,6 +388,7 @@ func (l *lowerer) instruction(i int) error {
 	case kernel.Index:
 		s := l.spans[i]
 		r := l.temp(s, 8)
+		l.p.places[r].small = l.small(in.Arg)
 		axis := l.p.key.col
 		if s&inTile == alongRow {
 			axis = l.p.key.row
@@ -400,6 +402,16 @@ func (l *lowerer) instruction(i int) error {
 		return l.reduce(i)
 	}
 	return nil
+}
+
+// small tells whether the values of an Index argument are less than 2³¹-1 in size.
+func (l *lowerer) small(arg int) bool {
+	a := &l.part.Args[arg]
+	most := max(a.Offset, -a.Offset)
+	for axis, n := range slices.Concat(l.part.Outer, l.part.Inner) {
+		most += max(a.Stride[axis], -a.Stride[axis]) * n
+	}
+	return most < math.MaxInt32
 }
 
 // immBits are a literal's bits as the routines read them.

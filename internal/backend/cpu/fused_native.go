@@ -27,6 +27,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"slices"
@@ -46,11 +47,14 @@ const (
 	kindWord valueKind = iota // 4 bytes: float32 or int32
 	kindBool
 	kindHalf // 2 bytes: only between memory and a conversion
+	kindLong // int64: only between memory and a comparison, as the nearest int32
 	kindNone // has no form
 )
 
 func kindOf(width int) valueKind {
 	switch width {
+	case 8:
+		return kindLong
 	case 4:
 		return kindWord
 	case 2:
@@ -61,7 +65,7 @@ func kindOf(width int) valueKind {
 	return kindNone
 }
 
-func (k valueKind) width() int { return [...]int{4, 1, 2, 0}[k] }
+func (k valueKind) width() int { return [...]int{4, 1, 2, 8, 0}[k] }
 
 // moment is when something is computed: in which nest of loops, and in which of
 // its stages. Nests of odd numbers go over the outer axis.
@@ -186,6 +190,9 @@ func (l *lowerer) structure(lists []*[]step, lanes int) string {
 	for i := range l.p.places {
 		p := &l.p.places[i]
 		b = append(b, byte(p.kind), byte(p.span), byte(p.width))
+		if p.small {
+			b = append(b, 1)
+		}
 		switch p.kind {
 		case inConsts:
 			b = binary.LittleEndian.AppendUint64(b, l.p.consts[p.offset])
@@ -286,13 +293,13 @@ func countReads(s *step, reads []int) {
 	}
 }
 
-// parts takes a run apart: picks of places, which only need what is known before
-// it, its steps, and copies from where a pick has led, which the interpreter knows
+// parts takes a run apart: coordinates and picks of places, which only need what is
+// known before it, its steps, and copies from where a pick has led, which the interpreter knows
 // to be unnecessary at most times. It tells their numbers.
 func parts(list []step, places []place) (before, during, after []int) {
 	for i := range list {
 		switch s := &list[i]; {
-		case s.kind == stepPick:
+		case s.kind == stepPick || s.kind == stepIndex:
 			before = append(before, i)
 		case settles(s, places):
 			after = append(after, i)
@@ -316,7 +323,7 @@ func (l *lowerer) runLength(list []step) int {
 			}
 			continue
 		}
-		if settles(s, l.p.places) {
+		if s.kind == stepIndex || settles(s, l.p.places) {
 			continue
 		}
 		if !l.nativeStep(s, written) {
@@ -347,14 +354,10 @@ func settles(s *step, places []place) bool {
 // nativeStep tells whether a step has a native form, as far as can be seen from it
 // alone.
 func (l *lowerer) nativeStep(s *step, written map[int32]bool) bool {
-	if kindOf(l.width(s.dst)) == kindNone {
+	if l.width(s.dst) > 4 {
 		return false
 	}
-	n := s.arity()
-	for _, x := range s.x[:n] {
-		if kindOf(l.width(x)) == kindNone && l.p.places[x].kind != inConsts {
-			return false
-		}
+	for _, x := range s.x[:s.arity()] {
 		if l.p.places[x].kind == inOther && !written[x] {
 			return false
 		}
@@ -375,9 +378,24 @@ func (l *lowerer) nativeStep(s *step, written map[int32]bool) bool {
 	case meansReduce:
 		return m.from == dtype.Float32 && (l.p.key.mode != modeCols || l.spanOf(s.x[0]) == full) && l.spanOf(s.x[0])&l.innerSpan() != 0
 	case meansApply:
+		if m.from == dtype.Int64 && m.op.IsCompare() {
+			return l.smallPlace(s.x[0]) || l.smallPlace(s.x[1])
+		}
 		return nativeApply(m)
 	}
 	return false
+}
+
+// smallPlace tells whether a place holds int64 values that are less than 2³¹-1 in
+// size. Comparing one of these with the int32 that is nearest to another int64
+// is as good as comparing with that itself.
+func (l *lowerer) smallPlace(ref int32) bool {
+	p := &l.p.places[ref]
+	if p.kind == inConsts {
+		v := int64(l.p.consts[p.offset])
+		return max(v, -v) < math.MaxInt32 && v != math.MinInt64
+	}
+	return p.small
 }
 
 func nativeApply(m *meaning) bool {
@@ -424,8 +442,11 @@ func newChain(l *lowerer, steps []step, reads []int) (*chain, int) {
 		v := value{ref: ref, kind: kind, def: -1, vector: p.span&alongCol != 0, inner: p.span&r.inner != 0}
 		if p.kind == inConsts {
 			v.known, v.bits = true, uint32(l.p.consts[p.offset])
-			if kind == kindBool {
+			switch kind {
+			case kindBool:
 				v.bits &= 0xff
+			case kindLong:
+				v.bits = uint32(int32(min(max(int64(l.p.consts[p.offset]), math.MinInt32), math.MaxInt32)))
 			}
 		}
 		r.values = append(r.values, v)
