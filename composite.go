@@ -83,14 +83,6 @@ func softmax(x *ir.Node, axes []int) *ir.Node {
 	return div(e, ir.Unreduce(ir.Sum(e, axes), x.Shape, axes))
 }
 
-// softmaxOrZero is softmax that gives a row of nothing but −∞ no weight anywhere.
-func softmaxOrZero(x *ir.Node, axes []int) *ir.Node {
-	e := unary(ir.Exp, sub(x, ir.Unreduce(finiteMax(x, axes), x.Shape, axes)))
-	s := ir.Sum(e, axes)
-	s = choose(ir.New(ir.Eq, nil, s, like(s, 0)), like(s, 1), s)
-	return div(e, ir.Unreduce(s, x.Shape, axes))
-}
-
 // shifted is x less its maximum, and the logarithm of the sum of that's powers of e.
 func shifted(x *ir.Node, axes []int) (s, lse *ir.Node) {
 	s = sub(x, ir.Unreduce(largest(x, axes), x.Shape, axes))
@@ -245,32 +237,161 @@ func Attention(q, k, v, mask *Tensor, causal bool, scale float64) *Tensor {
 	if scale == 0 {
 		scale = 1 / math.Sqrt(float64(a[3]))
 	}
-	scores := wide(ir.New(ir.DotGeneral, ir.Dot{
-		LeftBatch: []int{0, 1}, RightBatch: []int{0, 1}, LeftContract: []int{3}, RightContract: []int{3},
-	}, in[0], in[1]))
-	scores = mul(scores, like(scores, scale))
-	never := like(scores, math.Inf(-1))
 	if mask != nil {
-		m := mask.node
-		in = append(in, m)
-		switch {
-		case m.DType == Bool:
-			scores = choose(ir.Broadcast(m, scores.Shape), scores, never)
-		case m.DType.IsFloat():
-			scores = add(scores, ir.Broadcast(ir.To(m, scores.DType), scores.Shape))
-		default:
-			ir.Fail(op, "the mask is %v%v; bool or a floating-point type is wanted", m.DType, m.Shape)
+		in = append(in, attentionMask(op, mask.node, []int{a[0], a[1], a[2], b[2]}, wide(in[0]).DType))
+	}
+	h := attention{ir.Attention{Scale: scale, Causal: causal}}
+	y, lse := h.body(in)
+	out := ir.NewRegion(h.region("attention", len(in) > 3, h.gradient, y, lse), in)
+	return wrap(ir.Permute(out[0], []int{0, 2, 1, 3}))
+}
+
+// attentionMask gives a mask four axes, each of extent 1 or that of the scores.
+func attentionMask(op string, m *ir.Node, scores []int, d DType) *ir.Node {
+	if !m.DType.IsFloat() && m.DType != Bool {
+		ir.Fail(op, "the mask is %v%v; bool or a floating-point type is wanted", m.DType, m.Shape)
+	}
+	if s, err := shape.Broadcast(m.Shape, scores); err != nil || !slices.Equal(s, scores) {
+		ir.Fail(op, "a mask of shape %v does not broadcast to the scores' %v", m.Shape, scores)
+	}
+	if m.DType != Bool {
+		m = ir.To(m, d)
+	}
+	return ir.ReshapeTo(m, append([]int{1, 1, 1, 1}[len(m.Shape):], m.Shape...))
+}
+
+// attention is what the composites "attention" and "attention_grad" mean. The first
+// gives the result as [B, T, H, E], the layout in which heads are put together again,
+// and the logarithm of each row's sum [B, H, T]. From that the second computes the
+// weights anew, so that a device that has kernels for both keeps no matrix of T × S.
+type attention struct{ ir.Attention }
+
+func (h attention) region(name string, masked bool, grad func(c *ir.Node, results, cots []*ir.Node, want []bool) []*ir.Node, outs ...*ir.Node) *ir.Region {
+	site := ir.Here()
+	for _, o := range outs {
+		ir.Stamp(o, site)
+	}
+	key := h.AppendKey(attributes(masked))
+	return &ir.Region{Name: name, Key: key, Outs: outs, Attr: h.Attention, Strided: true, Grad: grad}
+}
+
+// perHead is the product of two operands in each head, over the axis of either.
+func perHead(a, b *ir.Node, left, right int) *ir.Node {
+	return ir.New(ir.DotGeneral, ir.Dot{
+		LeftBatch: []int{0, 1}, RightBatch: []int{0, 1}, LeftContract: []int{left}, RightContract: []int{right},
+	}, a, b)
+}
+
+// scores are those of the operands q, k, v and the mask, if there is one.
+func (h attention) scores(in []*ir.Node) *ir.Node {
+	s := wide(perHead(in[0], in[1], 3, 3))
+	s = mul(s, like(s, h.Scale))
+	never := like(s, math.Inf(-1))
+	if len(in) > 3 {
+		m := ir.Broadcast(in[3], s.Shape)
+		if m.DType == Bool {
+			s = choose(m, s, never)
+		} else {
+			s = add(s, m)
 		}
 	}
-	if causal {
-		scores = choose(below(scores.Shape, 0), scores, never)
+	if h.Causal {
+		s = choose(below(s.Shape, 0), s, never)
 	}
-	weigh := softmax
-	if mask != nil {
-		weigh = softmaxOrZero
+	return s
+}
+
+// body is attention. Only a mask can leave a query without keys; the sum is then
+// taken for 1 and the row's weights are zero.
+func (h attention) body(in []*ir.Node) (y, lse *ir.Node) {
+	s, axes := h.scores(in), []int{3}
+	most := largest
+	if len(in) > 3 {
+		most = finiteMax
 	}
-	y := ir.MatMul(ir.To(weigh(scores, []int{3}), in[2].DType), in[2])
-	return wrap(composite("attention", attributes(causal, scale, mask != nil), in, y)[0])
+	top := most(s, axes)
+	e := unary(ir.Exp, sub(s, ir.Unreduce(top, s.Shape, axes)))
+	sum := ir.Sum(e, axes)
+	if len(in) > 3 {
+		sum = choose(ir.New(ir.Eq, nil, sum, like(sum, 0)), like(sum, 1), sum)
+	}
+	p := ir.To(div(e, ir.Unreduce(sum, s.Shape, axes)), in[2].DType)
+	return ir.Permute(ir.MatMul(p, in[2]), []int{0, 2, 1, 3}), add(top, unary(ir.Log, sum))
+}
+
+// gradient is the rule for attention. Where the gradient of the mask is wanted, which
+// has the size of the scores, or where the logarithms of the sums have cotangents, as
+// in a gradient of a gradient, it is written out.
+func (h attention) gradient(c *ir.Node, results, cots []*ir.Node, want []bool) []*ir.Node {
+	in, y, lse, dy, dlse := c.In, results[0], results[1], cots[0], cots[1]
+	if dy == nil {
+		dy = like(y, 0)
+	}
+	q, k, v := in[0].Shape, in[1].Shape, in[2].Shape
+	d := h.backward(in, y, lse, dy, dlse)
+	if dlse != nil || len(in) > 3 && want[3] {
+		if len(in) > 3 {
+			d[3] = ir.To(d[3], in[3].DType)
+		}
+		return d[:len(in)]
+	}
+	// [B, T, H, D] again, and all in one where they fit together: as the gradient of a
+	// projection to query, key and value in one matrix wants it.
+	var outs []*ir.Node
+	for _, g := range d[:3] {
+		outs = append(outs, ir.Permute(g, []int{0, 2, 1, 3}))
+	}
+	packed := slices.Equal(q, k) && slices.Equal(q, v)
+	flat := []int{q[0], q[2], q[1] * q[3]}
+	if packed {
+		for i := range outs {
+			outs[i] = ir.ReshapeTo(outs[i], flat)
+		}
+		all := ir.New(ir.Concatenate, ir.Axis{Axis: 2}, outs...)
+		outs = []*ir.Node{add(all, like(all, 0))} // no negative zeros: see rewrite's tile
+	}
+	operands := append(slices.Clone(in), y, lse, dy)
+	outs = ir.NewRegion(h.region("attention_grad", len(in) > 3, nil, outs...), operands)
+	if packed {
+		all := outs[0]
+		outs = nil
+		for i := range 3 {
+			g := ir.SliceAxis(all, 2, i*flat[2], (i+1)*flat[2])
+			outs = append(outs, ir.ReshapeTo(g, []int{q[0], q[2], q[1], q[3]}))
+		}
+	}
+	grads := make([]*ir.Node, len(in))
+	for i, g := range outs {
+		grads[i] = ir.Permute(g, []int{0, 2, 1, 3})
+	}
+	return grads
+}
+
+// backward gives the cotangents of q, k, v and the mask, the last being that of the
+// scores where there is no mask.
+func (h attention) backward(in []*ir.Node, y, lse, dy, dlse *ir.Node) []*ir.Node {
+	q, k, v := in[0], in[1], in[2]
+	s, axes := h.scores(in), []int{3}
+	p := unary(ir.Exp, sub(s, ir.Unreduce(lse, s.Shape, axes)))
+	dy = ir.Permute(dy, []int{0, 2, 1, 3})
+	delta := ir.Sum(mul(wide(dy), wide(ir.Permute(y, []int{0, 2, 1, 3}))), axes)
+	if dlse != nil {
+		delta = sub(delta, dlse)
+	}
+	dp := wide(perHead(dy, v, 3, 3))
+	ds := mul(p, sub(dp, ir.Unreduce(delta, s.Shape, axes)))
+	dmask := ds
+	if len(in) > 3 {
+		var sum []int
+		for i, e := range in[3].Shape {
+			if e != s.Shape[i] {
+				sum = append(sum, i)
+			}
+		}
+		dmask = ir.KeepDims(ir.Sum(ds, sum), sum)
+	}
+	ds = ir.To(mul(ds, like(ds, h.Scale)), q.DType)
+	return []*ir.Node{perHead(ds, k, 3, 2), perHead(ds, q, 2, 2), perHead(ir.To(p, v.DType), dy, 2, 2), dmask}
 }
 
 // CrossEntropyOptions are the options of CrossEntropy; the zero value is PyTorch's

@@ -8,11 +8,11 @@ import (
 )
 
 // Plans runs f and returns the programs of its evaluations as they are planned for
-// the device that is none.
+// the device that is none, with the composites of the processor.
 func Plans(f func()) (programs []*kernel.Program) {
 	before := observe
 	observe = func(outputs, leaves []*ir.Node) {
-		programs = append(programs, plan.Build(outputs, leaves, null.New()))
+		programs = append(programs, plan.Build(outputs, leaves, null.New("attention", "attention_grad")))
 	}
 	defer func() { observe = before }()
 	f()

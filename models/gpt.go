@@ -143,10 +143,8 @@ func (b *GPTBlock) Forward(x *sinter.Tensor) *sinter.Tensor {
 
 // Forward maps [B, T, E] to [B, T, E].
 func (a *GPTAttention) Forward(x *sinter.Tensor) *sinter.Tensor {
-	n, t, e := x.Dim(0), x.Dim(1), x.Dim(2)
-	qkv := a.CAttn.Forward(x).Reshape(n, t, 3, a.heads, e/a.heads).Permute(2, 0, 3, 1, 4) // [3, B, H, T, D]
-	y := nn.CausalAttention(qkv.Index(0, 0), qkv.Index(0, 1), qkv.Index(0, 2), a.AttnDrop)
-	return a.ResidDrop.Forward(a.CProj.Forward(y.Transpose(1, 2).Reshape(n, t, e)))
+	y := nn.CausalAttention(a.CAttn.Forward(x), a.heads, a.AttnDrop)
+	return a.ResidDrop.Forward(a.CProj.Forward(y))
 }
 
 // Forward maps [B, T, E] to [B, T, E].

@@ -57,9 +57,7 @@ func (a *MultiHeadAttention) Attend(query, key, value, mask *sinter.Tensor) *sin
 		rank("nn.MultiHeadAttention", t, 3)
 	}
 	q, k, v := a.project(query, key, value)
-	y := attention(q, k, v, mask, a.causal, a.Dropout) // [B, H, T, D]
-	b, t, e := query.Dim(0), query.Dim(1), query.Dim(2)
-	return a.OutProj.Forward(y.Transpose(1, 2).Reshape(b, t, e))
+	return a.OutProj.Forward(together(attention(q, k, v, mask, a.causal, a.Dropout)))
 }
 
 // project gives query, key and value in heads, [B, H, T, D]. Self-attention, where
@@ -69,19 +67,24 @@ func (a *MultiHeadAttention) project(query, key, val *sinter.Tensor) (q, k, v *s
 	bias := value(a.InProjBias)
 	if query == key && key == val {
 		qkv := sinter.Linear(query, w, bias).Chunk(3, -1)
-		return a.split(qkv[0]), a.split(qkv[1]), a.split(qkv[2])
+		return split(qkv[0], a.heads), split(qkv[1], a.heads), split(qkv[2], a.heads)
 	}
 	ws := w.Chunk(3, 0)
 	bs := make([]*sinter.Tensor, 3)
 	if bias != nil {
 		bs = bias.Chunk(3, 0)
 	}
-	return a.split(sinter.Linear(query, ws[0], bs[0])), a.split(sinter.Linear(key, ws[1], bs[1])), a.split(sinter.Linear(val, ws[2], bs[2]))
+	head := func(x *sinter.Tensor, i int) *sinter.Tensor { return split(sinter.Linear(x, ws[i], bs[i]), a.heads) }
+	return head(query, 0), head(key, 1), head(val, 2)
 }
 
-// split turns [B, T, E] into [B, H, T, D].
-func (a *MultiHeadAttention) split(x *sinter.Tensor) *sinter.Tensor {
-	return x.Reshape(x.Dim(0), x.Dim(1), a.heads, x.Dim(2)/a.heads).Transpose(1, 2)
+// split turns [B, T, E] into [B, H, T, D], and together turns it back. Both are views.
+func split(x *sinter.Tensor, heads int) *sinter.Tensor {
+	return x.Reshape(x.Dim(0), x.Dim(1), heads, x.Dim(2)/heads).Transpose(1, 2)
+}
+
+func together(x *sinter.Tensor) *sinter.Tensor {
+	return x.Transpose(1, 2).Reshape(x.Dim(0), x.Dim(2), x.Dim(1)*x.Dim(3))
 }
 
 // attention is sinter.Attention with dropout of the weights. The fused operation
@@ -107,9 +110,16 @@ func attention(q, k, v, mask *sinter.Tensor, causal bool, drop *Dropout) *sinter
 }
 
 // CausalAttention is self-attention for models that keep their own projections:
-// q, k and v are [B, H, T, D], drop drops attention weights in training.
-func CausalAttention(q, k, v *sinter.Tensor, drop *Dropout) *sinter.Tensor {
-	return attention(q, k, v, nil, true, drop)
+// qkv [B, T, 3E] is query, key and value side by side, each with its heads side by
+// side; drop drops attention weights in training. The result is [B, T, E].
+func CausalAttention(qkv *sinter.Tensor, heads int, drop *Dropout) *sinter.Tensor {
+	const name = "nn.CausalAttention"
+	rank(name, qkv, 3)
+	if heads < 1 || qkv.Dim(2)%(3*heads) != 0 {
+		ir.Fail(name, "%d heads do not divide query, key and value in a tensor of shape %v", heads, qkv.Shape())
+	}
+	x := qkv.Chunk(3, -1)
+	return together(attention(split(x[0], heads), split(x[1], heads), split(x[2], heads), nil, true, drop))
 }
 
 // TransformerEncoderLayer is self-attention and a feed-forward network, each with

@@ -369,8 +369,8 @@ func (f *fuser) library(g *group, epilogue *kernel.Fused) kernel.Step {
 	for _, x := range n.In {
 		src := source(x)
 		o := kernel.Operand{Slot: f.slot(src), DType: x.DType, Shape: x.Shape, Stride: shape.Strides(x.Shape)}
-		if n.Op == ir.DotGeneral {
-			o.Offset, o.Stride, _ = strides(x)
+		if takesStrides(n) {
+			o.Offset, o.Stride, _ = strides(n, x)
 		}
 		l.In = append(l.In, o)
 	}

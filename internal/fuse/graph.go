@@ -169,18 +169,25 @@ func (f *fuser) computed(n *ir.Node) bool {
 }
 
 // readable tells whether the routine for l can read operand x where its source
-// lies. Matrix products take strides, as long as one of the last two axes is
-// dense; everything else wants its operands contiguous.
+// lies. Matrix products and composites that say so take strides; everything else
+// wants its operands contiguous.
 func readable(l, x *ir.Node) bool {
-	if l.Op == ir.DotGeneral {
-		_, _, ok := strides(x)
+	if takesStrides(l) {
+		_, _, ok := strides(l, x)
 		return ok
 	}
 	return slices.Equal(trace(x.Shape, x), identity(x.Elements()))
 }
 
-// strides is how operand x of a matrix product lies in its source's memory.
-func strides(x *ir.Node) (off int, stride []int, ok bool) {
+func takesStrides(l *ir.Node) bool {
+	r, ok := l.Attr.(*ir.Region)
+	return l.Op == ir.DotGeneral || ok && r.Strided
+}
+
+// strides is how operand x of l, which takes strides, lies in its source's memory.
+// Of a matrix, one of the last two axes has to be dense, and neither may repeat
+// elements; of an operand of a composite, the last.
+func strides(l, x *ir.Node) (off int, stride []int, ok bool) {
 	s := newSpace(x.Shape)
 	a := s.full()
 	if x.Elements() == 0 {
@@ -195,6 +202,10 @@ func strides(x *ir.Node) (off int, stride []int, ok bool) {
 		return 0, nil, false
 	}
 	r := len(x.Shape)
+	if l.Op == ir.Composite {
+		ok = r == 0 || a.coef[r-1] == 1 || x.Shape[r-1] == 1
+		return a.off, a.coef, ok && !slices.ContainsFunc(a.coef, func(c int) bool { return c < 0 })
+	}
 	for i := r - 2; i < r; i++ {
 		ok = ok || a.coef[i] == 1 || x.Shape[i] == 1
 		if a.coef[i] < 0 || a.coef[i] == 0 && x.Shape[i] > 1 {

@@ -4,7 +4,8 @@
 // There is one rule per operation (rules.go). A rule gets a node and the
 // cotangent of its value and records the cotangents of its operands as ordinary
 // nodes, so gradients can be differentiated again. A composite is differentiated
-// through its body, a Scan by a Scan that runs the other way (scan.go).
+// by the rule that it brings along or else through its body, a Scan by a Scan that
+// runs the other way (scan.go).
 //
 // What a rule may use: the operands, and the node's own value where that is
 // cheaper (exp, tanh, sqrt, …). The fuser decides later what is kept and what is
@@ -45,9 +46,13 @@ func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 		if !depends[n] {
 			continue
 		}
-		if n.Op == ir.Scan {
-			if t.outs[n] != nil {
+		if n.Op == ir.Scan || n.Op == ir.Composite {
+			switch {
+			case t.outs[n] == nil:
+			case n.Op == ir.Scan:
 				t.scan(n)
+			default:
+				t.composite(n)
 			}
 			continue
 		}
@@ -56,7 +61,7 @@ func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 			continue
 		}
 		if n.Op == ir.Result {
-			if n.In[0].Op == ir.Scan {
+			if operands(n)[0] == n.In[0] {
 				t.result(n, g)
 			} else {
 				t.accumulate(operands(n)[0], g)
@@ -92,7 +97,7 @@ func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 // tape holds the cotangents that have been found so far.
 type tape struct {
 	cot     map[*ir.Node]*ir.Node
-	outs    map[*ir.Node][]*ir.Node // of a Scan's results
+	outs    map[*ir.Node][]*ir.Node // of the results of a Scan, or of a composite with a rule
 	depends map[*ir.Node]bool
 }
 
@@ -110,16 +115,47 @@ func (t *tape) accumulate(n, c *ir.Node) {
 func (t *tape) result(n, g *ir.Node) {
 	s := n.In[0]
 	if t.outs[s] == nil {
-		t.outs[s] = make([]*ir.Node, len(s.Attr.(*ir.Loop).Body.Outputs))
+		results := 0
+		switch a := s.Attr.(type) {
+		case *ir.Loop:
+			results = len(a.Body.Outputs)
+		case *ir.Region:
+			results = len(a.Outs)
+		}
+		t.outs[s] = make([]*ir.Node, results)
 	}
-	t.outs[s][n.Attr.(ir.Number).N] = g
+	sum := &t.outs[s][n.Attr.(ir.Number).N]
+	if *sum != nil { // several nodes may stand for one result
+		g = ir.New(ir.Add, nil, *sum, g)
+	}
+	*sum = g
+}
+
+// composite differentiates a composite by its own rule.
+func (t *tape) composite(c *ir.Node) {
+	r := c.Attr.(*ir.Region)
+	results := make([]*ir.Node, len(r.Outs))
+	for i := range results {
+		results[i] = ir.New(ir.Result, ir.Number{N: i}, c)
+	}
+	want := make([]bool, len(c.In))
+	for i, x := range c.In {
+		want[i] = t.depends[x]
+	}
+	for i, g := range r.Grad(c, results, t.outs[c], want) {
+		if g != nil && want[i] {
+			ir.Stamp(g, c.Site())
+			t.accumulate(c.In[i], g)
+		}
+	}
 }
 
 // operands are the nodes whose cotangents a node's cotangent flows to: the body's
-// output for a result of a composite, the operands for everything else.
+// output for a result of a composite without a rule, the operands for everything
+// else.
 func operands(n *ir.Node) []*ir.Node {
 	if n.Op == ir.Result {
-		if r, ok := n.In[0].Attr.(*ir.Region); ok {
+		if r, ok := n.In[0].Attr.(*ir.Region); ok && r.Grad == nil {
 			return r.Outs[n.Attr.(ir.Number).N : n.Attr.(ir.Number).N+1]
 		}
 	}
@@ -128,7 +164,7 @@ func operands(n *ir.Node) []*ir.Node {
 
 // differentiable tells whether a cotangent can pass through n at all.
 func differentiable(n *ir.Node) bool {
-	if n.Op == ir.Scan || n.Op == ir.Result && n.In[0].Op == ir.Scan {
+	if n.Op == ir.Scan || n.Op == ir.Composite || n.Op == ir.Result && n.In[0].Op == ir.Scan {
 		return true
 	}
 	if !n.DType.IsFloat() {

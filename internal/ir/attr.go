@@ -118,6 +118,26 @@ type Region struct {
 	Name string
 	Key  []byte // distinguishes bodies of one name; the operands' shapes are not in it
 	Outs []*Node
+
+	// Attr is what a routine for the whole has to know, or nil. Key contains it.
+	Attr Attr
+	// Strided says that such a routine reads operands with gaps between the rows:
+	// the elements along the last axis are adjacent, the other axes have any strides
+	// that are not negative.
+	Strided bool
+	// Grad, if not nil, is the rule by which the composite c is differentiated, in
+	// place of its body. It gets the results and their cotangents, which are nil
+	// where nothing depends on the result, and returns the cotangents of the
+	// operands, of which it may leave out those that are not wanted.
+	Grad func(c *Node, results, cots []*Node, want []bool) []*Node
+}
+
+// Attention is what the regions "attention" and "attention_grad" know about the
+// scores q·kᵀ of their operands: the factor, and whether query i sees only the keys
+// 0 … i.
+type Attention struct {
+	Scale  float64
+	Causal bool
 }
 
 // Loop is for Scan: operands are the initial carries, then the sequences
@@ -186,6 +206,9 @@ func (a ConvAttr) AppendKey(b []byte) []byte {
 // with the leaves.
 func (a Target) AppendKey(b []byte) []byte { return b }
 func (a Number) AppendKey(b []byte) []byte { return binary.AppendUvarint(b, uint64(a.N)) }
+func (a Attention) AppendKey(b []byte) []byte {
+	return appendBool(binary.LittleEndian.AppendUint64(b, math.Float64bits(a.Scale)), a.Causal)
+}
 func (a *Region) AppendKey(b []byte) []byte {
 	b = append(b, a.Name...)
 	b = append(b, 0)

@@ -181,9 +181,14 @@ func SliceAxis(x *Node, axis, start, limit int) *Node {
 // NewComposite records an operation that is defined by its body: outs, nodes over
 // in. It returns one node per output.
 func NewComposite(name string, key []byte, in []*Node, outs ...*Node) []*Node {
-	c := &Node{Op: Composite, Attr: &Region{Name: name, Key: key, Outs: outs}, In: in, site: here()}
-	res := make([]*Node, len(outs))
-	for i, o := range outs {
+	return NewRegion(&Region{Name: name, Key: key, Outs: outs}, in)
+}
+
+// NewRegion is NewComposite for a region that says more than its body.
+func NewRegion(r *Region, in []*Node) []*Node {
+	c := &Node{Op: Composite, Attr: r, In: in, site: here()}
+	res := make([]*Node, len(r.Outs))
+	for i, o := range r.Outs {
 		res[i] = &Node{Op: Result, DType: o.DType, Shape: o.Shape, Attr: Number{i}, In: []*Node{c}, site: c.site}
 	}
 	return res

@@ -163,8 +163,8 @@ func fold(w *walk, n *ir.Node) *ir.Node {
 		if p, ok := n.Attr.(ir.Padding); ok && slices.Max(append(slices.Concat(p.Low, p.High, p.Interior), 0)) == 0 {
 			return n.In[0]
 		}
-		if n.Op == ir.Concatenate && len(n.In) == 1 {
-			return n.In[0]
+		if n.Op == ir.Concatenate {
+			return foldConcatenate(n)
 		}
 	}
 	return n
@@ -268,6 +268,33 @@ func evaluate(n *ir.Node) (*ir.Node, bool) {
 		return ir.Float(n.DType, n.Op.Info().F64(v[0], v[1])), true
 	}
 	return nil, false
+}
+
+// foldConcatenate puts slices together again that make up a whole tensor.
+func foldConcatenate(n *ir.Node) *ir.Node {
+	if len(n.In) == 1 {
+		return n.In[0]
+	}
+	axis, at := n.Attr.(ir.Axis).Axis, 0
+	var whole *ir.Node
+	for _, x := range n.In {
+		if x.Op != ir.Slice || whole != nil && x.In[0] != whole || !slices.Equal(x.In[0].Shape, n.Shape) {
+			return n
+		}
+		whole = x.In[0]
+		r := x.Attr.(ir.Range)
+		for i, e := range whole.Shape {
+			first, end := 0, e
+			if i == axis {
+				first, end = at, at+x.Shape[axis]
+			}
+			if r.Start[i] != first || r.Limit[i] != end || r.Step[i] != 1 {
+				return n
+			}
+		}
+		at += x.Shape[axis]
+	}
+	return whole
 }
 
 func foldView(w *walk, n *ir.Node) *ir.Node {
@@ -394,7 +421,16 @@ func tile(w *walk, n *ir.Node) *ir.Node {
 	return ir.New(ir.Concatenate, ir.Axis{Axis: axis}, parts...)
 }
 
+// sumWithZero tells whether x has no negative zeros because +0 was added to it, be it
+// by the body of a composite.
 func sumWithZero(x *ir.Node) bool {
+	for x.Op.Class() == ir.ClassView {
+		x = x.In[0]
+	}
+	if x.Op == ir.Result {
+		r, ok := x.In[0].Attr.(*ir.Region)
+		return ok && sumWithZero(r.Outs[x.Attr.(ir.Number).N])
+	}
 	if x.Op != ir.Add {
 		return false
 	}

@@ -635,6 +635,30 @@ def composites():
     ce("rank4_ignore", r(2, 5, 2, 3), torch.tensor([0, -100, 4, 3, 1, -100, 2, 2, 1, 0, -100, 4]).reshape(2, 2, 3), ignore_index=-100)
     ce("huge", torch.tensor([[1000.0, 0, -1000], [0, 500, 1000]]), torch.tensor([0, 1]))
     ce("large", Formula(68, 31, 65, scale=3.0), r.ints(0, 65, 31))
+
+    def heads(b, h, t, s, d, e):
+        return [Formula(70, b, h, t, d, scale=2.0), Formula(71, b, h, s, d, scale=2.0), Formula(72, b, h, s, e)]
+
+    for t in (1, 7, 65, 130):
+        for d in (5, 16, 64):
+            for causal in (False, True):
+                f.case("attention", "%s_%d_%d" % ("causal" if causal else "plain", t, d), heads(1, 2, t, t, d, d) + [None],
+                       lambda q, k, v, m: attention(q, k, v, m, causal), causal=causal)
+    f.case("attention", "longer_keys", heads(2, 1, 66, 301, 16, 40) + [None], attention)
+    f.case("attention", "longer_keys_causal", heads(2, 1, 66, 301, 16, 40) + [None], lambda q, k, v, m: attention(q, k, v, m, True), causal=True)
+    f.case("attention", "longer_queries_causal", heads(1, 1, 150, 20, 16, 8) + [None], lambda q, k, v, m: attention(q, k, v, m, True), causal=True)
+    seen = r.bools(2, 1, 1, 65)
+    seen[..., 0] = True
+    f.case("attention", "bool_mask_keys", heads(2, 2, 70, 65, 16, 16) + [seen], attention)
+    seen = r.bools(1, 2, 7, 65)
+    seen[..., 0] = True
+    f.case("attention", "bool_mask_heads", heads(2, 2, 7, 65, 5, 5) + [seen], attention)
+    f.case("attention", "bool_mask_queries", heads(1, 1, 7, 9, 5, 5) + [torch.tensor([[True]] * 7)], attention)
+    f.case("attention", "float_mask_keys", heads(2, 2, 70, 65, 16, 16) + [torch.where(r.bools(2, 1, 1, 65), 0.5, -INF)],
+           lambda q, k, v, m: attention(q, k, v, m.detach()), smooth=False, mask_fixed=True)
+    f.case("attention", "float_mask_large", heads(1, 2, 65, 130, 16, 16) + [Formula(73, 65, 130, scale=3.0)],
+           lambda q, k, v, m: attention(q, k, v, m.detach()), smooth=False, mask_fixed=True)
+    f.case("attention", "float_mask_learned", heads(1, 2, 65, 130, 16, 16) + [Formula(73, 2, 65, 130, scale=3.0)], attention)
     f.write()
 
 

@@ -41,10 +41,14 @@ type tile struct {
 const tileElements = 1 << 16
 
 // tile returns the memory of a worker's tile, aligned to 8 bytes.
-func (d *Device) tile(worker int) unsafe.Pointer {
+func (d *Device) tile(worker int) unsafe.Pointer { return d.memory(worker, 8*tileElements) }
+
+// memory is the memory of tile for a routine that may need more than that: so many
+// bytes.
+func (d *Device) memory(worker, bytes int) unsafe.Pointer {
 	t := &d.tiles[worker]
-	if t.mem == nil {
-		t.mem = make([]uint64, tileElements)
+	if len(t.mem)*8 < bytes {
+		t.mem = make([]uint64, max(tileElements, (bytes+7)/8))
 	}
 	return unsafe.Pointer(&t.mem[0])
 }
@@ -133,8 +137,11 @@ func (d *Device) Download(dst []byte, src device.Buffer) error {
 	return nil
 }
 
-// Supports is false: composites are compiled from their bodies.
-func (d *Device) Supports(string) bool { return false }
+// Supports names the composites that have routines; the others are compiled from
+// their bodies.
+func (d *Device) Supports(composite string) bool {
+	return composite == "attention" || composite == "attention_grad"
+}
 
 // compiled is a compiled kernel.Program without memory of its own: what an
 // Executable and the body of a Scan have in common.

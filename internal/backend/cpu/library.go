@@ -11,6 +11,7 @@ package cpu
 //	library_index.go   Gather, Scatter, ScatterAdd, DynamicSlice, DynamicUpdateSlice
 //	library_axis.go    ArgMax, ArgMin, CumSum, Sort
 //	library_scan.go    Scan
+//	library_attention.go  attention and its gradient
 
 import (
 	"fmt"
@@ -105,6 +106,8 @@ func (d *Device) routine(l *kernel.Library, base int, after *fusedKernel) (routi
 		return d.sort(l, s)
 	case ir.Scan:
 		return d.scan(l, s)
+	case ir.Composite:
+		return d.attention(l, s)
 	}
 	return routine{}, fmt.Errorf("no routine for %v", l.Op)
 }
@@ -203,7 +206,7 @@ func (d *Device) planeEpilogue(l *kernel.Library, after *fusedKernel, lead int) 
 // merely move or compare bits have routines for every type.
 func needsFloat32(l *kernel.Library) bool {
 	switch l.Op {
-	case ir.DotGeneral, ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin:
+	case ir.DotGeneral, ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin, ir.Composite:
 		return isHalf(l.In[0].DType)
 	}
 	return false
@@ -241,7 +244,11 @@ func (d *Device) widened(l *kernel.Library, base int) (routine, error) {
 		}
 	}
 	for i := range inner.Out {
-		if o := &inner.Out[i]; isHalf(o.DType) {
+		switch o := &inner.Out[i]; {
+		case !isHalf(o.DType):
+		case o.Slot < 0:
+			o.DType = dtype.Float32
+		default:
 			take(o)
 			after = append(after, d.narrow(*o, l.Out[i]))
 		}

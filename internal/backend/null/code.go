@@ -200,7 +200,7 @@ func (v *verifier) library(l *kernel.Library) error {
 		}
 	}
 	for i := range l.Out {
-		if l.Op == ir.Scan && l.Out[i].Slot == -1 {
+		if (l.Op == ir.Scan || l.Op == ir.Composite) && l.Out[i].Slot == -1 {
 			continue // nobody wants it
 		}
 		if l.Epilogue == nil || i > 0 {
@@ -243,7 +243,9 @@ func (v *verifier) operand(what string, l *kernel.Library, o *kernel.Operand, wr
 	if len(o.Stride) != len(o.Shape) {
 		return fmt.Errorf("%s has %d strides for %d axes", what, len(o.Stride), len(o.Shape))
 	}
-	if (write || l.Op != ir.DotGeneral) && !o.Contiguous() && o.Elements() > 0 {
+	region, ok := l.Attr.(*ir.Region)
+	strided := l.Op == ir.DotGeneral || ok && region.Strided
+	if (write || !strided) && !o.Contiguous() && o.Elements() > 0 {
 		return fmt.Errorf("%s %v with strides %v is not contiguous", what, o.Shape, o.Stride)
 	}
 	return v.touch(access{what: what, slot: o.Slot, write: write, group: -1, extent: o.Shape, stride: o.Stride, size: o.DType.Size()}, o.Offset, false)

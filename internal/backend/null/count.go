@@ -79,7 +79,9 @@ func (c *Counts) library(p *kernel.Program, l *kernel.Library, times int64) {
 	}
 	written := int64(0)
 	for i := range l.Out {
-		written += bytes(&l.Out[i])
+		if l.Out[i].Slot >= 0 {
+			written += bytes(&l.Out[i])
+		}
 	}
 	c.Written += written
 	for i := range l.In {

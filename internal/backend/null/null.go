@@ -14,18 +14,19 @@ package null
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
 // Device is no hardware at all.
-type Device struct{}
+type Device struct{ composites []string }
 
 var _ device.Device = (*Device)(nil)
 
-// New is the device.
-func New() *Device { return new(Device) }
+// New is the device, as one that has kernels for the given composites.
+func New(composites ...string) *Device { return &Device{composites} }
 
 // Name is "null".
 func (d *Device) Name() string { return "null" }
@@ -60,8 +61,9 @@ func (d *Device) Download(dst []byte, src device.Buffer) error {
 	return errors.New("null: this device computes nothing, so there is nothing to download")
 }
 
-// Supports is false: composites are compiled from their bodies.
-func (d *Device) Supports(string) bool { return false }
+// Supports tells what New was told. All other composites are compiled from their
+// bodies.
+func (d *Device) Supports(composite string) bool { return slices.Contains(d.composites, composite) }
 
 // Workspace is 0. Who wants to know the memory that a program needs on a real
 // device plans it for that one.

@@ -575,3 +575,53 @@ func maxPairs[T number](g *Args) {
 		}
 	}
 }
+
+func softmaxColumns[T float](g *Args) {
+	top, sum, shrink := row[T](g.A, 0, 0, g.N), row[T](g.B, 0, 0, g.N), row[T](g.C, 0, 0, g.N)
+	less := func(x, top T) T {
+		if math.IsInf(float64(top), -1) {
+			return x
+		}
+		return x - top
+	}
+	copy(shrink, top)
+	for r := range g.Rows {
+		for i, x := range dstRow[T](g, r) {
+			if x > top[i] {
+				top[i] = x
+			}
+		}
+	}
+	for i, x := range shrink {
+		shrink[i] = T(math.Exp(float64(less(x, top[i]))))
+		sum[i] *= shrink[i]
+	}
+	for r := range g.Rows {
+		d := dstRow[T](g, r)
+		for i, x := range d {
+			d[i] = T(math.Exp(float64(less(x, top[i]))))
+			sum[i] += d[i]
+		}
+	}
+}
+
+func softmaxGradColumns[T float](g *Args) {
+	lse, delta := row[T](g.B, 0, 0, g.N), row[T](g.C, 0, 0, g.N)
+	for r := range g.Rows {
+		p, d := dstRow[T](g, r), row[T](g.A, r, g.ARow, g.N)
+		for i, x := range p {
+			p[i] = T(math.Exp(float64(x - lse[i])))
+			d[i] = p[i] * (d[i] - delta[i])
+		}
+	}
+}
+
+func scale[T float](g *Args) {
+	for r := range g.Rows {
+		a, b := row[T](g.A, r, g.ARow, g.N), *(*T)(unsafe.Add(g.B, r*g.BRow))
+		for i, d := 0, dstRow[T](g, r); i < len(d); i++ {
+			p := T(a[i] * b) // rounded: not to be fused with what follows
+			d[i] = p + 0
+		}
+	}
+}

@@ -231,6 +231,15 @@ func windowArgMax2AVX512(args *Args)
 func maxPairsAVX512(args *Args)
 
 //go:noescape
+func scaleVSAVX512(args *Args)
+
+//go:noescape
+func softmaxColumnsAVX512(args *Args)
+
+//go:noescape
+func softmaxGradColumnsAVX512(args *Args)
+
+//go:noescape
 func addVVAVX2(args *Args)
 
 //go:noescape
@@ -439,3 +448,12 @@ func windowArgMax2AVX2(args *Args)
 
 //go:noescape
 func maxPairsAVX2(args *Args)
+
+//go:noescape
+func scaleVSAVX2(args *Args)
+
+//go:noescape
+func softmaxColumnsAVX2(args *Args)
+
+//go:noescape
+func softmaxGradColumnsAVX2(args *Args)

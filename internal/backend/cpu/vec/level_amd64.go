@@ -72,6 +72,8 @@ func useAVX2() {
 			ir.ReduceWindowArgMax: {windowArgMax1AVX2, windowArgMax2AVX2},
 		},
 		maxPairs: maxPairsAVX2,
+
+		softmaxColumns: softmaxColumnsAVX2, softmaxGradColumns: softmaxGradColumnsAVX2, scale: scaleVSAVX2,
 	}
 }
 
@@ -117,6 +119,8 @@ func useAVX512() {
 			ir.ReduceWindowArgMax: {windowArgMax1AVX512, windowArgMax2AVX512},
 		},
 		maxPairs: maxPairsAVX512,
+
+		softmaxColumns: softmaxColumnsAVX512, softmaxGradColumns: softmaxGradColumnsAVX512, scale: scaleVSAVX512,
 	}
 }
 

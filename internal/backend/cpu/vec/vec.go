@@ -190,6 +190,47 @@ func MaxPairs(t dtype.DType) Func {
 	return genericMaxPairs(t)
 }
 
+// SoftmaxColumns takes a softmax down the columns of the tile at Dst, rows by rows: A,
+// B and C are vectors over the columns. A holds the maxima of the rows that came
+// before and gets those with the tile's, B likewise the sums of the powers of e. C
+// gets the factors by which what came before shrinks, and the tile the powers of its
+// elements less the maxima; as long as a maximum is -∞, less zero. There is at least
+// one row.
+func SoftmaxColumns(t dtype.DType) Func {
+	switch {
+	case t == dtype.Float32 && fast.softmaxColumns != nil:
+		return fast.softmaxColumns
+	case t == dtype.Float32:
+		return softmaxColumns[float32]
+	}
+	return softmaxColumns[float64]
+}
+
+// SoftmaxGradColumns makes of scores at Dst the weights p = e^(s - B), where B is the
+// logarithm of the sum of the column's powers, and of their cotangents at A those of
+// the scores, p·(A - C). B and C are vectors over the columns.
+func SoftmaxGradColumns(t dtype.DType) Func {
+	switch {
+	case t == dtype.Float32 && fast.softmaxGradColumns != nil:
+		return fast.softmaxGradColumns
+	case t == dtype.Float32:
+		return softmaxGradColumns[float32]
+	}
+	return softmaxGradColumns[float64]
+}
+
+// Scale returns Dst = A·B + 0, where B is one element per row: A·B without negative
+// zeros.
+func Scale(t dtype.DType) Func {
+	switch {
+	case t == dtype.Float32 && fast.scale != nil:
+		return fast.scale
+	case t == dtype.Float32:
+		return scale[float32]
+	}
+	return scale[float64]
+}
+
 // Index writes the int64 values Base + r·ARow + i·ACol.
 func Index(g *Args) { index(g) }
 
@@ -208,6 +249,8 @@ type table struct {
 	move4     Func
 	window    map[ir.Op][2]Func // by step
 	maxPairs  Func
+
+	softmaxColumns, softmaxGradColumns, scale Func
 }
 
 var fast table

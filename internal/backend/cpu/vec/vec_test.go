@@ -576,3 +576,114 @@ func BenchmarkUnary(b *testing.B) {
 		})
 	}
 }
+
+// A softmax down the columns of a matrix that comes in several tiles, and its
+// gradient, with columns of nothing but −∞ and with NaN, against float64.
+func TestSoftmaxColumns(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		for _, cols := range []int{1, 3, 8, 15, 16, 17, 31, 48, 64, 77} {
+			keys := 1 + r.IntN(40)
+			x := make([]float64, keys*cols)
+			for i := range x {
+				x[i] = float64(float32(r.NormFloat64() * 10))
+				if r.IntN(20) == 0 || i%cols == 2 || i%cols == 5 && i < 20*cols {
+					x[i] = math.Inf(-1)
+				}
+			}
+			if cols > 7 {
+				x[7] = math.NaN()
+			}
+			vector := func(v float32) []float32 {
+				l := guardedFloats(t, make([]float32, cols))
+				for i := range l {
+					l[i] = v
+				}
+				return l
+			}
+			top, sum, shrink := vector(float32(math.Inf(-1))), vector(0), vector(5)
+			pitch := cols + r.IntN(3)
+			tile := func(k0, k1 int, f func(i int) float64) []float32 {
+				l := guardedFloats(t, make([]float32, (k1-k0)*pitch-(pitch-cols)))
+				for k := k0; k < k1; k++ {
+					for c := range cols {
+						l[(k-k0)*pitch+c] = float32(f(k*cols + c))
+					}
+				}
+				return l
+			}
+			value := func(i int) float64 { return x[i] }
+			for k0 := 0; k0 < keys; {
+				k1 := min(keys, k0+1+r.IntN(15))
+				p, before := tile(k0, k1, value), append([]float32(nil), top...)
+				SoftmaxColumns(dtype.Float32)(&Args{Dst: ptr(p), DstRow: pitch * 4, A: ptr(top), B: ptr(sum), C: ptr(shrink), N: cols, Rows: k1 - k0})
+				for c := range cols {
+					m, s := math.Inf(-1), 0.0
+					for k := range k1 {
+						if v := x[k*cols+c]; v > m {
+							m = v
+						}
+					}
+					if float64(top[c]) != m {
+						t.Fatalf("%d columns: the maximum of column %d is %g, want %g", cols, c, top[c], m)
+					}
+					m = max(m, -math.MaxFloat64)
+					less := func(v float64) float64 {
+						if m == -math.MaxFloat64 {
+							return v
+						}
+						return float64(float32(v) - float32(m)) // as rounded
+					}
+					for k := range k1 {
+						e := math.Exp(less(x[k*cols+c]))
+						s += e
+						if k >= k0 && ulps(p[(k-k0)*pitch+c], e) > 4 && math.Abs(float64(p[(k-k0)*pitch+c])-e) > 1e-37 {
+							t.Fatalf("%d columns, key %d of column %d: %g, want %g", cols, k, c, p[(k-k0)*pitch+c], e)
+						}
+					}
+					if want := math.Exp(less(float64(before[c]))); ulps(shrink[c], want) > 4 && math.Abs(float64(shrink[c])-want) > 1e-37 {
+						t.Fatalf("%d columns: what came before column %d shrinks by %g, want %g", cols, c, shrink[c], want)
+					}
+					if got := float64(sum[c]); (got != got) != (s != s) || math.Abs(got-s) > 1e-5*s {
+						t.Fatalf("%d columns: the sum of column %d is %g, want %g", cols, c, got, s)
+					}
+				}
+				k0 = k1
+			}
+			lse, delta := vector(3), vector(0.5)
+			s, d := tile(0, keys, value), tile(0, keys, func(i int) float64 { return float64(i%7) - 3 })
+			SoftmaxGradColumns(dtype.Float32)(&Args{Dst: ptr(s), DstRow: pitch * 4, A: ptr(d), ARow: pitch * 4, B: ptr(lse), C: ptr(delta), N: cols, Rows: keys})
+			for i, v := range x {
+				at := i/cols*pitch + i%cols
+				p := math.Exp(float64(float32(v) - 3))
+				want := p * (float64(i%7) - 3.5)
+				if ulps(s[at], p) > 4 && math.Abs(float64(s[at])-p) > 1e-37 || (want == want) == (d[at] != d[at]) || math.Abs(float64(d[at])-want) > 1e-6*math.Abs(want)+1e-37 {
+					t.Fatalf("%d columns, element %d: weight %g and gradient %g, want %g and %g", cols, i, s[at], d[at], p, want)
+				}
+			}
+		}
+	})
+}
+
+// Scale is a product that is never -0, in every position.
+func TestScale(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		for _, n := range []int{1, 5, 16, 47, 100} {
+			x, d := guardedFloats(t, make([]float32, 3*n)), guardedFloats(t, make([]float32, 3*n))
+			for i := range x {
+				x[i] = []float32{-1e-30, 2.5, float32(math.Copysign(0, -1)), -3, 0, float32(math.NaN()), float32(math.Inf(-1))}[i%7]
+			}
+			by := guardedFloats(t, []float32{1e-20, -1, 0.5})
+			Scale(dtype.Float32)(&Args{Dst: ptr(d), DstRow: 4 * n, A: ptr(x), ARow: 4 * n, B: ptr(by), BRow: 4, Scalar: ScalarB, N: n, Rows: 3})
+			for i, v := range x {
+				p := v * by[i/n]
+				if p == 0 {
+					p = 0 // of either sign
+				}
+				if !sameBits(d[i], p) {
+					t.Fatalf("%d elements: %g times %g is %g", n, v, by[i/n], d[i])
+				}
+			}
+		}
+	})
+}

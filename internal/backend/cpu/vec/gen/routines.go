@@ -73,6 +73,9 @@ func (g *gen) routines() {
 		g.window("ArgMax", step)
 	}
 	g.maxPairs()
+	g.scale()
+	g.softmaxColumns()
+	g.softmaxGradColumns()
 }
 
 // combine is d = x op y; a maximum or minimum is NaN if either is.
