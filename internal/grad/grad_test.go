@@ -269,3 +269,40 @@ func TestDeepVJP(t *testing.T) {
 		t.Error("no gradient")
 	}
 }
+
+// A composite that brings a rule is differentiated by it and not through its body. The
+// rule sees the cotangents of all results, those of one result added up, and which
+// operands' gradients are wanted.
+func TestCompositeWithRule(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	x, z, unused := leaf(r, 3), leaf(r, 3), leaf(r, 3)
+	calls := 0
+	region := &ir.Region{
+		Name: "ruled",
+		Outs: []*ir.Node{op(ir.Mul, x, z), op(ir.Exp, z), op(ir.Neg, z)},
+		Grad: func(c *ir.Node, results, cots []*ir.Node, want []bool) []*ir.Node {
+			calls++
+			if !slices.Equal(want, []bool{true, false, true}) {
+				t.Errorf("wanted are %v", want)
+			}
+			if cots[0] == nil || cots[1] == nil || cots[2] != nil {
+				t.Errorf("cotangents %v", cots)
+			}
+			// No derivative of the body at all, so that it can be told apart.
+			return []*ir.Node{op(ir.Mul, cots[0], results[1]), cots[0], cots[1]}
+		},
+	}
+	res := ir.NewRegion(region, []*ir.Node{x, unused, z})
+	again := ir.New(ir.Result, ir.Number{N: 0}, res[0].In[0])
+	y := op(ir.Add, op(ir.Add, res[0], again), times(res[1], 3))
+	g := VJP([]*ir.Node{y}, []*ir.Node{like(y, 1)}, []*ir.Node{x, z})
+	zs, dx, dz := values(z), values(g[0]), values(g[1])
+	for i := range zs {
+		if want := 2 * math.Exp(zs[i]); math.Abs(dx[i]-want) > 1e-12*want || dz[i] != 3 {
+			t.Errorf("element %d: gradients %g and %g, want %g and 3", i, dx[i], dz[i], want)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("the rule was asked %d times", calls)
+	}
+}

@@ -216,6 +216,40 @@ func TestTile(t *testing.T) {
 	}
 }
 
+// The gradient of splitting what a composite has put together is the composite's
+// result, if its body says that this has no negative zeros.
+func TestTileOfSplitResult(t *testing.T) {
+	x := float("x", 2, 6)
+	for _, positive := range []bool{true, false} {
+		body := op(ir.Exp, x)
+		if positive {
+			body = op(ir.Add, body, full(body, 0))
+		}
+		res := ir.NewComposite("whole", nil, []*ir.Node{x}, body)[0]
+		part := func(lo, hi int) *ir.Node { return pad(ir.SliceAxis(res, 1, lo, hi), []int{0, lo}, []int{0, 6 - hi}) }
+		sum := op(ir.Add, op(ir.Add, part(0, 2), part(4, 6)), part(2, 4))
+		g := Run([]*ir.Node{sum}, func(string) bool { return true })
+		if whole := g.Outputs[0].Op == ir.Result; whole != positive {
+			t.Errorf("without negative zeros: %v, got\n%v", positive, g)
+		}
+	}
+	// Slices that leave something out, overlap or come in another order are no whole.
+	slice := func(lo, hi int) *ir.Node { return ir.SliceAxis(x, 1, lo, hi) }
+	for _, parts := range [][]*ir.Node{
+		{slice(0, 3), slice(4, 6)}, {slice(0, 4), slice(3, 6)}, {slice(3, 6), slice(0, 3)}, {slice(0, 3), slice(0, 3)},
+		{slice(0, 3), ir.SliceAxis(float("y", 2, 6), 1, 3, 6)}, {slice(0, 3), slice(3, 6), slice(0, 2)},
+	} {
+		g := Run([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{Axis: 1}, parts...)}, none)
+		if g.Outputs[0].Op != ir.Concatenate {
+			t.Errorf("became\n%v", g)
+		}
+	}
+	g := Run([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{Axis: 1}, slice(0, 1), slice(1, 5), slice(5, 6))}, none)
+	if g.Outputs[0].Op != ir.Input {
+		t.Errorf("the whole became\n%v", g)
+	}
+}
+
 // What a rectifier hides is seen by its result in the backward pass.
 func TestReluMask(t *testing.T) {
 	x, g := float("x", 4), float("g", 4)
