@@ -33,7 +33,10 @@ type layoutKey struct {
 }
 
 const (
-	loopTile = 1024 // points of a tile without reductions
+	// Points of a tile without reductions. Interpreted, its values must stay in the
+	// nearest cache; native code has few in memory.
+	loopTile, nativeTile = 1024, 4096
+
 	// These fix the order of reductions, so they depend on nothing.
 	rowTile     = 2048 // points of a tile of rows
 	rowLimit    = 4096 // longest row that is reduced in one piece
@@ -129,12 +132,13 @@ func (w *walk) shape(f *kernel.Fused, part *kernel.Part, lo, hi []int) layoutKey
 
 	switch key.mode {
 	case modeLoop:
-		width := loopTile
+		points := loopPoints()
+		width := points
 		if square {
 			width = squareWidth
 		}
 		w.tileC = even(w.colN, width)
-		w.tileR = even(w.rowN, max(1, loopTile/max(1, w.tileC)))
+		w.tileR = even(w.rowN, max(1, points/max(1, w.tileC)))
 	case modeRows:
 		w.tileC = w.colN
 		if w.colN > rowLimit {
@@ -174,6 +178,14 @@ func (w *walk) shape(f *kernel.Fused, part *kernel.Part, lo, hi []int) layoutKey
 	}
 	w.cost = 200 + estimate(f, float64(w.points)/float64(max(1, w.tiles)))
 	return key
+}
+
+// loopPoints is the number of points of a tile without reductions.
+func loopPoints() int {
+	if nativeLanes() > 0 {
+		return nativeTile
+	}
+	return loopTile
 }
 
 // merge appends the groups of the axes from ≤ axis < to.

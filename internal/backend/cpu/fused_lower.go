@@ -941,7 +941,7 @@ func (l *lowerer) allocate() {
 	}
 	points := maxTile
 	if l.p.key.mode == modeLoop {
-		points = loopTile
+		points = loopPoints()
 	}
 	take := func(r int32) {
 		p := &l.p.places[r]

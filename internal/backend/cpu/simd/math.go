@@ -65,25 +65,35 @@ func horner(v *V, c []float64, x, p int) {
 // NaN passes. With n the multiple of log 2 next to x, what is left is at most 0.35
 // and a polynomial of degree 6 does it. The power of 2 is put on in two steps where
 // there is no instruction for it, so that subnormal results come out right.
+//
+// Results that underflow make the processor take a slow path, and -∞ is a frequent
+// operand: masked scores. So with AVX-512 lanes whose result is zero are computed
+// for 0, and cleared.
 func exp(v *V, x, d, s, t, u int) {
 	v.SetF(88.8, t)
-	v.Op(emit.VMINPS, x, t, s)
-	v.SetF(-104, t)
-	v.Op(emit.VMAXPS, s, t, s)
+	if v.wide() {
+		v.I(emit.VCMPPS|emit.Bcst, emit.Imm(notLessEq), v.constant(bitsOf(-104)), v.Reg(x), emit.K(2))
+		v.I(emit.VMINPS|emit.Zero, v.Reg(x), v.Reg(t), emit.K(2), v.Reg(s))
+	} else {
+		v.Op(emit.VMINPS, x, t, s)
+		v.SetF(-104, t)
+		v.Op(emit.VMAXPS, s, t, s)
+	}
 	v.OpF(emit.VMULPS, math.Log2E, s, t)
 	v.Round(0, t, t)
 	v.OpF(emit.VFNMADD231PS, 0.693359375, t, s)
 	v.OpF(emit.VFNMADD231PS, -2.12194440e-4, t, s)
 	horner(v, expPoly, s, d)
+	if v.wide() {
+		v.I(emit.VSCALEFPS|emit.Zero, v.Reg(t), v.Reg(d), emit.K(2), v.Reg(d))
+		return
+	}
 	v.scale(t, d, u)
 }
 
-// scale is d = d·2^t, where t holds integers as floats; t and u are destroyed.
+// scale is d = d·2^t, where t holds integers as floats, with AVX2; t and u are
+// destroyed.
 func (v *V) scale(t, d, u int) {
-	if v.wide() {
-		v.Op(emit.VSCALEFPS, t, d, d)
-		return
-	}
 	v.Op(emit.VCVTPS2DQ, t, t)
 	v.OpI(emit.VPSRAD, 1, t, u)
 	v.Op(emit.VPSUBD, u, t, t)

@@ -278,6 +278,7 @@ const (
 	unordered     = 3
 	notEqualOrNaN = 4
 	notLess       = 5 // or NaN
+	notLessEq     = 6 // or NaN
 	ordered       = 7
 	notGreaterEq  = 9 // or NaN
 	notEqual      = 12
