@@ -79,14 +79,15 @@ func DeviceName() string { return current().Name() }
 
 // Eval computes the tensors, all in one program. Their values are kept: evaluating
 // them again, or what is built on them, does not compute them again. Assignments
-// that [Tensor.AlsoAssign] tied to them are carried out.
+// that [Tensor.AlsoAssign] tied to them are carried out. A [Precision] other than
+// float32 has a method of this name.
 //
 // Evaluations of different goroutines take turns. A tensor, or two that share
 // something not yet evaluated, must not be evaluated by one goroutine while another
 // builds on it.
-func Eval(ts ...*Tensor) error { return evaluate(nodes(ts), nil) }
+func Eval(ts ...*Tensor) error { return FP32.Eval(ts...) }
 
-func evaluate(roots []*ir.Node, vars []*Variable) (err error) {
+func evaluate(roots []*ir.Node, vars []*Variable, p Precision) (err error) {
 	evaluation.Lock()
 	defer evaluation.Unlock()
 	var outputs []*ir.Node
@@ -108,7 +109,7 @@ func evaluate(roots []*ir.Node, vars []*Variable) (err error) {
 		return nil
 	}
 	g, key, leaves := ir.Key(outputs)
-	err = execute(g, key, leaves)
+	err = execute(g, key, leaves, precisions[p].low)
 	for _, n := range g.Outputs {
 		if n.Op != ir.Assign {
 			continue
@@ -124,11 +125,11 @@ func evaluate(roots []*ir.Node, vars []*Variable) (err error) {
 }
 
 // observe is called with what is about to be run; tests look at plans through it.
-var observe = func(outputs, leaves []*ir.Node) {}
+var observe = func(outputs, leaves []*ir.Node, low DType) {}
 
 // execute runs the program for a graph and turns its outputs into leaves. Nothing
 // has changed if it fails.
-func execute(g *ir.Graph, key []byte, leaves []*ir.Node) error {
+func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 	for _, n := range g.Nodes {
 		for i, x := range n.In {
 			if x.Op == ir.Input && x.Version != x.Storage.Version && !(n.Op == ir.Assign && i == 0) {
@@ -142,8 +143,8 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node) error {
 			l.Storage.Name = v.Name
 		}
 	}
-	observe(g.Outputs, leaves)
-	p, err := programs.Get(g, key, leaves)
+	observe(g.Outputs, leaves, low)
+	p, err := programs.Get(g, key, leaves, low)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,8 @@ import (
 // the device that is none, with the composites of the processor.
 func Plans(f func()) (programs []*kernel.Program) {
 	before := observe
-	observe = func(outputs, leaves []*ir.Node) {
-		programs = append(programs, plan.Build(outputs, leaves, null.New("attention", "attention_grad")))
+	observe = func(outputs, leaves []*ir.Node, low DType) {
+		programs = append(programs, plan.Build(outputs, leaves, null.New("attention", "attention_grad"), low))
 	}
 	defer func() { observe = before }()
 	f()

@@ -108,7 +108,7 @@ func (t *Tensor) AlsoAssign(v *Variable, value *Tensor) *Tensor {
 // EvalAssign evaluates the tensors and carries out the assignments of the variables,
 // all in one program. If it fails, the assignments are dropped.
 func EvalAssign(vars []*Variable, ts ...*Tensor) error {
-	return evaluate(nodes(ts), vars)
+	return FP32.EvalAssign(vars, ts...)
 }
 
 // done is called when an assignment has been carried out. Nodes that it is tied to may

@@ -33,6 +33,7 @@ type Optimizer struct {
 	groups   []Group
 
 	clipNorm, clipValue float64
+	precision           sinter.Precision
 
 	steps    int
 	gradNorm float64
@@ -81,6 +82,10 @@ func ClipNorm(max float64) Option { return func(o *Optimizer) { o.clipNorm = max
 
 // ClipValue limits every element of the gradients to ±max, before ClipNorm.
 func ClipValue(max float64) Option { return func(o *Optimizer) { o.clipValue = max } }
+
+// Precision is what the steps are computed in; float32 without this option. The
+// variables and the optimizer's state keep their types in any precision.
+func Precision(p sinter.Precision) Option { return func(o *Optimizer) { o.precision = p } }
 
 // NonFiniteError is returned by a step whose loss or gradients are NaN or infinite.
 // Parameters and the optimizer's state are then
@@ -181,7 +186,7 @@ func (o *Optimizer) Step(loss *sinter.Tensor, also ...*sinter.Tensor) (err error
 		finite = allFinite(append(grads, loss)...)
 		evaluated = append(evaluated, finite)
 	}
-	if err := sinter.EvalAssign(o.update(used, grads, finite), evaluated...); err != nil {
+	if err := o.precision.EvalAssign(o.update(used, grads, finite), evaluated...); err != nil {
 		return fmt.Errorf("optim: step %d: %w", o.steps, err)
 	}
 	value := loss.Float()

@@ -23,7 +23,7 @@ func (t *Trainer) Evaluate(ctx context.Context, model nn.Module, set data.Datase
 	var count int
 	err = t.forward(ctx, model, set, func(batch data.Batch, pred *sinter.Tensor) error {
 		l := t.Loss(pred, batch.Y)
-		if err := sinter.Eval(l, pred); err != nil {
+		if err := t.Precision.Eval(l, pred); err != nil {
 			return err
 		}
 		sum += l.Float() * float64(batch.Size)
@@ -46,7 +46,7 @@ func (t *Trainer) Predict(ctx context.Context, model nn.Module, set data.Dataset
 	var rows []float32
 	var shape []int
 	err = t.forward(ctx, model, set, func(_ data.Batch, pred *sinter.Tensor) error {
-		if err := sinter.Eval(pred); err != nil {
+		if err := t.Precision.Eval(pred); err != nil {
 			return err
 		}
 		rows = append(rows, pred.Floats()...)

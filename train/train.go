@@ -48,10 +48,11 @@ type Trainer struct {
 	Epochs int
 	Steps  int
 
-	Batch     int     // examples in a step; 32 if zero
-	Clip      float64 // largest global norm of the gradients; zero: no limit
-	Seed      uint64  // of the order of examples
-	EvalEvery int     // evaluate the test set every so many steps, besides the end of each epoch
+	Batch     int              // examples in a step; 32 if zero
+	Clip      float64          // largest global norm of the gradients; zero: no limit
+	Seed      uint64           // of the order of examples
+	Precision sinter.Precision // of steps and evaluations; float32 unless set
+	EvalEvery int              // evaluate the test set every so many steps, besides the end of each epoch
 }
 
 // DivergedError is a run that was stopped because its loss or its gradients were
@@ -125,7 +126,10 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, 
 	if rule == nil {
 		rule = optim.Adam{}
 	}
-	var options []optim.Option
+	if err := t.Precision.Check(); err != nil {
+		return nil, err
+	}
+	options := []optim.Option{optim.Precision(t.Precision)}
 	if t.Clip > 0 {
 		options = append(options, optim.ClipNorm(t.Clip))
 	}

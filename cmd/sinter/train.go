@@ -31,6 +31,7 @@ var overrides = []override{
 	{"steps", "steps", "N", "largest number of steps"},
 	{"batch", "batch", "N", "examples in a step"},
 	{"lr", "optimizer.lr", "X", "learning rate; the peak of a schedule"},
+	{"precision", "precision", "P", "of steps and evaluations: fp32, or bf16 for products of bfloat16 with float32 sums"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
 }
 
@@ -182,7 +183,7 @@ func printResult(w io.Writer, r *recipe.Result) {
 	}
 	row("peak memory", peak)
 	row("parameters", ui.Count(r.Parameters))
-	row("device", r.Device)
+	row("device", r.Device+", "+r.Precision)
 	row("steps", fmt.Sprintf("%s in %s", ui.Count(r.Steps), plural(r.Epochs, "epoch")))
 	row("run", r.Run)
 	fmt.Fprintln(w)

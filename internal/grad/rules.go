@@ -267,7 +267,8 @@ func scatterRule(n, g *ir.Node, want []bool) []*ir.Node {
 }
 
 // dotRule contracts the cotangent with the other operand over that one's free
-// axes and puts the axes back in order.
+// axes and puts the axes back in order. It does so in the type of the cotangent,
+// which may be wider than that of the operands.
 func dotRule(n, g *ir.Node, want []bool) []*ir.Node {
 	d := n.Attr.(ir.Dot)
 	l, r := n.In[0], n.In[1]
@@ -296,16 +297,16 @@ func dotRule(n, g *ir.Node, want []bool) []*ir.Node {
 			c := ir.New(ir.DotGeneral, ir.Dot{
 				LeftBatch: batch, RightBatch: d.RightBatch,
 				LeftContract: span(nb+len(lf), len(rf)), RightContract: rf,
-			}, g, r)
-			return back(c, d.LeftBatch, lf, d.LeftContract, d.RightContract)
+			}, g, ir.To(r, g.DType))
+			return ir.To(back(c, d.LeftBatch, lf, d.LeftContract, d.RightContract), l.DType)
 		}),
 		when(want[1], func() *ir.Node {
 			// gᵀ·l: free axes of g are those of r, then the contracted axes of l.
 			c := ir.New(ir.DotGeneral, ir.Dot{
 				LeftBatch: batch, RightBatch: d.LeftBatch,
 				LeftContract: span(nb, len(lf)), RightContract: lf,
-			}, g, l)
-			return back(c, d.RightBatch, rf, d.RightContract, d.LeftContract)
+			}, g, ir.To(l, g.DType))
+			return ir.To(back(c, d.RightBatch, rf, d.RightContract, d.LeftContract), r.DType)
 		}),
 	}
 }
@@ -325,8 +326,8 @@ func convRule(n, g *ir.Node, want []bool) []*ir.Node {
 	p, q := n.In[0], n.In[1]
 	dir := func(d ir.Direction, size []int, l, r *ir.Node) *ir.Node {
 		b := a
-		b.Dir, b.Size = d, size
-		return ir.New(ir.Conv, b, l, r)
+		b.Dir, b.Size, b.Result = d, size, dtype.Invalid
+		return ir.To(ir.New(ir.Conv, b, ir.To(l, g.DType), ir.To(r, g.DType)), p.DType)
 	}
 	var left, right func() *ir.Node
 	switch a.Dir {

@@ -80,6 +80,7 @@ type Extent struct{ Size []int }
 type Dot struct {
 	LeftBatch, RightBatch       []int
 	LeftContract, RightContract []int
+	Result                      dtype.DType // Invalid: the operands' type; Float32 for operands of 16 bits: sums are not rounded
 }
 
 // Direction says which of the three tensors of a convolution is computed.
@@ -103,6 +104,8 @@ type ConvAttr struct {
 	// Size is the spatial extent that the operands leave open: of x for
 	// InputGrad, of the window for WeightGrad; nil for Forward.
 	Size []int
+	// Result is the type of the result, as for Dot.
+	Result dtype.DType
 }
 
 // Target is for Assign: the storage that is overwritten.
@@ -194,10 +197,10 @@ func (a Window) AppendKey(b []byte) []byte {
 func (a Index) AppendKey(b []byte) []byte  { return append(b, byte(a.Axis), byte(a.Batch)) }
 func (a Extent) AppendKey(b []byte) []byte { return appendInts(b, a.Size) }
 func (a Dot) AppendKey(b []byte) []byte {
-	return appendInts(b, a.LeftBatch, a.RightBatch, a.LeftContract, a.RightContract)
+	return appendInts(append(b, byte(a.Result)), a.LeftBatch, a.RightBatch, a.LeftContract, a.RightContract)
 }
 func (a ConvAttr) AppendKey(b []byte) []byte {
-	b = append(b, byte(a.Dir))
+	b = append(b, byte(a.Dir), byte(a.Result))
 	b = binary.AppendUvarint(b, uint64(a.Groups))
 	return appendInts(b, a.Stride, a.Low, a.High, a.Dilation, a.Size)
 }

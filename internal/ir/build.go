@@ -153,7 +153,7 @@ func MatMul(a, b *Node) *Node {
 	for i := range batch {
 		batch[i] = i
 	}
-	return New(DotGeneral, Dot{batch, batch, []int{r - 1}, []int{r - 2}}, a, b)
+	return New(DotGeneral, Dot{LeftBatch: batch, RightBatch: batch, LeftContract: []int{r - 1}, RightContract: []int{r - 2}}, a, b)
 }
 
 // SliceOf is x[start:limit:step] by axis.

@@ -269,6 +269,9 @@ func inferDot(n *Node, a Dot) error {
 			return fmt.Errorf("inner extents %d and %d of %v and %v differ", l.Shape[x], r.Shape[y], l.Shape, r.Shape)
 		}
 	}
+	if err := wider(n, a.Result); err != nil {
+		return err
+	}
 	n.Shape = nil
 	for _, x := range a.LeftBatch {
 		n.Shape = append(n.Shape, l.Shape[x])
@@ -279,6 +282,18 @@ func inferDot(n *Node, a Dot) error {
 	for _, i := range a.Free(len(r.Shape), false) {
 		n.Shape = append(n.Shape, r.Shape[i])
 	}
+	return nil
+}
+
+// wider gives n, a contraction, the element type that its attribute asks for.
+func wider(n *Node, result dtype.DType) error {
+	if result == dtype.Invalid {
+		return nil
+	}
+	if result != dtype.Float32 || n.DType.Compute() != result {
+		return fmt.Errorf("operands of %v cannot give %v", n.DType, result)
+	}
+	n.DType = result
 	return nil
 }
 
@@ -303,6 +318,9 @@ func inferConv(n *Node, a ConvAttr) error {
 	p, q := n.In[0], n.In[1]
 	if p.DType != q.DType || !p.DType.IsFloat() {
 		return fmt.Errorf("operands are %v and %v; one floating-point type is wanted", p.DType, q.DType)
+	}
+	if err := wider(n, a.Result); err != nil {
+		return err
 	}
 	if len(p.Shape) != k+2 || len(q.Shape) != k+2 {
 		return fmt.Errorf("operands %v and %v want %d spatial axes each", p.Shape, q.Shape, k)

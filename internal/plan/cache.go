@@ -8,6 +8,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/debug"
 	"github.com/sinter-dl/sinter/internal/device"
+	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
@@ -44,15 +45,16 @@ func NewCache(dev device.Device, max int) *Cache {
 // Len is the number of programs held.
 func (c *Cache) Len() int { return c.recent.Len() }
 
-// Get returns the program for the graph with the canonical key, compiling it if it
-// is not there.
-func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node) (*Compiled, error) {
+// Get returns the program for the graph with the canonical key and the type low of
+// Build, compiling it if it is not there.
+func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node, low dtype.DType) (*Compiled, error) {
+	key = append(key, byte(low))
 	if e := c.entries[string(key)]; e != nil {
 		c.recent.MoveToFront(e)
 		return e.Value.(*Compiled), nil
 	}
 	c.explain(g)
-	p := Build(g.Outputs, leaves, c.dev)
+	p := Build(g.Outputs, leaves, c.dev, low)
 	x, err := c.dev.Compile(p)
 	if err != nil {
 		return nil, fmt.Errorf("plan: compiling a program of %d kernels for %s: %w", len(p.Steps), c.dev.Name(), err)

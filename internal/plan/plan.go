@@ -16,6 +16,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/backend/null"
 	"github.com/sinter-dl/sinter/internal/debug"
+	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/fuse"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
@@ -29,13 +30,14 @@ type Target interface {
 }
 
 // Build makes the program that computes the outputs and carries out the
-// assignments among them. leaves are the storages that it reads, by number.
-func Build(outputs []*ir.Node, leaves []*ir.Node, t Target) *kernel.Program {
+// assignments among them. leaves are the storages that it reads, by number; low is
+// the type that float32 products round their operands to, or Invalid.
+func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *kernel.Program {
 	number := make(map[*ir.Storage]int, len(leaves))
 	for i, l := range leaves {
 		number[l.Storage] = i
 	}
-	p := build(rewrite.Run(outputs, t.Supports), number, t)
+	p := build(rewrite.Run(outputs, t.Supports, low), number, t, low)
 	if debug.On("verify") {
 		if err := null.Verify(p); err != nil {
 			panic(fmt.Sprintf("plan: %v\n%s", err, Print(p)))
@@ -47,14 +49,14 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target) *kernel.Program {
 	return p
 }
 
-func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
+func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target, low dtype.DType) *kernel.Program {
 	r := fuse.Run(g, leaves)
 	p := &kernel.Program{Slots: r.Slots, Leaves: r.Leaves, Outputs: r.Outputs}
 	for _, i := range schedule(r) {
 		s := r.Steps[i]
 		if l, ok := s.(*kernel.Library); ok {
 			if loop, ok := l.Attr.(*ir.Loop); ok {
-				l.Body = body(loop, t)
+				l.Body = body(loop, t, low)
 			}
 			if n := t.Workspace(l); n > 0 {
 				l.Scratch = len(p.Slots)
@@ -70,10 +72,10 @@ func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 }
 
 // body is the program of one step of a loop.
-func body(l *ir.Loop, t Target) *kernel.Program {
-	g := rewrite.Run(l.Body.Outputs, t.Supports)
+func body(l *ir.Loop, t Target, low dtype.DType) *kernel.Program {
+	g := rewrite.Run(l.Body.Outputs, t.Supports, low)
 	g.Params = l.Body.Params
-	return build(g, nil, t)
+	return build(g, nil, t, low)
 }
 
 // schedule orders the steps. Of those whose predecessors are done the next one is

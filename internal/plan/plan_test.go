@@ -32,7 +32,7 @@ func op(o ir.Op, in ...*ir.Node) *ir.Node { return ir.New(o, nil, in...) }
 
 func planned(t *testing.T, target Target, outputs ...*ir.Node) *kernel.Program {
 	t.Helper()
-	p := Build(outputs, ir.Collect(outputs).Leaves(), target)
+	p := Build(outputs, ir.Collect(outputs).Leaves(), target, dtype.Invalid)
 	if err := null.Verify(p); err != nil {
 		t.Fatalf("%v\n%s", err, Print(p))
 	}
@@ -47,7 +47,7 @@ func TestRandomGraphs(t *testing.T) {
 			want, stores := graphtest.Eval(outputs)
 			g := ir.Collect(outputs)
 			leaves := g.Leaves()
-			p := Build(g.Outputs, leaves, target)
+			p := Build(g.Outputs, leaves, target, dtype.Invalid)
 			if err := null.Verify(p); err != nil {
 				return err
 			}
@@ -355,13 +355,18 @@ func (d *counting) Compile(p *kernel.Program) (device.Executable, error) {
 
 func (x *executable) Close() { x.d.open-- }
 
+func lookUp(c *Cache, outputs []*ir.Node) (*Compiled, error) {
+	g, key, leaves := ir.Key(outputs)
+	return c.Get(g, key, leaves, dtype.Invalid)
+}
+
 func TestCache(t *testing.T) {
 	d := &counting{Device: null.New()}
 	c := NewCache(d, 3)
 	x := input("x", 4)
 	get := func(outputs ...*ir.Node) *Compiled {
 		t.Helper()
-		k, err := c.Get(ir.Key(outputs))
+		k, err := lookUp(c, outputs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -394,7 +399,7 @@ func TestCache(t *testing.T) {
 		t.Errorf("arenas of %d bytes, the cache says %d", sum, c.Arenas())
 	}
 	d.fail = true
-	if _, err := c.Get(ir.Key([]*ir.Node{op(ir.Floor, x)})); err == nil || !strings.Contains(err.Error(), "a program of 1 kernels for null: out of memory") {
+	if _, err := lookUp(c, []*ir.Node{op(ir.Floor, x)}); err == nil || !strings.Contains(err.Error(), "a program of 1 kernels for null: out of memory") {
 		t.Errorf("the device refused: %v", err)
 	}
 	if c.Len() != 3 {
@@ -414,7 +419,7 @@ func TestReason(t *testing.T) {
 		t.Helper()
 		y := op(ir.Exp, ir.MatMul(batch, w))
 		ir.Stamp(y, ir.Here())
-		if _, err := c.Get(ir.Key([]*ir.Node{ir.Sum(y, axes)})); err != nil {
+		if _, err := lookUp(c, []*ir.Node{ir.Sum(y, axes)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -444,7 +449,7 @@ func TestReason(t *testing.T) {
 	step(input("batch", 4, 3), input("w", 3, 4), 0) // it is still there
 	wantReason(5)
 	other := op(ir.Sqrt, input("batch", 8, 3))
-	if _, err := c.Get(ir.Key([]*ir.Node{other})); err != nil {
+	if _, err := lookUp(c, []*ir.Node{other}); err != nil {
 		t.Fatal(err)
 	}
 	wantReason(5) // a new graph is no recompilation

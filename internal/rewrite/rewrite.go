@@ -33,16 +33,18 @@ var passes = []pass{
 	{"tile", tile},
 	{"relu", reluMask},
 	{"contract", contract},
+	{"precision", precision},
 	{"prune", prune},
 	{"fold", fold},
 }
 
 // Run rewrites the graph of the outputs for a device that has kernels for the
-// composites that supports names.
-func Run(outputs []*ir.Node, supports func(composite string) bool) *ir.Graph {
+// composites that supports names. If low is not Invalid, float32 products take
+// operands rounded to that type.
+func Run(outputs []*ir.Node, supports func(composite string) bool, low dtype.DType) *ir.Graph {
 	g := ir.Collect(outputs)
 	for _, p := range passes {
-		w := &walk{supports: supports, sub: make(map[*ir.Node]*ir.Node, len(g.Nodes)), seen: make(map[string]*ir.Node), old: g}
+		w := &walk{supports: supports, low: low, sub: make(map[*ir.Node]*ir.Node, len(g.Nodes)), seen: make(map[string]*ir.Node), old: g}
 		for _, n := range g.Nodes {
 			m := n
 			if n.Op == ir.Result && n.In[0].Op == ir.Composite && w.inlined(n.In[0]) {
@@ -57,6 +59,7 @@ func Run(outputs []*ir.Node, supports func(composite string) bool) *ir.Graph {
 					c.Effects = nil
 					m = &c
 				}
+				w.from = n
 				m = w.unique(p.rule(w, m))
 			}
 			w.sub[n] = m
@@ -79,11 +82,14 @@ func Run(outputs []*ir.Node, supports func(composite string) bool) *ir.Graph {
 // walk is the state of one pass.
 type walk struct {
 	supports func(string) bool
+	low      dtype.DType // see precision
 	old      *ir.Graph
+	from     *ir.Node              // the node of the old graph that the rule is given
 	sub      map[*ir.Node]*ir.Node // old → new
 	seen     map[string]*ir.Node   // canonical form → node
 	ids      map[*ir.Node]int
 	users    map[*ir.Node][]*ir.Node // of the old graph, on demand
+	factors  map[*ir.Node]bool       // of the old graph, on demand; see precision
 	key      []byte
 }
 
@@ -527,7 +533,13 @@ func contract(w *walk, n *ir.Node) *ir.Node {
 	}
 	a := view(l, d.LeftBatch, lf, d.LeftContract)
 	b := view(r, d.RightBatch, d.RightContract, rf)
-	return ir.ReshapeTo(w.unique(ir.MatMul(a, b)), n.Shape)
+	batch := span(nb)
+	p := ir.New(ir.DotGeneral, ir.Dot{
+		LeftBatch: batch, RightBatch: batch,
+		LeftContract: []int{nb + 1}, RightContract: []int{nb},
+		Result: d.Result,
+	}, a, b)
+	return ir.ReshapeTo(w.unique(p), n.Shape)
 }
 
 func span(n int) []int {

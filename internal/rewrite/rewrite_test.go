@@ -150,7 +150,7 @@ func TestRules(t *testing.T) {
 // want compares a rewritten graph with its text, whose indentation does not count.
 func want(t *testing.T, outputs []*ir.Node, text string) {
 	t.Helper()
-	g := Run(outputs, none)
+	g := Run(outputs, none, dtype.Invalid)
 	g.Verify("rewrite")
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	for i := range lines {
@@ -166,7 +166,7 @@ func TestAssignments(t *testing.T) {
 	v, w := float("v", 2), float("w", 2)
 	assign := func(v, x *ir.Node) *ir.Node { return ir.New(ir.Assign, ir.Target{Storage: v.Storage}, v, x) }
 	x := op(ir.Mul, v, full(v, 1))
-	g := Run([]*ir.Node{assign(w, x), assign(w, x)}, none)
+	g := Run([]*ir.Node{assign(w, x), assign(w, x)}, none, dtype.Invalid)
 	if n := len(g.Outputs); n != 2 || g.Outputs[0] == g.Outputs[1] || g.Outputs[0].In[1] != g.Outputs[1].In[1] || g.Outputs[0].In[1].Op != ir.Input {
 		t.Errorf("%v", g)
 	}
@@ -174,7 +174,7 @@ func TestAssignments(t *testing.T) {
 	// gone: nothing but what the outputs need is in the graph.
 	y := *op(ir.Exp, op(ir.StopGradient, v))
 	y.Effects = []*ir.Node{assign(w, op(ir.Neg, op(ir.Neg, op(ir.StopGradient, v))))}
-	g = Run([]*ir.Node{&y}, none)
+	g = Run([]*ir.Node{&y}, none, dtype.Invalid)
 	if len(g.Outputs) != 2 || g.Outputs[1].Op != ir.Assign || len(g.Nodes) != 4 {
 		t.Errorf("%v", g)
 	}
@@ -204,14 +204,14 @@ func TestTile(t *testing.T) {
 		"nothing at all": {op(ir.Add, cat(zero(a, 2, 1), zero(a, 2, 1)), cat(zero(a, 2, 1), zero(a, 2, 1))), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := Run([]*ir.Node{c.sum}, none).Outputs[0]
+			got := Run([]*ir.Node{c.sum}, none, dtype.Invalid).Outputs[0]
 			if c.want == nil {
 				if got.Op != ir.Add {
 					t.Errorf("got\n%v", ir.Collect([]*ir.Node{got}))
 				}
 				return
 			}
-			want(t, []*ir.Node{c.sum}, Run([]*ir.Node{c.want}, none).String())
+			want(t, []*ir.Node{c.sum}, Run([]*ir.Node{c.want}, none, dtype.Invalid).String())
 		})
 	}
 }
@@ -285,7 +285,7 @@ func TestReluMask(t *testing.T) {
 	for _, c := range []*ir.Node{op(ir.Le, x, zero), op(ir.Lt, full(x, 1), x)} {
 		y := op(ir.Select, c, full(x, 2), x)
 		masked := op(ir.Select, c, zero, g)
-		for _, n := range Run([]*ir.Node{y, masked}, none).Nodes {
+		for _, n := range Run([]*ir.Node{y, masked}, none, dtype.Invalid).Nodes {
 			if n.Op == ir.Select && n.In[0].In[0].Op != ir.Input && n.In[0].In[1].Op != ir.Input {
 				t.Errorf("%v looks at %v", c.Op, n.In[0].In[0].Op)
 			}
@@ -305,19 +305,19 @@ func TestContract(t *testing.T) {
 		"normal": {dot(float("a", 5, 2, 3), float("b", 5, 3, 4), []int{0}, []int{0}, []int{2}, []int{1}), `
 			%0 = input float32[5 2 3] "a"
 			%1 = input float32[5 3 4] "b"
-			%2 = dot_general float32[5 2 4] %0 %1 {LeftBatch:[0] RightBatch:[0] LeftContract:[2] RightContract:[1]}
+			%2 = dot_general float32[5 2 4] %0 %1 {LeftBatch:[0] RightBatch:[0] LeftContract:[2] RightContract:[1] Result:invalid}
 			return %2`},
 		"x·wᵀ": {dot(float("x", 2, 3), float("w", 4, 3), nil, nil, []int{1}, []int{1}), `
 			%0 = input float32[2 3] "x"
 			%1 = input float32[4 3] "w"
 			%2 = transpose float32[3 4] %1 {Axes:[1 0]}
-			%3 = dot_general float32[2 4] %0 %2 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0]}
+			%3 = dot_general float32[2 4] %0 %2 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0] Result:invalid}
 			return %3`},
 		"xᵀ·g": {dot(float("x", 2, 3), float("g", 2, 4), nil, nil, []int{0}, []int{0}), `
 			%0 = input float32[2 3] "x"
 			%1 = transpose float32[3 2] %0 {Axes:[1 0]}
 			%2 = input float32[2 4] "g"
-			%3 = dot_general float32[3 4] %1 %2 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0]}
+			%3 = dot_general float32[3 4] %1 %2 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0] Result:invalid}
 			return %3`},
 		// A linear layer on a sequence: the free axes become one.
 		"two free axes": {dot(float("x", 2, 5, 3), float("w", 4, 3), nil, nil, []int{2}, []int{1}), `
@@ -325,7 +325,7 @@ func TestContract(t *testing.T) {
 			%1 = reshape float32[10 3] %0
 			%2 = input float32[4 3] "w"
 			%3 = transpose float32[3 4] %2 {Axes:[1 0]}
-			%4 = dot_general float32[10 4] %1 %3 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0]}
+			%4 = dot_general float32[10 4] %1 %3 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0] Result:invalid}
 			%5 = reshape float32[2 5 4] %4
 			return %5`},
 		// Its weights' gradient: two contracted axes become one, and are transposed last.
@@ -335,7 +335,7 @@ func TestContract(t *testing.T) {
 			%2 = transpose float32[4 10] %1 {Axes:[1 0]}
 			%3 = input float32[2 5 3] "x"
 			%4 = reshape float32[10 3] %3
-			%5 = dot_general float32[4 3] %2 %4 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0]}
+			%5 = dot_general float32[4 3] %2 %4 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0] Result:invalid}
 			return %5`},
 		"crossed axes": {dot(float("a", 2, 3, 4), float("b", 4, 3), nil, nil, []int{1, 2}, []int{1, 0}), `
 			%0 = input float32[2 3 4] "a"
@@ -343,7 +343,7 @@ func TestContract(t *testing.T) {
 			%2 = input float32[4 3] "b"
 			%3 = transpose float32[3 4] %2 {Axes:[1 0]}
 			%4 = reshape float32[12 1] %3
-			%5 = dot_general float32[2 1] %1 %4 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0]}
+			%5 = dot_general float32[2 1] %1 %4 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0] Result:invalid}
 			%6 = reshape float32[2] %5
 			return %6`},
 		"vectors": {dot(float("a", 3), float("b", 3), nil, nil, []int{0}, []int{0}), `
@@ -353,7 +353,7 @@ func TestContract(t *testing.T) {
 			%3 = input float32[3] "b"
 			%4 = reshape float32[1 3] %3
 			%5 = transpose float32[3 1] %4 {Axes:[1 0]}
-			%6 = dot_general float32[1 1] %2 %5 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0]}
+			%6 = dot_general float32[1 1] %2 %5 {LeftBatch:[] RightBatch:[] LeftContract:[1] RightContract:[0] Result:invalid}
 			%7 = reshape float32[] %6
 			return %7`},
 		"sums of nothing": {dot(float("a", 2, 0), float("b", 0, 3), nil, nil, []int{1}, []int{0}), `
@@ -389,7 +389,7 @@ func TestPrune(t *testing.T) {
 			for _, i := range c.used {
 				outputs = append(outputs, res[i])
 			}
-			g := Run(outputs, none)
+			g := Run(outputs, none, dtype.Invalid)
 			g.Verify("prune")
 			scans := 0
 			for _, n := range g.Nodes {
@@ -438,7 +438,7 @@ func TestComposites(t *testing.T) {
 		%4 = exp float32[3] %2
 		%5 = mul float32[3] %3 %4
 		return %5`)
-	g := Run([]*ir.Node{op(ir.Mul, res[0], res[1])}, func(name string) bool { return name == "pair" })
+	g := Run([]*ir.Node{op(ir.Mul, res[0], res[1])}, func(name string) bool { return name == "pair" }, dtype.Invalid)
 	if got := fmt.Sprint(len(g.Nodes)); got != "6" || g.Nodes[2].Op != ir.Composite {
 		t.Errorf("for a device that has a kernel:\n%v", g)
 	}
@@ -448,7 +448,7 @@ func TestComposites(t *testing.T) {
 func TestRandomGraphs(t *testing.T) {
 	graphtest.Check(t, 2000, true, func(_ *rand.Rand, outputs []*ir.Node) error {
 		values, stores := graphtest.Eval(outputs)
-		g := Run(outputs, none)
+		g := Run(outputs, none, dtype.Invalid)
 		g.Verify("rewrite")
 		got, after := graphtest.Eval(g.Outputs)
 		if len(got) != len(values) || len(after) != len(stores) {
@@ -478,7 +478,7 @@ func TestLongGraphs(t *testing.T) {
 		chain = op(ir.Mul, op(ir.Neg, op(ir.Neg, chain)), chain)
 	}
 	start := time.Now()
-	Run([]*ir.Node{sum, chain}, none)
+	Run([]*ir.Node{sum, chain}, none, dtype.Invalid)
 	if d := time.Since(start); d > 5*time.Second {
 		t.Errorf("60000 nodes took %v", d)
 	}

@@ -57,6 +57,7 @@ func Prepare(r *Recipe) (*Job, error) {
 		EvalEvery: r.EvalEvery,
 		Batch:     r.Batch,
 		Seed:      r.Seed,
+		Precision: r.precision(),
 	}
 	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Train.Len()))
 	trainer.Loss, trainer.Metrics = input.measures()

@@ -101,13 +101,13 @@ func (r *Run) Score(ctx context.Context, path string) (Scores, error) {
 	if err != nil {
 		return Scores{}, err
 	}
-	return r.Input.score(ctx, r.Recipe.Batch, r.Model, set)
+	return r.Input.score(ctx, r.Recipe, r.Model, set)
 }
 
 // Outputs are the model's outputs for a dataset: class probabilities, or values in
 // the unit of the target.
 func (r *Run) Outputs(ctx context.Context, set data.Dataset) (*sinter.Tensor, error) {
-	trainer := train.Trainer{Batch: r.Recipe.Batch}
+	trainer := train.Trainer{Batch: r.Recipe.Batch, Precision: r.Recipe.precision()}
 	out, err := trainer.Predict(ctx, r.Model, set)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/sinter-dl/sinter"
 )
 
 // Recipe is a training run written down. The json tags are the keys of the YAML
@@ -42,6 +44,7 @@ type Recipe struct {
 	EvalEvery int       `json:"eval_every,omitempty" min:"1"` // steps between evaluations, besides the end of each epoch
 	Batch     int       `json:"batch" min:"1" max:"65536"`
 	Seed      uint64    `json:"seed"`
+	Precision string    `json:"precision,omitempty"` // of steps and evaluations: fp32 or bf16
 
 	given map[string]string // path of each key that was given → the place it was given at
 }
@@ -173,6 +176,12 @@ func (r *Recipe) Resolve() error {
 	if _, ok := r.given["seed"]; !ok {
 		r.Seed = 1
 	}
+	setDefault(&r.Precision, sinter.FP32.String())
+	p, err := sinter.ParsePrecision(r.Precision)
+	if err != nil {
+		return usage(r.place("precision"), "%s", strings.TrimPrefix(err.Error(), "sinter: "))
+	}
+	r.Precision = p.String()
 	setDefault(&r.Data.Holdout, 0.1)
 	setDefault(&r.Data.Task, "auto")
 	setDefault(&r.Data.Scale, "standard")
@@ -212,6 +221,15 @@ func (r *Recipe) Resolve() error {
 		}
 	}
 	return nil
+}
+
+// precision is that of a recipe that has been resolved.
+func (r *Recipe) precision() sinter.Precision {
+	p, err := sinter.ParsePrecision(cmp.Or(r.Precision, sinter.FP32.String()))
+	if err != nil {
+		panic("recipe: not resolved: " + err.Error())
+	}
+	return p
 }
 
 // kinds are the architectures in the order of the oneof tag of Model.Kind.

@@ -33,6 +33,7 @@ type Result struct {
 	Recipe           string            `json:"recipe"`
 	Status           string            `json:"status"` // as in rundir.Manifest
 	Device           string            `json:"device"`
+	Precision        string            `json:"precision"`
 	Seed             uint64            `json:"seed"`
 	Epochs           int               `json:"epochs"`
 	Steps            int               `json:"steps"`
@@ -113,7 +114,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		return nil, runErr
 	}
 	result := &Result{
-		Recipe: j.Recipe.Name, Status: status, Device: sinter.DeviceName(), Seed: j.Recipe.Seed,
+		Recipe: j.Recipe.Name, Status: status, Device: sinter.DeviceName(), Precision: j.Recipe.Precision, Seed: j.Recipe.Seed,
 		Epochs: report.Epochs, Steps: report.Steps, Parameters: report.Parameters,
 		TrainLoss: Number(report.TrainLoss), TestLoss: Number(report.TestLoss),
 		Metrics:          metricsOf(j.Input.Task, report.TestLoss, report.Metrics),
@@ -122,7 +123,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		Run: folder.Dir(), Report: report,
 	}
 	if status == rundir.Complete && j.Source.Test != nil && j.Input.Task == data.Classification {
-		scores, err := j.Input.score(ctx, j.Recipe.Batch, j.Model, j.Source.Test)
+		scores, err := j.Input.score(ctx, j.Recipe, j.Model, j.Source.Test)
 		if err != nil && ctx.Err() == nil {
 			return nil, err
 		}
@@ -183,8 +184,8 @@ type Scores struct {
 }
 
 // score evaluates a model, with the confusions of a classification.
-func (in Input) score(ctx context.Context, batch int, model nn.Module, set data.Dataset) (Scores, error) {
-	trainer := train.Trainer{Batch: batch}
+func (in Input) score(ctx context.Context, r *Recipe, model nn.Module, set data.Dataset) (Scores, error) {
+	trainer := train.Trainer{Batch: r.Batch, Precision: r.precision()}
 	trainer.Loss, trainer.Metrics = in.measures()
 	judged := len(trainer.Metrics)
 	var confusion *metric.Confusion

@@ -276,7 +276,11 @@ func (v *verifier) results(l *kernel.Library) error {
 	}
 	attr := l.Attr
 	if l.Op == ir.DotGeneral {
-		attr = normalForm(len(l.Out[0].Shape))
+		d := normalForm(len(l.Out[0].Shape))
+		if l.Out[0].DType != l.In[0].DType {
+			d.Result = l.Out[0].DType
+		}
+		attr = d
 	}
 	var types []dtype.DType
 	var shapes [][]int

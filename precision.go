@@ -1,0 +1,70 @@
+package sinter
+
+import (
+	"fmt"
+
+	"github.com/sinter-dl/sinter/internal/dtype"
+)
+
+// Precision says what the products of float32 tensors, matrix products and
+// convolutions, are computed with when a program is evaluated. It is no property of
+// tensors: every tensor and variable keeps its type, and a model needs no change.
+type Precision uint8
+
+const (
+	// FP32 is float32 throughout, which [Eval] computes with.
+	FP32 Precision = iota
+	// BF16 rounds the operands of products to bfloat16 and adds up in float32. What
+	// is computed and then read by a product is stored as bfloat16, half as large.
+	// Variables, losses, softmax, statistics of norms and gradients of variables stay
+	// float32, so that no scaling of the loss is needed. Composites for which the
+	// device has a kernel of its own compute as that kernel does.
+	BF16
+)
+
+var precisions = [...]struct {
+	name string
+	low  DType // of the operands of products; 0: theirs
+}{
+	FP32: {"fp32", dtype.Invalid},
+	BF16: {"bf16", BFloat16},
+}
+
+// ParsePrecision is the inverse of String. It also knows float32 and bfloat16.
+func ParsePrecision(name string) (Precision, error) {
+	switch name {
+	case "fp32", "float32":
+		return FP32, nil
+	case "bf16", "bfloat16":
+		return BF16, nil
+	case "fp16", "float16", "tf32":
+		return FP32, fmt.Errorf("sinter: precision %s is not there yet; there are fp32 and bf16", name)
+	}
+	return FP32, fmt.Errorf("sinter: unknown precision %q; there are fp32 and bf16", name)
+}
+
+func (p Precision) String() string {
+	if int(p) >= len(precisions) {
+		return fmt.Sprintf("precision(%d)", uint8(p))
+	}
+	return precisions[p].name
+}
+
+// Check says what is wrong with a Precision that is not among the constants.
+func (p Precision) Check() error {
+	if int(p) >= len(precisions) {
+		return fmt.Errorf("sinter: there is no %v", p)
+	}
+	return nil
+}
+
+// Eval is [Eval] in this precision.
+func (p Precision) Eval(ts ...*Tensor) error { return p.EvalAssign(nil, ts...) }
+
+// EvalAssign is [EvalAssign] in this precision.
+func (p Precision) EvalAssign(vars []*Variable, ts ...*Tensor) error {
+	if err := p.Check(); err != nil {
+		return err
+	}
+	return evaluate(nodes(ts), vars, p)
+}
