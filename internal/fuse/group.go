@@ -285,6 +285,19 @@ type recompute struct {
 	raw   bool       // a reduction or library result that only the own kernel has is needed
 }
 
+// narrower is the computed value that it converts from a smaller type, or nil: it is
+// better kept than what it becomes.
+func (it *item) narrower() *item {
+	if it.node.Op != ir.Convert {
+		return nil
+	}
+	p := it.inputs[0].from
+	if p == nil || p.kind != compute || p.node.Bytes() >= it.node.Bytes() {
+		return nil
+	}
+	return p
+}
+
 // keep decides what is written to memory: what something other than a fused kernel
 // reads, what several kernels need and is too dear to compute again, and every
 // result of a reduction or library operation that leaves its kernel.
@@ -354,6 +367,10 @@ func (f *fuser) keep() {
 		case outside == 1 && !inside && full <= 4:
 		default:
 			it.kept = full > 1 || r.cost > maxRecompute
+		}
+		if p := it.narrower(); it.kept && p != nil && !f.plain {
+			p.kept, it.kept = true, false
+			it.recompute = recompute{loads: []*ir.Node{p.node}, cost: it.node.Op.Info().Cost}
 		}
 	}
 }

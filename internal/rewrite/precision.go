@@ -1,6 +1,8 @@
 package rewrite
 
 import (
+	"slices"
+
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 )
@@ -10,19 +12,27 @@ import (
 // statistics of norms, softmax, gradients of weights, updates and the weights that
 // they update.
 //
-// What a product reads is a number of type low for everybody, so that one copy of
-// it has to be kept, half as large. That goes for what the graph computes; leaves,
-// the variables first of all, keep their value and are rounded once for all products.
-// The conversion stands below views, where the kernel that computes the value does
-// it on the way to memory.
+// A value that the graph computes is a number of type low for everybody, so that one
+// copy of it has to be kept, half as large, where
+//
+//   - a product reads it (a factor), or
+//   - it is the result of a product, with its bias, that more than one operation
+//     reads: it is wanted again for the backward pass.
+//
+// Leaves, the variables first of all, keep their value and are rounded once for all
+// products. The conversion stands below views, where the kernel that computes the
+// value does it on the way to memory.
 func precision(w *walk, n *ir.Node) *ir.Node {
 	if w.low == dtype.Invalid {
 		return n
 	}
+	if w.rounded == nil {
+		w.findRounded()
+	}
 	if isProduct(n) {
 		n = w.product(n)
 	}
-	if w.isFactor(w.from) {
+	if w.rounded[w.from] {
 		return ir.To(w.narrow(n), dtype.Float32)
 	}
 	return n
@@ -35,38 +45,17 @@ func isProduct(n *ir.Node) bool {
 
 // product is n on narrow operands.
 func (w *walk) product(n *ir.Node) *ir.Node {
-	attr := n.Attr
-	switch a := attr.(type) {
+	c := *n
+	switch a := n.Attr.(type) {
 	case ir.Dot:
 		a.Result = dtype.Float32
-		attr = a
+		c.Attr = a
 	case ir.ConvAttr:
 		a.Result = dtype.Float32
-		attr = a
+		c.Attr = a
 	}
-	c := *n
-	c.Attr, c.In = attr, []*ir.Node{w.narrow(n.In[0]), w.narrow(n.In[1])}
+	c.In = []*ir.Node{w.narrow(n.In[0]), w.narrow(n.In[1])}
 	return w.unique(&c)
-}
-
-// isFactor tells whether x, of the old graph, is computed and read by a product,
-// through views or not.
-func (w *walk) isFactor(x *ir.Node) bool {
-	if w.factors == nil {
-		w.factors = make(map[*ir.Node]bool)
-		for _, n := range w.old.Nodes {
-			if !isProduct(n) {
-				continue
-			}
-			for _, f := range n.In {
-				for f.Op.Class() == ir.ClassView {
-					f = f.In[0]
-				}
-				w.factors[f] = f.Op.Class() != ir.ClassLeaf
-			}
-		}
-	}
-	return w.factors[x]
 }
 
 // narrow is x in the type low.
@@ -90,3 +79,46 @@ func (w *walk) narrow(x *ir.Node) *ir.Node {
 	}
 	return w.unique(ir.To(x, w.low))
 }
+
+// findRounded marks the nodes of the old graph whose values are rounded.
+func (w *walk) findRounded() {
+	w.rounded = make(map[*ir.Node]bool)
+	readers := make(map[*ir.Node][]*ir.Node) // through views
+	for _, n := range w.old.Nodes {
+		if n.Op.Class() != ir.ClassView {
+			for _, x := range n.In {
+				x = seen(x)
+				readers[x] = append(readers[x], n)
+			}
+		}
+	}
+	for _, n := range w.old.Nodes {
+		if !isProduct(n) {
+			continue
+		}
+		for _, x := range n.In {
+			if x = seen(x); x.Op.Class() != ir.ClassLeaf {
+				w.rounded[x] = true
+			}
+		}
+		y := n
+		if r := readers[y]; len(r) == 1 && r[0].Op == ir.Add && slices.ContainsFunc(r[0].In, isBias) {
+			y = r[0]
+		}
+		// A maximum is taken of logits, whose exponentials would tell the difference.
+		if r := readers[y]; len(r) > 1 && !slices.ContainsFunc(r, func(m *ir.Node) bool { return m.Op == ir.ReduceMax }) {
+			w.rounded[y] = true
+		}
+	}
+}
+
+// seen is what x shows the elements of.
+func seen(x *ir.Node) *ir.Node {
+	for x.Op.Class() == ir.ClassView {
+		x = x.In[0]
+	}
+	return x
+}
+
+// isBias tells whether x repeats the elements of something smaller.
+func isBias(x *ir.Node) bool { return x.Op == ir.BroadcastInDim }

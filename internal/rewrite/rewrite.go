@@ -89,7 +89,7 @@ type walk struct {
 	seen     map[string]*ir.Node   // canonical form → node
 	ids      map[*ir.Node]int
 	users    map[*ir.Node][]*ir.Node // of the old graph, on demand
-	factors  map[*ir.Node]bool       // of the old graph, on demand; see precision
+	rounded  map[*ir.Node]bool       // of the old graph, on demand; see precision
 	key      []byte
 }
 
