@@ -1,4 +1,5 @@
-"""Golden runs: ten training steps of whole models, models/testdata/golden.json.
+"""Golden runs: ten training steps of whole models, models/testdata/golden.json, and
+the losses of the same steps in bfloat16, models/testdata/golden_bf16.json.
 
 Nothing large is stored. A parameter is given by its shape, a stream of the
 number formula (common.py) and a scale: value = offset + scale * noise(seed, i),
@@ -7,7 +8,8 @@ same bits. Batches are made the same way, from streams 10000 + 10 k (inputs) and
 10001 + 10 k (targets), where k = step mod 2: two batches take turns, so that the
 losses fall and a wrong update shows. Stored are ten losses, of the first step's gradients
 the sum, the L2 norm and the first 16 values, and buffers and parameter norms
-after the last step. PyTorch computes in float64.
+after the last step. PyTorch computes in float64, and for the second file in float32
+with autocast to bfloat16.
 """
 
 import json
@@ -198,9 +200,10 @@ def parameter(seed, name, p):
     return {"shape": list(p.shape), "seed": seed, "scale": float(np.float32(scale)), "offset": offset}
 
 
-def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None):
+def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None, bf16=False):
     """x and y: the shapes of a batch; integers if the model takes identifiers."""
-    model = model.double().train()
+    dtype = torch.float32 if bf16 else torch.float64
+    model = model.to(dtype).train()
     params = {}
     with torch.no_grad():
         for i, (n, p) in enumerate(model.named_parameters()):
@@ -212,9 +215,10 @@ def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None
     out, grads = [], {}
     for t in range(STEPS):
         k = t % 2
-        a = labels(10000 + 10 * k, classes, *x) if tokens else noise(10000 + 10 * k, *x)
+        a = labels(10000 + 10 * k, classes, *x) if tokens else noise(10000 + 10 * k, *x).to(dtype)
         b = labels(10001 + 10 * k, classes, *y)
-        loss = F.cross_entropy(model(a).flatten(0, -2), b.flatten())
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(model(a).flatten(0, -2), b.flatten())
         opt.zero_grad()
         loss.backward()
         if t == 0:
@@ -225,6 +229,9 @@ def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
         opt.step()
         out.append(number(loss.item()))
+    if bf16:
+        print("%-18s %s" % (name, " ".join("%.4f" % v for v in out)))
+        return {"name": name, "losses": out}
     c = {"name": name, "optimizer": optimizer, "args": settings, "x": list(x), "y": list(y), "classes": classes, "tokens": tokens, "params": params, "losses": out, "grads": grads,
          "after": {n: number(p.norm().item()) for n, p in model.named_parameters()}}
     if clip:
@@ -236,23 +243,32 @@ def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None
     return c
 
 
-def main():
-    runs = [
-        run("mlp", MLP(), "adam", {"lr": 1e-3}, (16, 64), (16,), 10),
-        run("lenet", LeNet(), "sgd", {"lr": 0.05, "momentum": 0.9}, (8, 1, 28, 28), (8,), 10),
-        run("gpt", ZooGPT(), "adamw", {"lr": 1e-3, "weight_decay": 0.1, "betas": [0.9, 0.95]}, (4, 16), (4, 16), 65, tokens=True),
-        run("gpt_untied", GPT(), "adamw", {"lr": 1e-3, "weight_decay": 0.1, "betas": [0.9, 0.95]}, (4, 16), (4, 16), 65, tokens=True),
-        run("resnet", ZooResNet(), "sgd", {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-3}, (4, 3, 12, 12), (4,), 10),
-        run("resnet_projection", ResNet(), "sgd", {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "nesterov": True}, (4, 3, 12, 12), (4,), 10),
-        run("lstm", LSTM(), "adam", {"lr": 1e-2}, (3, 12), (3, 12), 40, tokens=True, clip=0.25),
+def runs(**kw):
+    gpt = {"lr": 1e-3, "weight_decay": 0.1, "betas": [0.9, 0.95]}
+    return [
+        run("mlp", MLP(), "adam", {"lr": 1e-3}, (16, 64), (16,), 10, **kw),
+        run("lenet", LeNet(), "sgd", {"lr": 0.05, "momentum": 0.9}, (8, 1, 28, 28), (8,), 10, **kw),
+        run("gpt", ZooGPT(), "adamw", gpt, (4, 16), (4, 16), 65, tokens=True, **kw),
+        run("gpt_untied", GPT(), "adamw", gpt, (4, 16), (4, 16), 65, tokens=True, **kw),
+        run("resnet", ZooResNet(), "sgd", {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-3}, (4, 3, 12, 12), (4,), 10, **kw),
+        run("resnet_projection", ResNet(), "sgd", {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3, "nesterov": True}, (4, 3, 12, 12), (4,), 10, **kw),
+        run("lstm", LSTM(), "adam", {"lr": 1e-2}, (3, 12), (3, 12), 40, tokens=True, clip=0.25, **kw),
     ]
-    path = os.path.join(ROOT, "models/testdata/golden.json")
+
+
+def write(name, about, cases):
+    path = os.path.join(ROOT, "models/testdata", name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w") as w:
-        w.write('{"about": "ten training steps of whole models", "torch": %s,\n"runs": [\n' % json.dumps(torch.__version__.split("+")[0]))
-        w.write(",\n".join(json.dumps(r, separators=(",", ":")) for r in runs))
+        w.write('{"about": "%s", "torch": %s,\n"runs": [\n' % (about, json.dumps(torch.__version__.split("+")[0])))
+        w.write(",\n".join(json.dumps(c, separators=(",", ":")) for c in cases))
         w.write("\n]}\n")
-    print("models/testdata/golden.json", os.path.getsize(path), "bytes")
+    print("models/testdata/" + name, os.path.getsize(path), "bytes")
+
+
+def main():
+    write("golden.json", "ten training steps of whole models", runs())
+    write("golden_bf16.json", "their losses with autocast to bfloat16", runs(bf16=True))
 
 
 if __name__ == "__main__":

@@ -43,13 +43,14 @@ func (f *family) converts() bool { return f.in*f.pair != f.size }
 
 // level is a choice of instruction set.
 type level struct {
-	name           string
-	f32, f64, bf16 *family
+	name     string
+	f32, f64 *family
+	bf16     []*family // the best first
 }
 
 var (
 	// levels that this processor has, the best first.
-	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), converting(newFamily[float32]())})
+	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), []*family{converting(newFamily[float32]())}})
 	current level
 )
 

@@ -1,6 +1,7 @@
 package gemm
 
 import (
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/cpu"
@@ -38,13 +39,16 @@ func machineLevels() []level {
 		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
 			copyRowsMask(dst, src, kk, cs*4, mr*4, 1<<mr-1)
 		}
-		bf16 := converting(z)
+		bf16 := []*family{widening512(z)}
 		if cpu.X86.HasAVX512BF16 {
-			bf16 = pairs512(z)
+			bf16 = append(bf16, pairs512(z))
+			if fastPairs() {
+				slices.Reverse(bf16)
+			}
 		}
 		l = append(l, level{"avx512", z, y64, bf16})
 	}
-	return append(l, level{"avx2", y32, y64, converting(y32)})
+	return append(l, level{"avx2", y32, y64, []*family{converting(y32)}})
 }
 
 // pairs512 makes of the family for float32 the one that multiplies bfloat16 in

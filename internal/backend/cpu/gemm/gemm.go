@@ -7,8 +7,8 @@
 // registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
 //
 // Operands may be bfloat16; products and sums are then float32, and so is C. Where
-// the processor has VDPBF16PS, which multiplies pairs of adjacent k and adds both
-// products, A is read in place and B is packed to rows of pairs. It takes numbers
+// VDPBF16PS, which multiplies pairs of adjacent k and adds both products, does more
+// than a multiply-add of float32 (on AMD's processors), A is read in place and B is packed to rows of pairs. It takes numbers
 // below the smallest normal float32, 2⁻¹²⁶, as zero and makes them zero. Elsewhere
 // both operands are packed as float32 and multiplied by the kernels for that.
 //
@@ -101,7 +101,7 @@ type plan struct {
 }
 
 func (p *Problem) prepare() {
-	f := [...]*family{Float32: current.f32, Float64: current.f64, BFloat16: current.bf16}[p.Type]
+	f := [...]*family{Float32: current.f32, Float64: current.f64, BFloat16: current.bf16[0]}[p.Type]
 	p.fam = f
 	p.kc = p.K
 	if p.K > kcSplit*f.pair {

@@ -27,17 +27,17 @@ func TestArgsLayout(t *testing.T) {
 	}
 }
 
-// eachLevel runs a test at every instruction set of this machine, and as if it could
-// not multiply bfloat16.
+// eachLevel runs a test at every instruction set of this machine, and with all
+// ways to multiply bfloat16.
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	before := current
 	defer func() { current = before }()
 	for _, l := range levels {
 		current = l
 		t.Run(l.name, f)
-		if l.bf16.pair > 1 {
-			current.bf16 = converting(l.f32)
-			t.Run(l.name+" without pairs", f)
+		for i := 1; i < len(l.bf16); i++ {
+			current.bf16 = l.bf16[i:]
+			t.Run(fmt.Sprintf("%s with bfloat16 the other way, pairs of %d", l.name, l.bf16[i].pair), f)
 		}
 	}
 }
