@@ -25,7 +25,8 @@ func (s *suite) dot(t *testing.T) {
 // exact.
 func (s *suite) dotLayouts(t *testing.T) {
 	r := random(20)
-	for _, d := range numeric {
+	for _, f := range forms(numeric) {
+		d := f.operand
 		p := s.program(t)
 		for i, size := range [][3]int{ // M, N, K
 			{1, 1, 1}, {1, 40, 30}, {40, 1, 30}, {5, 7, 1}, {2, 3, 200}, {16, 16, 16}, {17, 33, 9}, {1, 130, 70},
@@ -39,7 +40,7 @@ func (s *suite) dotLayouts(t *testing.T) {
 				l := &kernel.Library{Op: ir.DotGeneral}
 				l.In = append(l.In, p.matrix(r, d, batch, m, k, (i+j)%6), p.matrix(r, d, batch, k, n, (i+j)/2%6))
 				sh := append(slices.Clone(batch), m, n)
-				out := p.output(fmt.Sprintf("dot %v %d×%d×%d, batch %v, strides %v and %v", d, m, k, n, batch, l.In[0].Stride, l.In[1].Stride), d, product(sh)+2*(i%2))
+				out := p.output(fmt.Sprintf("dot %v %d×%d×%d, batch %v, strides %v and %v", f, m, k, n, batch, l.In[0].Stride, l.In[1].Stride), f.result, product(sh)+2*(i%2))
 				o := p.dense(out, sh...)
 				o.Offset = i % 2
 				l.Out = append(l.Out, o)
@@ -48,6 +49,29 @@ func (s *suite) dotLayouts(t *testing.T) {
 		}
 		p.run()
 	}
+}
+
+// form is the types of a contraction.
+type form struct{ operand, result dtype.DType }
+
+func (f form) String() string {
+	if f.operand == f.result {
+		return f.operand.String()
+	}
+	return fmt.Sprintf("%v to %v", f.operand, f.result)
+}
+
+// forms are contractions within each type, and those of 16-bit floats that give
+// float32.
+func forms(types []dtype.DType) []form {
+	var l []form
+	for _, d := range types {
+		l = append(l, form{d, d})
+		if d.Compute() != d {
+			l = append(l, form{d, d.Compute()})
+		}
+	}
+	return l
 }
 
 // matrix is an operand [batch…, rows, cols] in a new leaf, which lies there in one
@@ -94,12 +118,12 @@ func (p *program) matrix(r *rand.Rand, d dtype.DType, batch []int, rows, cols, w
 func (s *suite) dotAccuracy(t *testing.T) {
 	r := random(21)
 	p := s.program(t)
-	for _, d := range floats {
+	for _, f := range forms(floats) {
 		for _, size := range [][3]int{{3, 5, 17}, {40, 50, 600}, {1, 9, 5000}} {
-			m, n, k := size[0], size[1], size[2]
-			out := p.operation(ir.DotGeneral, nil, []tensor{positive(r, d, m, k), positive(r, d, k, n)}, newTensor(d, m, n))
+			d, m, n, k := f.operand, size[0], size[1], size[2]
+			out := p.operation(ir.DotGeneral, nil, []tensor{positive(r, d, m, k), positive(r, d, k, n)}, newTensor(f.result, m, n))
 			p.within(out, tolerance{ulps: 16})
-			if d.Compute() != d {
+			if f.result.Compute() != f.result {
 				p.within(out, tolerance{ulps: 1})
 			}
 		}
@@ -111,7 +135,8 @@ func (s *suite) dotAccuracy(t *testing.T) {
 // writes it over the product, beside it, and in another type.
 func (s *suite) dotEpilogue(t *testing.T) {
 	r := random(22)
-	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Float16, dtype.Int32} {
+	for _, f := range forms([]dtype.DType{dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Float16, dtype.Int32}) {
+		d := f.operand
 		p := s.program(t)
 		for i, sh := range [][]int{{5, 7}, {1, 300}, {150, 130}, {3, 20, 11}, {2, 3, 8, 9}} {
 			n := len(sh)
@@ -120,18 +145,21 @@ func (s *suite) dotEpilogue(t *testing.T) {
 			l := &kernel.Library{Op: ir.DotGeneral, In: []kernel.Operand{
 				p.matrix(r, d, batch, rows, k, (i+1)%6), p.matrix(r, d, batch, k, cols, i),
 			}}
-			p.withEpilogue(r, l, sh)
+			p.withEpilogue(r, l, f.result, sh)
 		}
 		p.run()
 	}
 }
 
-// withEpilogue adds l, whose result is of the given shape, with an epilogue that
-// computes max(result + bias + residual, 0).
-func (p *program) withEpilogue(r *rand.Rand, l *kernel.Library, sh []int) {
-	d, n := l.In[0].DType, product(sh)
-	name := fmt.Sprintf("%v %v%v with epilogue: ", l.Op, d, sh)
-	result, beside := p.output(name+"over the result", d, n), p.output(name+"as float32", dtype.Float32, n)
+// withEpilogue adds l, whose result is of the given type and shape, with an epilogue
+// that computes max(result + bias + residual, 0).
+func (p *program) withEpilogue(r *rand.Rand, l *kernel.Library, d dtype.DType, sh []int) {
+	n, other := product(sh), dtype.Float32
+	if d == other {
+		other = dtype.BFloat16
+	}
+	name := fmt.Sprintf("%v %v%v with epilogue: ", l.Op, form{l.In[0].DType, d}, sh)
+	result, beside := p.output(name+"over the result", d, n), p.output(fmt.Sprintf("%sas %v", name, other), other, n)
 	last := len(sh) - 1
 	bias, residual := p.leaf(short(r, d, sh[last])), p.leaf(short(r, d, n))
 	across := make([]int, len(sh))
@@ -144,9 +172,7 @@ func (p *program) withEpilogue(r *rand.Rand, l *kernel.Library, sh []int) {
 	zero := k.imm(d, 0)
 	v = k.apply(ir.Select, k.apply(ir.Lt, zero, v), v, zero)
 	k.store(v, p.view(result, 0, shape.Strides(sh)...))
-	if d != dtype.Float32 {
-		v = k.typed(ir.Convert, dtype.Float32, v)
-	}
+	v = k.typed(ir.Convert, other, v)
 	k.store(v, p.view(beside, 0, shape.Strides(sh)...))
 
 	l.Out = []kernel.Operand{p.dense(result, sh...)}
@@ -167,7 +193,7 @@ func (s *suite) emptyDot(t *testing.T) {
 		}
 	}
 	x, w := p.leaf(newTensor(dtype.Float32, 6, 0)), p.leaf(newTensor(dtype.Float32, 0, 5))
-	p.withEpilogue(r, &kernel.Library{Op: ir.DotGeneral, In: []kernel.Operand{p.dense(x, 6, 0), p.dense(w, 0, 5)}}, []int{6, 5})
+	p.withEpilogue(r, &kernel.Library{Op: ir.DotGeneral, In: []kernel.Operand{p.dense(x, 6, 0), p.dense(w, 0, 5)}}, dtype.Float32, []int{6, 5})
 	p.run()
 }
 
@@ -237,16 +263,21 @@ func convTolerance(d dtype.DType) tolerance {
 // conv tests convolutions in all three directions.
 func (s *suite) conv(t *testing.T) {
 	r := random(24)
-	for _, d := range floats {
-		t.Run(d.String(), func(t *testing.T) {
+	for _, f := range forms(floats) {
+		t.Run(f.String(), func(t *testing.T) {
+			d := f.operand
 			p := s.program(t)
 			for _, c := range convCases {
 				xs, ws, ys := c.shapes(t)
 				x, w, y := short(r, d, xs...), short(r, d, ws...), short(r, d, ys...)
 				for dir, in := range [][]tensor{{x, w}, {y, w}, {x, y}} {
 					out := [...][]int{ys, xs, ws}[dir]
-					slot := p.operation(ir.Conv, c.attr(ir.Direction(dir)), in, newTensor(d, out...))
-					p.within(slot, convTolerance(d))
+					attr := c.attr(ir.Direction(dir))
+					if f.result != d {
+						attr.Result = f.result
+					}
+					slot := p.operation(ir.Conv, attr, in, newTensor(f.result, out...))
+					p.within(slot, convTolerance(f.result))
 				}
 			}
 			p.run()
@@ -261,7 +292,7 @@ func (s *suite) conv(t *testing.T) {
 				for _, sh := range in {
 					l.In = append(l.In, p.dense(p.leaf(short(r, dtype.Float32, sh...)), sh...))
 				}
-				p.withEpilogue(r, l, [][]int{ys, xs, ws}[dir])
+				p.withEpilogue(r, l, dtype.Float32, [][]int{ys, xs, ws}[dir])
 			}
 		}
 		for i, s := range p.Slots {

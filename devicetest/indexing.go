@@ -54,7 +54,7 @@ func (s *suite) windows(t *testing.T) {
 			p.operation(ir.ReduceWindowArgMax, a, []tensor{x}, newTensor(dtype.Int32, y...))
 			if d == dtype.Float32 {
 				l := &kernel.Library{Op: ir.ReduceWindowMax, Attr: a, In: []kernel.Operand{p.dense(p.leaf(x), x.shape...)}}
-				p.withEpilogue(r, l, y)
+				p.withEpilogue(r, l, d, y)
 			}
 		}
 		p.run()
@@ -109,7 +109,7 @@ func (s *suite) gatherScatter(t *testing.T) {
 			if len(result) > 0 && product(result) > 0 && (d == dtype.Float32 || d == dtype.BFloat16) {
 				l := &kernel.Library{Op: ir.Gather, Attr: c.at}
 				l.In = append(l.In, p.dense(p.leaf(data), c.data...), p.dense(p.leaf(index), c.index...))
-				p.withEpilogue(r, l, result)
+				p.withEpilogue(r, l, d, result)
 			}
 			if d != dtype.Bool {
 				p.operation(ir.ScatterAdd, c.at, []tensor{data, index, updates}, data)

@@ -219,6 +219,7 @@ func TestMistakes(t *testing.T) {
 		{Trainer{}, newLine(), line(t, 4), "no Loss"},
 		{Trainer{Loss: nn.MSE}, newLine(), nil, "no examples"},
 		{Trainer{Loss: nn.MSE, Batch: -1}, newLine(), line(t, 4), "negative"},
+		{Trainer{Loss: nn.MSE, Precision: 9}, newLine(), line(t, 4), "there is no precision(9)"},
 		{Trainer{Loss: nn.MSE}, wrong, line(t, 4), "train_test.go:"},
 	} {
 		report, err := c.trainer.Fit(t.Context(), c.model, c.set, nil)

@@ -186,6 +186,7 @@ func TestBadInput(t *testing.T) {
 		status  int
 		want    []string
 	}{
+		{"precision to come", nil, "train lenet --precision fp16", 2, []string{"--precision", "fp16 is not there yet", "bf16"}},
 		{"no such data", nil, "train lenet --data nowhere", 1, []string{"nowhere"}},
 		{"IDX missing", idxWith("train-labels-idx1-ubyte.gz", func([]byte) []byte { return nil }), "train lenet --data d", 1, []string{"train-labels-idx1-ubyte"}},
 		{"IDX cut", idxWith("train-images-idx3-ubyte.gz", func([]byte) []byte { return zipped([]byte{0, 0, 8, 3, 0, 0, 0, 64, 0, 0, 0, 28, 0, 0, 0, 28, 1, 2, 3}) }), "train lenet --data d", 1, []string{"train-images-idx3-ubyte.gz", "expected"}},
@@ -339,6 +340,27 @@ func TestTrainImagesJSON(t *testing.T) {
 	scores := result(t, must(t, dir, "eval", "again", "--data", "d", "--json"))
 	if scores["loss"] != r["test_loss"] || scores["examples"] != 16.0 {
 		t.Errorf("eval gave %v, the run %v", scores, r)
+	}
+}
+
+// A run in bfloat16 learns, says so, and is evaluated in bfloat16 again.
+func TestTrainBF16(t *testing.T) {
+	dir := t.TempDir()
+	mnistLike(t, filepath.Join(dir, "d"))
+	train := func(precision string) map[string]any {
+		return result(t, must(t, dir, "train", "lenet", "--data", "d", "--epochs", "4", "--batch", "16", "--json", "--seed", "3", "--precision", precision, "--out", precision))
+	}
+	full, low := train("fp32"), train("bf16")
+	if full["precision"] != "fp32" || low["precision"] != "bf16" || low["steps"] != 16.0 {
+		t.Errorf("results %v and %v", full, low)
+	}
+	a, b := full["train_loss"].(float64), low["train_loss"].(float64)
+	if a == b || math.Abs(a-b) > 0.02*a {
+		t.Errorf("the training loss is %v in fp32 and %v in bf16", a, b)
+	}
+	scores := result(t, must(t, dir, "eval", "bf16", "--data", "d", "--json"))
+	if scores["loss"] != low["test_loss"] {
+		t.Errorf("eval gave %v, the run %v", scores, low)
 	}
 }
 

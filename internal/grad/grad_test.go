@@ -98,6 +98,33 @@ func TestVJPIsNilWhereNothingDepends(t *testing.T) {
 	}
 }
 
+// The gradient of a product that is wider than its operands is computed in the
+// product's type and rounded to theirs at the end.
+func TestVJPOfWideProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	half, single := dtype.BFloat16, dtype.Float32
+	dot := ir.Dot{LeftContract: []int{1}, RightContract: []int{0}, Result: single}
+	attr := ir.ConvAttr{Stride: []int{1}, Low: []int{1}, High: []int{1}, Dilation: []int{1}, Groups: 1, Result: single}
+	for _, y := range []*ir.Node{
+		ir.New(ir.DotGeneral, dot, ir.To(leaf(r, 2, 3), half), ir.To(leaf(r, 3, 4), half)),
+		ir.New(ir.Conv, attr, ir.To(leaf(r, 2, 3, 8), half), ir.To(leaf(r, 4, 3, 3), half)),
+	} {
+		g := VJP([]*ir.Node{y}, []*ir.Node{like(y, 1)}, y.In)
+		products := 0
+		for _, n := range ir.Collect(g).Nodes {
+			if n.Op == y.Op {
+				products++
+				if n.DType != single {
+					t.Errorf("%v: a product of the gradient is %v", y.Op, n.DType)
+				}
+			}
+		}
+		if products != 2 || g[0].DType != half || g[1].DType != half {
+			t.Errorf("%v: %d products; the gradients are %v and %v", y.Op, products, g[0].DType, g[1].DType)
+		}
+	}
+}
+
 // A value on the way has a gradient, and what lies before it still has its own.
 func TestVJPOfIntermediateValues(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))

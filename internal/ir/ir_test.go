@@ -460,8 +460,14 @@ func TestWrongOperands(t *testing.T) {
 		"dot_general: inner extents 3 and 2 of [2 3] and [2 3] differ":               func() *ir.Node { return ir.MatMul(x, x) },
 		"dot_general: batch extents 2 and 3 of [2 1 1] and [3 1 1] differ":           func() *ir.Node { return ir.MatMul(float(2, 1, 1), float(3, 1, 1)) },
 		"dot_general: operands are float32 and int64":                                func() *ir.Node { return ir.MatMul(y, i) },
-		"conv: operands are int64 and int64; one floating-point type is wanted":      func() *ir.Node { return conv(same, input(dtype.Int64, 2, 4, 5, 5), input(dtype.Int64, 6, 4, 3, 3)) },
-		"conv: operands [2 3] and [6 4 3 3] want 2 spatial axes each":                func() *ir.Node { return conv(same, x, w4) },
+		"dot_general: operands of float32 cannot be asked for a result of float32": func() *ir.Node {
+			return ir.New(ir.DotGeneral, ir.Dot{LeftContract: []int{1}, RightContract: []int{0}, Result: dtype.Float32}, x, y)
+		},
+		"conv: operands of float32 cannot be asked for a result of bfloat16": func() *ir.Node {
+			return conv(func(a *ir.ConvAttr) { a.Result = dtype.BFloat16 }, x4, w4)
+		},
+		"conv: operands are int64 and int64; one floating-point type is wanted": func() *ir.Node { return conv(same, input(dtype.Int64, 2, 4, 5, 5), input(dtype.Int64, 6, 4, 3, 3)) },
+		"conv: operands [2 3] and [6 4 3 3] want 2 spatial axes each":           func() *ir.Node { return conv(same, x, w4) },
 		"conv: groups is 0": func() *ir.Node { return conv(func(a *ir.ConvAttr) { a.Groups = 0 }, x4, w4) },
 		"conv: 4 input channels in [2 4 5 5], but the weights [6 3 3 3] with 1 groups take 3": func() *ir.Node { return conv(same, x4, float(6, 3, 3, 3)) },
 		"conv: 5 output channels of weights [5 2 3 3] do not fit 2 groups":                    func() *ir.Node { return conv(func(a *ir.ConvAttr) { a.Groups = 2 }, x4, float(5, 2, 3, 3)) },

@@ -290,8 +290,8 @@ func wider(n *Node, result dtype.DType) error {
 	if result == dtype.Invalid {
 		return nil
 	}
-	if result != dtype.Float32 || n.DType.Compute() != result {
-		return fmt.Errorf("operands of %v cannot give %v", n.DType, result)
+	if result != dtype.Float32 || n.DType.Compute() != result || n.DType == result {
+		return fmt.Errorf("operands of %v cannot be asked for a result of %v", n.DType, result)
 	}
 	n.DType = result
 	return nil

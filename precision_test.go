@@ -1,0 +1,136 @@
+package sinter_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/internal/backend/null"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/plan"
+	"github.com/sinter-dl/sinter/models"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/optim"
+)
+
+// One graph gives what the precision asks for; its programs are kept side by side.
+func TestPrecision(t *testing.T) {
+	const v = 1 + 1.0/512 // between 1 and the next bfloat16
+	x := sinter.Full(sinter.Float32, v, 4, 8)
+	product := func() *sinter.Tensor { return x.MatMul(x.Transpose(0, 1)) }
+	compiles := func() int { return sinter.ReadStats().Compiles }
+	for round := range 2 {
+		before := compiles()
+		for p, want := range map[sinter.Precision]float64{sinter.FP32: 8 * v * v, sinter.BF16: 8} {
+			y := product()
+			if err := p.Eval(y); err != nil {
+				t.Fatal(err)
+			}
+			if got := y.Floats()[5]; y.DType() != sinter.Float32 || math.Abs(float64(got)-want) > 1e-6 {
+				t.Errorf("%v: %v %v, want %v", p, y.DType(), got, want)
+			}
+		}
+		if n := compiles() - before; n > 2*(1-round) {
+			t.Errorf("round %d compiled %d programs", round, n)
+		}
+	}
+	if err := sinter.Precision(7).Eval(product()); err == nil || !strings.Contains(err.Error(), "precision(7)") {
+		t.Errorf("an unknown precision: %v", err)
+	}
+	for name, want := range map[string]sinter.Precision{"fp32": sinter.FP32, "float32": sinter.FP32, "bf16": sinter.BF16, "bfloat16": sinter.BF16} {
+		if p, err := sinter.ParsePrecision(name); err != nil || p != want {
+			t.Errorf("%s: %v, %v", name, p, err)
+		}
+	}
+	for name, want := range map[string]string{"fp16": "fp16 is not there yet; there are fp32 and bf16", "tf32": "not there yet", "int8": `unknown precision "int8"`, "": "unknown"} {
+		if _, err := sinter.ParsePrecision(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// In bfloat16 every product of a training step reads bfloat16 and adds up in float32,
+// each weight is rounded once, and the step takes less memory.
+func TestTrainingStepInBF16(t *testing.T) {
+	for name, c := range map[string]struct {
+		model  func() nn.Module
+		x, y   *sinter.Tensor
+		memory float64 // of float32's arena, at most
+	}{
+		"gpt": {func() nn.Module {
+			return models.NewGPT(models.GPTConfig{Vocab: 65, Block: 64, Layers: 2, Heads: 4, Embed: 64})
+		}, tokens(4, 64, 65), tokens(4, 64, 65), 0.75},
+		"mlp": {func() nn.Module {
+			return models.NewMLP(models.MLPConfig{Inputs: 196, Hidden: []int{256, 256}, Outputs: 10})
+		}, sinter.Ones(sinter.Float32, 128, 196), labels(128, 10), 1},
+		"lenet": {func() nn.Module { return models.NewLeNet(models.LeNetConfig{}) }, sinter.Ones(sinter.Float32, 16, 1, 28, 28), labels(16, 10), 1.1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			step := func(p sinter.Precision) *kernel.Program {
+				model := c.model()
+				opt := optim.New(model, optim.AdamW{LR: optim.Constant(1e-3)}, optim.Precision(p))
+				loss := nn.CrossEntropy
+				if c.y.Rank() == 2 {
+					loss = nn.SequenceCrossEntropy
+				}
+				programs := sinter.Plans(func() {
+					if err := opt.Step(loss(model.Forward(c.x), c.y)); err != nil {
+						t.Fatal(err)
+					}
+				})
+				if err := null.Verify(programs[0]); err != nil {
+					t.Error(err)
+				}
+				return programs[0]
+			}
+			full, low := step(sinter.FP32), step(sinter.BF16)
+			products, leaves := 0, make(map[int]int)
+			for _, s := range low.Steps {
+				switch s := s.(type) {
+				case *kernel.Library:
+					if s.Op != ir.DotGeneral && s.Op != ir.Conv {
+						continue
+					}
+					products++
+					if s.In[0].DType != sinter.BFloat16 || s.In[1].DType != sinter.BFloat16 || s.Out[0].DType != sinter.Float32 {
+						t.Errorf("%s: %v × %v → %v", s.Name, s.In[0].DType, s.In[1].DType, s.Out[0].DType)
+					}
+				case *kernel.Fused:
+					for _, part := range s.Parts {
+						for _, a := range part.Args {
+							if a.Slot >= 0 && s.Class() != kernel.ClassRow && low.Slots[a.Slot].Kind == kernel.Leaf && s.Name == "copy" {
+								leaves[a.Slot]++
+							}
+						}
+					}
+				}
+			}
+			if products == 0 || products != countProducts(full) {
+				t.Errorf("%d products, %d in float32\n%s", products, countProducts(full), plan.Print(low))
+			}
+			for slot, n := range leaves {
+				if n > 1 {
+					t.Errorf("leaf %d is rounded %d times\n%s", slot, n, plan.Print(low))
+				}
+			}
+			if len(leaves) == 0 {
+				t.Errorf("no weight is rounded\n%s", plan.Print(low))
+			}
+			if ratio := float64(low.Arena) / float64(full.Arena); ratio > c.memory {
+				t.Errorf("the arena is %d bytes, %.2f of float32's\n%s", low.Arena, ratio, plan.Print(low))
+			}
+		})
+	}
+}
+
+func countProducts(p *kernel.Program) int {
+	n := 0
+	for _, s := range p.Steps {
+		if l, ok := s.(*kernel.Library); ok && (l.Op == ir.DotGeneral || l.Op == ir.Conv) {
+			n++
+		}
+	}
+	return n
+}
