@@ -37,7 +37,7 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *ke
 	for i, l := range leaves {
 		number[l.Storage] = i
 	}
-	p := build(rewrite.Run(outputs, t.Supports, low), number, t, low)
+	p := build(rewrite.Run(outputs, t.Supports, low), number, t)
 	if debug.On("verify") {
 		if err := null.Verify(p); err != nil {
 			panic(fmt.Sprintf("plan: %v\n%s", err, Print(p)))
@@ -49,14 +49,14 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *ke
 	return p
 }
 
-func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target, low dtype.DType) *kernel.Program {
+func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 	r := fuse.Run(g, leaves)
 	p := &kernel.Program{Slots: r.Slots, Leaves: r.Leaves, Outputs: r.Outputs}
 	for _, i := range schedule(r) {
 		s := r.Steps[i]
 		if l, ok := s.(*kernel.Library); ok {
 			if loop, ok := l.Attr.(*ir.Loop); ok {
-				l.Body = body(loop, t, low)
+				l.Body = body(loop, t)
 			}
 			if n := t.Workspace(l); n > 0 {
 				l.Scratch = len(p.Slots)
@@ -72,10 +72,12 @@ func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target, low dtype.DType) *
 }
 
 // body is the program of one step of a loop.
-func body(l *ir.Loop, t Target, low dtype.DType) *kernel.Program {
-	g := rewrite.Run(l.Body.Outputs, t.Supports, low)
+func body(l *ir.Loop, t Target) *kernel.Program {
+	// A step's products are small, and what it would round it would round in every
+	// step: bodies stay as they are in any precision.
+	g := rewrite.Run(l.Body.Outputs, t.Supports, dtype.Invalid)
 	g.Params = l.Body.Params
-	return build(g, nil, t, low)
+	return build(g, nil, t)
 }
 
 // schedule orders the steps. Of those whose predecessors are done the next one is

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
@@ -296,31 +297,46 @@ func abs(x int) int { return max(x, -x) }
 // widen copies a strided half-precision operand to float32, its axes in the given
 // order.
 func (d *Device) widen(src, dst kernel.Operand, order []int) func(slots []unsafe.Pointer) {
-	convert := dtype.Float16ToFloat32
-	if src.DType == dtype.BFloat16 {
-		convert = dtype.BFloat16ToFloat32
-	}
-	inner, step, rows := 1, 1, 1
-	if n := len(order); n > 0 {
-		inner, step = src.Shape[order[n-1]], src.Stride[order[n-1]]
-		for _, a := range order[:n-1] {
-			rows *= src.Shape[a]
+	// The innermost axes that lie densely are one.
+	inner, step := 1, 1
+	n := len(order)
+	for ; n > 0; n-- {
+		a := order[n-1]
+		if inner == 1 {
+			step = src.Stride[a]
+		} else if src.Stride[a] != inner*step {
+			break
 		}
-		order = order[:n-1]
+		inner *= src.Shape[a]
 	}
+	rows := order[:n]
+	total := inner
+	for _, a := range rows {
+		total *= src.Shape[a]
+	}
+	scalar := dtype.Float16ToFloat32
+	if src.DType == dtype.BFloat16 {
+		scalar = dtype.BFloat16ToFloat32
+	}
+	convert := d.converter(src.DType, dtype.Float32)
 	var from, to unsafe.Pointer
-	loop := newEach(rows, inner, func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			at, rest := 0, r
-			for i := len(order) - 1; i >= 0; i-- {
-				n := src.Shape[order[i]]
-				at += rest % n * src.Stride[order[i]]
-				rest /= n
+	loop := newEachOn(total, 1, func(worker, lo, hi int) {
+		for lo < hi {
+			at, rest := lo%inner*step, lo/inner
+			for _, a := range slices.Backward(rows) {
+				at += rest % src.Shape[a] * src.Stride[a]
+				rest /= src.Shape[a]
 			}
-			p := unsafe.Add(from, at*2)
-			for i, out := 0, unsafe.Slice((*float32)(unsafe.Add(to, r*inner*4)), inner); i < inner; i++ {
-				out[i] = convert(*(*uint16)(unsafe.Add(p, i*step*2)))
+			m := min(hi-lo, inner-lo%inner)
+			p, q := unsafe.Add(from, at*2), unsafe.Add(to, lo*4)
+			if step == 1 {
+				convert(worker, q, p, m)
+			} else {
+				for i, out := 0, unsafe.Slice((*float32)(q), m); i < m; i++ {
+					out[i] = scalar(*(*uint16)(unsafe.Add(p, i*step*2)))
+				}
 			}
+			lo += m
 		}
 	})
 	return func(slots []unsafe.Pointer) {
@@ -331,20 +347,30 @@ func (d *Device) widen(src, dst kernel.Operand, order []int) func(slots []unsafe
 
 // narrow rounds a contiguous float32 operand to half precision.
 func (d *Device) narrow(src, dst kernel.Operand) func(slots []unsafe.Pointer) {
-	convert := dtype.Float16FromFloat32
-	if dst.DType == dtype.BFloat16 {
-		convert = dtype.BFloat16FromFloat32
-	}
+	convert := d.converter(dtype.Float32, dst.DType)
 	var from, to unsafe.Pointer
-	n := src.Elements()
-	loop := newEach(n, 1, func(lo, hi int) {
-		in, out := unsafe.Slice((*float32)(from), n), unsafe.Slice((*uint16)(to), n)
-		for i := lo; i < hi; i++ {
-			out[i] = convert(in[i])
-		}
+	loop := newEachOn(src.Elements(), 1, func(worker, lo, hi int) {
+		convert(worker, unsafe.Add(to, lo*2), unsafe.Add(from, lo*4), hi-lo)
 	})
 	return func(slots []unsafe.Pointer) {
 		from, to = address(slots, &src), address(slots, &dst)
 		loop.run(d)
+	}
+}
+
+// converter converts n adjacent elements, in calls that are short.
+func (d *Device) converter(from, to dtype.DType) func(worker int, dst, src unsafe.Pointer, n int) {
+	routine := vec.Convert(from, to)
+	args := make([]struct {
+		vec.Args
+		_ [64]byte // workers do not share cache lines
+	}, d.pool.Workers())
+	return func(worker int, dst, src unsafe.Pointer, n int) {
+		a := &args[worker].Args
+		for i := 0; i < n; i += chunkWork {
+			a.Dst, a.A = unsafe.Add(dst, i*to.Size()), unsafe.Add(src, i*from.Size())
+			a.N, a.Rows = min(chunkWork, n-i), 1
+			routine(a)
+		}
 	}
 }
