@@ -17,7 +17,7 @@ import (
 //
 //   - a product reads it (a factor), or
 //   - it is the result of a product, with its bias, that more than one operation
-//     reads: it is wanted again for the backward pass.
+//     reads on the way to further products: it is wanted again for the backward pass.
 //
 // Leaves, the variables first of all, keep their value and are rounded once for all
 // products. The conversion stands below views, where the kernel that computes the
@@ -84,11 +84,12 @@ func (w *walk) narrow(x *ir.Node) *ir.Node {
 func (w *walk) findRounded() {
 	w.rounded = make(map[*ir.Node]bool)
 	readers := make(map[*ir.Node][]*ir.Node) // through views
-	for _, n := range w.old.Nodes {
-		if n.Op.Class() != ir.ClassView {
-			for _, x := range n.In {
-				x = seen(x)
-				readers[x] = append(readers[x], n)
+	feeds := make(map[*ir.Node]bool)         // products, directly or not
+	for _, n := range slices.Backward(w.old.Nodes) {
+		for _, x := range n.In {
+			feeds[x] = feeds[x] || feeds[n] || isProduct(n)
+			if n.Op.Class() != ir.ClassView {
+				readers[seen(x)] = append(readers[seen(x)], n)
 			}
 		}
 	}
@@ -105,8 +106,9 @@ func (w *walk) findRounded() {
 		if r := readers[y]; len(r) == 1 && r[0].Op == ir.Add && slices.ContainsFunc(r[0].In, isBias) {
 			y = r[0]
 		}
-		// A maximum is taken of logits, whose exponentials would tell the difference.
-		if r := readers[y]; len(r) > 1 && !slices.ContainsFunc(r, func(m *ir.Node) bool { return m.Op == ir.ReduceMax }) {
+		// What no further product depends on is the gradient of a weight. A maximum is
+		// taken of logits, whose exponentials would tell the difference.
+		if r := readers[y]; len(r) > 1 && feeds[y] && !slices.ContainsFunc(r, func(m *ir.Node) bool { return m.Op == ir.ReduceMax }) {
 			w.rounded[y] = true
 		}
 	}

@@ -51,7 +51,7 @@ func TestPrecision(t *testing.T) {
 		%18 = dot_general float32[3 4] %2 %17
 		return %18`)
 	bias := op(ir.Add, ir.MatMul(x, permute(w, 1, 0)), ir.BroadcastTo(float("b", 4), []int{2, 4}, []int{1}))
-	check("a result with its bias that is read twice", []*ir.Node{op(ir.Mul, bias, op(ir.Tanh, bias))}, `
+	check("a result with its bias that is read twice", []*ir.Node{ir.MatMul(op(ir.Mul, bias, op(ir.Tanh, bias)), v)}, `
 		%0 = input float32[2 3] "x"
 		%1 = convert bfloat16[2 3] %0
 		%2 = input float32[4 3] "w"
@@ -65,10 +65,25 @@ func TestPrecision(t *testing.T) {
 		%10 = convert float32[2 4] %9
 		%11 = tanh float32[2 4] %10
 		%12 = mul float32[2 4] %10 %11
-		return %12`)
+		%13 = convert bfloat16[2 4] %12
+		%14 = input float32[4 5] "v"
+		%15 = convert bfloat16[4 5] %14
+		%16 = dot_general float32[2 5] %13 %15
+		return %16`)
+	gradient := ir.MatMul(permute(x, 1, 0), float("dy", 2, 4))
+	check("the gradient of a weight", []*ir.Node{op(ir.Mul, gradient, op(ir.Abs, gradient))}, `
+		%0 = input float32[2 3] "x"
+		%1 = convert bfloat16[2 3] %0
+		%2 = transpose bfloat16[3 2] %1 {Axes:[1 0]}
+		%3 = input float32[2 4] "dy"
+		%4 = convert bfloat16[2 4] %3
+		%5 = dot_general float32[3 4] %2 %4
+		%6 = abs float32[3 4] %5
+		%7 = mul float32[3 4] %5 %6
+		return %7`)
 	logits := ir.MatMul(x, permute(w, 1, 0))
 	highest := ir.Unreduce(ir.Fold(ir.ReduceMax, logits, []int{1}), []int{2, 4}, []int{1})
-	check("logits", []*ir.Node{op(ir.Exp, op(ir.Sub, logits, highest))}, `
+	check("logits", []*ir.Node{ir.MatMul(op(ir.Exp, op(ir.Sub, logits, highest)), v)}, `
 		%0 = input float32[2 3] "x"
 		%1 = convert bfloat16[2 3] %0
 		%2 = input float32[4 3] "w"
@@ -79,7 +94,11 @@ func TestPrecision(t *testing.T) {
 		%7 = broadcast_in_dim float32[2 4] %6 {Axes:[0]}
 		%8 = sub float32[2 4] %5 %7
 		%9 = exp float32[2 4] %8
-		return %9`)
+		%10 = convert bfloat16[2 4] %9
+		%11 = input float32[4 5] "v"
+		%12 = convert bfloat16[4 5] %11
+		%13 = dot_general float32[2 5] %10 %12
+		return %13`)
 	third := pad(op(ir.Exp, ir.SliceAxis(float("large", 100, 3), 0, 8, 9)), []int{1, 0}, []int{0, 0})
 	third.Attr = ir.Padding{Low: []int{1, 0}, High: []int{0, 0}, Interior: []int{0, 0}, Value: ir.FloatBits(f32, 0.1)}
 	check("padding, and a part of a leaf", []*ir.Node{ir.MatMul(third, ir.SliceAxis(float("wide", 3, 100), 1, 4, 6))}, `
