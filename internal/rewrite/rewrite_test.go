@@ -228,7 +228,7 @@ func TestTileOfSplitResult(t *testing.T) {
 		res := ir.NewComposite("whole", nil, []*ir.Node{x}, body)[0]
 		part := func(lo, hi int) *ir.Node { return pad(ir.SliceAxis(res, 1, lo, hi), []int{0, lo}, []int{0, 6 - hi}) }
 		sum := op(ir.Add, op(ir.Add, part(0, 2), part(4, 6)), part(2, 4))
-		g := Run([]*ir.Node{sum}, func(string) bool { return true })
+		g := Run([]*ir.Node{sum}, func(string) bool { return true }, dtype.Invalid)
 		if whole := g.Outputs[0].Op == ir.Result; whole != positive {
 			t.Errorf("without negative zeros: %v, got\n%v", positive, g)
 		}
@@ -239,12 +239,12 @@ func TestTileOfSplitResult(t *testing.T) {
 		{slice(0, 3), slice(4, 6)}, {slice(0, 4), slice(3, 6)}, {slice(3, 6), slice(0, 3)}, {slice(0, 3), slice(0, 3)},
 		{slice(0, 3), ir.SliceAxis(float("y", 2, 6), 1, 3, 6)}, {slice(0, 3), slice(3, 6), slice(0, 2)},
 	} {
-		g := Run([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{Axis: 1}, parts...)}, none)
+		g := Run([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{Axis: 1}, parts...)}, none, dtype.Invalid)
 		if g.Outputs[0].Op != ir.Concatenate {
 			t.Errorf("became\n%v", g)
 		}
 	}
-	g := Run([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{Axis: 1}, slice(0, 1), slice(1, 5), slice(5, 6))}, none)
+	g := Run([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{Axis: 1}, slice(0, 1), slice(1, 5), slice(5, 6))}, none, dtype.Invalid)
 	if g.Outputs[0].Op != ir.Input {
 		t.Errorf("the whole became\n%v", g)
 	}

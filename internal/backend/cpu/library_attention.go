@@ -162,7 +162,10 @@ func (a *attention[T]) row(o *kernel.Operand, head, i int) unsafe.Pointer {
 // multiply is c (+)= x·y, of m×k and k×n matrices, none of which is empty.
 func (a *attention[T]) multiply(w *attentionWorker, m, n, k int, x, y gemm.Mat, c unsafe.Pointer, ldc int, accumulate bool) {
 	p := &w.product
-	p.Wide, p.M, p.N, p.K, p.A, p.B, p.C, p.LDC, p.Accumulate = a.wide, m, n, k, x, y, c, ldc, accumulate
+	p.M, p.N, p.K, p.A, p.B, p.C, p.LDC, p.Accumulate = m, n, k, x, y, c, ldc, accumulate
+	if a.wide {
+		p.Type = gemm.Float64
+	}
 	p.InPlace = y.P == unsafe.Add(w.memory, a.queries) // the only one with room behind it
 	p.RunSerial(w.scratch)
 }
