@@ -85,7 +85,7 @@ func (d *Device) routine(l *kernel.Library, base int, after *fusedKernel) (routi
 	s := scratch{l.Scratch, base}
 	switch l.Op {
 	case ir.DotGeneral:
-		return d.dot(l, after)
+		return d.dot(l, s, after)
 	case ir.Conv:
 		return d.conv(l, s, after)
 	case ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax:
@@ -203,10 +203,14 @@ func (d *Device) planeEpilogue(l *kernel.Library, after *fusedKernel, lead int) 
 
 // needsFloat32 tells whether l computes on half-precision numbers: those
 // operations are done in float32 and only their result is rounded. Operations that
-// merely move or compare bits have routines for every type.
+// merely move or compare bits have routines for every type, and the matrix product
+// has one for bfloat16.
 func needsFloat32(l *kernel.Library) bool {
 	switch l.Op {
-	case ir.DotGeneral, ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin, ir.Composite:
+	case ir.DotGeneral:
+		a, b := l.In[0].DType, l.In[1].DType
+		return isHalf(a) && (a != dtype.BFloat16 || b != a)
+	case ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin, ir.Composite:
 		return isHalf(l.In[0].DType)
 	}
 	return false

@@ -84,6 +84,14 @@ func newConvShape(l *kernel.Library, at ir.ConvAttr) (*convShape, error) {
 	return s, nil
 }
 
+// product is the element type of its matrix products.
+func (s *convShape) product() gemm.Type {
+	if s.wide {
+		return gemm.Float64
+	}
+	return gemm.Float32
+}
+
 // multiplications is the work for one image.
 func (s *convShape) multiplications() int {
 	return s.groups * s.cg * s.kg * s.taps * product(s.y[:])
@@ -427,7 +435,7 @@ func (d *Device) convImages(l *kernel.Library, s *convShape, sc scratch, backwar
 		k := len(ph.rows)
 
 		pr := &problems[worker]
-		pr.Wide, pr.M, pr.N, pr.K = s.wide, r1-r0, st.width(p), k
+		pr.Type, pr.M, pr.N, pr.K = s.product(), r1-r0, st.width(p), k
 		pr.A = gemm.Mat{P: unsafe.Add(w, (ph.weights+(g*outer+r0)*k)*s.size), RS: k, CS: 1}
 		at := n*perImage + g*inner*p.stride + ph.base + p.place(st.d, st.h0, st.w0)
 		pr.B = gemm.Mat{P: unsafe.Add(image, at*s.size), CS: 1}
@@ -654,7 +662,7 @@ func (d *Device) convWeights(l *kernel.Library, s *convShape, sc scratch) routin
 		pn := chunk / len(sets) % panels
 		g := chunk / (len(sets) * panels)
 		pr := &problems[worker]
-		pr.Wide, pr.InPlace = s.wide, true
+		pr.Type, pr.InPlace = s.product(), true
 		pr.M, pr.N, pr.K = set.count, min(width, (s.kg-pn*width+15)&^15), length
 		pr.C, pr.LDC = unsafe.Add(sums, ((g*s.cg*s.taps+set.to)*ld+pn*width)*s.size), set.ld*ld
 		for n := range count {

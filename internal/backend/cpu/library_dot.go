@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu/gemm"
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
@@ -34,8 +35,12 @@ func boxed(l *kernel.Library, after *fusedKernel) bool {
 	return after != nil && slices.Equal(l.Epilogue.Parts[0].Outer, l.Out[0].Shape)
 }
 
-// dot is the matrix product [batch…, M, K] × [batch…, K, N].
-func (d *Device) dot(l *kernel.Library, after *fusedKernel) (routine, error) {
+// productTypes are the element types whose products package gemm computes.
+var productTypes = map[dtype.DType]gemm.Type{dtype.Float32: gemm.Float32, dtype.Float64: gemm.Float64, dtype.BFloat16: gemm.BFloat16}
+
+// dot is the matrix product [batch…, M, K] × [batch…, K, N]. The product of bfloat16
+// operands is computed in float32; a result of bfloat16 is rounded from it.
+func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (routine, error) {
 	a, b, c := &l.In[0], &l.In[1], &l.Out[0]
 	r := len(c.Shape) - 2
 	if r < 0 || len(a.Shape) != r+2 || len(b.Shape) != r+2 {
@@ -59,11 +64,18 @@ func (d *Device) dot(l *kernel.Library, after *fusedKernel) (routine, error) {
 		bt.shape = nil
 	}
 
-	if a.DType != dtype.Float32 && a.DType != dtype.Float64 {
+	typ, ok := productTypes[a.DType]
+	if !ok {
 		return d.intDot(a, b, c, bt, m, n, k, am, bm)
 	}
-	size := a.DType.Size()
-	template := gemm.Problem{Wide: a.DType == dtype.Float64, M: m, N: n, K: k, A: am, B: bm, LDC: n}
+	out := routine{epilogue: boxed(l, after) && (len(bt.shape) > 0 || r == 0)}
+	size, outSize := a.DType.Size(), c.DType.Size()
+	narrow := c.DType == dtype.BFloat16 && bt.n*m*n > 0
+	if narrow {
+		outSize = 4
+		out.workspace = align(bt.n * m * n * outSize)
+	}
+	template := gemm.Problem{Type: typ, M: m, N: n, K: k, A: am, B: bm, LDC: n}
 	// A single row times the transpose of a matrix that lies row by row: exchange
 	// the operands, and what would have to be transposed is read as it lies. The
 	// bits are the same.
@@ -72,7 +84,7 @@ func (d *Device) dot(l *kernel.Library, after *fusedKernel) (routine, error) {
 		template.M, template.N, template.LDC = n, 1, 1
 		template.A, template.B = gemm.Mat{RS: bm.CS, CS: 1}, gemm.Mat{RS: am.CS, CS: 1}
 	}
-	var pa, pb, pc unsafe.Pointer
+	var pa, pb, pc, rounded unsafe.Pointer
 	var slots []unsafe.Pointer
 
 	// bind points a problem at batch i.
@@ -82,11 +94,14 @@ func (d *Device) dot(l *kernel.Library, after *fusedKernel) (routine, error) {
 		if exchanged {
 			p.A.P, p.B.P = p.B.P, p.A.P
 		}
-		p.C = unsafe.Add(pc, i*m*n*size)
+		p.C = unsafe.Add(pc, i*m*n*outSize)
 	}
-	out := routine{epilogue: boxed(l, after) && (len(bt.shape) > 0 || r == 0)}
 	batch := make([]int, d.pool.Workers()) // that each worker is at
-	if out.epilogue {
+	round := func(worker, r0, r1, c0, c1 int) {}
+	if narrow {
+		round = d.rounder(&rounded, &pc, batch, m, n)
+	}
+	if narrow || out.epilogue {
 		boxes := make([]box, d.pool.Workers())
 		for i := range boxes {
 			boxes[i] = newBox(r + 2)
@@ -94,6 +109,10 @@ func (d *Device) dot(l *kernel.Library, after *fusedKernel) (routine, error) {
 		template.Done = func(worker, r0, r1, c0, c1 int) {
 			if exchanged {
 				r0, r1, c0, c1 = c0, c1, r0, r1
+			}
+			round(worker, r0, r1, c0, c1)
+			if !out.epilogue {
+				return
 			}
 			x := &boxes[worker]
 			for a, i := r-1, batch[worker]; a >= 0; a-- {
@@ -127,6 +146,9 @@ func (d *Device) dot(l *kernel.Library, after *fusedKernel) (routine, error) {
 	out.run = func(s []unsafe.Pointer) {
 		slots = s
 		pa, pb, pc = address(s, a), address(s, b), address(s, c)
+		if narrow {
+			pc, rounded = space.at(s), pc
+		}
 		if !together {
 			d.pool.Run(chunks, serial)
 			return
@@ -140,6 +162,26 @@ func (d *Device) dot(l *kernel.Library, after *fusedKernel) (routine, error) {
 		}
 	}
 	return out, nil
+}
+
+// rounder returns a function that rounds a box of an m×n float32 matrix, the one of
+// the batch that the worker is at, to bfloat16 elsewhere.
+func (d *Device) rounder(dst, src *unsafe.Pointer, batch []int, m, n int) func(worker, r0, r1, c0, c1 int) {
+	convert := vec.Convert(dtype.Float32, dtype.BFloat16)
+	args := make([]struct {
+		vec.Args
+		_ [128]byte // one per worker
+	}, d.pool.Workers())
+	return func(worker, r0, r1, c0, c1 int) {
+		g := &args[worker].Args
+		g.N, g.ARow, g.DstRow = c1-c0, n*4, n*2
+		for r := r0; r < r1; r += g.Rows {
+			at := (batch[worker]*m+r)*n + c0
+			g.Rows = min(r1-r, max(1, chunkWork/g.N))
+			g.Dst, g.A = unsafe.Add(*dst, at*2), unsafe.Add(*src, at*4)
+			convert(g)
+		}
+	}
 }
 
 // box is a range of points, kept from call to call.

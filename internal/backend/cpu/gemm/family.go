@@ -9,7 +9,10 @@ import (
 // family is a set of micro-kernels of one element type and instruction set, with
 // the packing routines that suit them.
 type family struct {
-	size   int // bytes of an element
+	size int // bytes of an element of C, and of what a kernel multiplies in a step
+	in   int // bytes of an element of A and B
+	pair int // elements of adjacent k that a kernel multiplies in a step: 1 or 2
+
 	mr, nr int // tile
 	mc, nc int // rows of a block of A, columns of a block of B
 	// kernel computes a.tiles tiles of a.mr × a.nr elements. If it is not masked it
@@ -17,41 +20,47 @@ type family struct {
 	masked bool
 	exact  bool
 	kernel func(a *args, col bool)
-	packB  func(dst, src unsafe.Pointer, b Mat, kk, nr int)
+	// packB copies kk rows of nr columns of B to rows of nr elements of size bytes,
+	// one for each step, with zeros beyond the last column and the last row.
+	packB func(dst, src unsafe.Pointer, b Mat, kk, nr int)
+	// packRow copies a row of A, whose elements are cs apart, to adjacent ones of
+	// size/pair bytes.
+	packRow func(dst, src unsafe.Pointer, kk, cs int)
+	// packCol copies mr adjacent rows of A, whose columns are cs apart, to columns of
+	// mr elements of size bytes, one for each step, with zeros beyond the last.
+	packCol func(dst, src unsafe.Pointer, kk, cs, mr int)
 	// transpose, if not nil, is packB for any width.
 	transpose func(dst, src unsafe.Pointer, b Mat, kk, nr, width int)
-	packCol   func(dst, src unsafe.Pointer, kk, cs, mr int)
-	gather    func(dst, src unsafe.Pointer, n, stride int)
 	merge     func(c, tile unsafe.Pointer, mr, nr, ldc int, add bool)
 }
 
-// collides tells whether rows that far apart (in elements) fall into the same few
-// sets of the first-level cache.
-func (f *family) collides(stride int) bool { return stride*f.size%2048 == 0 }
+// collides tells whether rows that far apart (in elements of A or B) fall into the
+// same few sets of the first-level cache.
+func (f *family) collides(stride int) bool { return stride*f.in%2048 == 0 }
+
+// converts tells whether operands have another type than the kernels multiply.
+func (f *family) converts() bool { return f.in*f.pair != f.size }
 
 // level is a choice of instruction set.
 type level struct {
-	name     string
-	f32, f64 *family
+	name           string
+	f32, f64, bf16 *family
 }
 
 var (
 	// levels that this processor has, the best first.
-	levels   = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64]()})
-	current  level
-	f32, f64 *family // of the current level
+	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), converting(newFamily[float32]())})
+	current level
 )
 
 func init() {
-	use(levels[0])
+	current = levels[0]
 	if name := os.Getenv("SINTER_CPU"); name != "" {
 		if err := SetLevel(name); err != nil {
 			fmt.Fprintf(os.Stderr, "sinter: SINTER_CPU: %v; using %s\n", err, current.name)
 		}
 	}
 }
-
-func use(l level) { current, f32, f64 = l, l.f32, l.f64 }
 
 // Level is the name of the instruction set in use: avx512, avx2 or generic.
 func Level() string { return current.name }
@@ -70,7 +79,7 @@ func Levels() []string {
 func SetLevel(name string) error {
 	for _, l := range levels {
 		if l.name == name {
-			use(l)
+			current = l
 			return nil
 		}
 	}

@@ -38,9 +38,47 @@ func machineLevels() []level {
 		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
 			copyRowsMask(dst, src, kk, cs*4, mr*4, 1<<mr-1)
 		}
-		l = append(l, level{"avx512", z, y64})
+		bf16 := converting(z)
+		if cpu.X86.HasAVX512BF16 {
+			bf16 = pairs512(z)
+		}
+		l = append(l, level{"avx512", z, y64, bf16})
 	}
-	return append(l, level{"avx2", y32, y64})
+	return append(l, level{"avx2", y32, y64, converting(y32)})
+}
+
+// pairs512 makes of the family for float32 the one that multiplies bfloat16 in
+// pairs.
+func pairs512(z *family) *family {
+	f := *z
+	f.in, f.pair = 2, 2
+	f.kernel = func(a *args, col bool) {
+		switch {
+		case a.nr > 16 && col:
+			kernZ16Colx2[a.mr](a)
+		case a.nr > 16:
+			kernZ16Rowx2[a.mr](a)
+		case col:
+			kernZ16Colx1[a.mr](a)
+		default:
+			kernZ16Rowx1[a.mr](a)
+		}
+	}
+	f.packB = packPairs512
+	f.packRow = func(dst, src unsafe.Pointer, kk, cs int) {
+		d := unsafe.Slice((*bfloat16)(dst), kk)
+		if cs == 1 {
+			copy(d, unsafe.Slice((*bfloat16)(src), kk))
+			return
+		}
+		for k := range d {
+			d[k] = *(*bfloat16)(unsafe.Add(src, k*cs*2))
+		}
+	}
+	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
+		pairRows16(dst, src, kk, cs*2, mr*4, 1<<mr-1)
+	}
+	return &f
 }
 
 func kernelZ(a *args, col bool) {
@@ -63,6 +101,30 @@ func packB512(dst, src unsafe.Pointer, b Mat, kk, nr int) {
 	} else {
 		transpose512(dst, src, b, kk, nr, 32)
 	}
+}
+
+// packPairs512 copies a panel of up to 32 columns to rows of pairs. In a column
+// whose values are adjacent so are the pairs: a transpose of 32-bit words.
+func packPairs512(dst, src unsafe.Pointer, b Mat, kk, nr int) {
+	const width = 32
+	if b.CS == 1 {
+		pairRows32(dst, src, kk, b.RS*2, 1<<nr-1)
+		return
+	}
+	blocks, wide := 0, 0
+	if b.RS == 1 && kk >= 32 {
+		blocks, wide = kk/32, nr&^15
+	}
+	if nr < width {
+		clear(unsafe.Slice((*uint32)(dst), (kk+1)/2*width))
+	} else if kk%2 != 0 {
+		clear(unsafe.Slice((*uint32)(unsafe.Add(dst, kk/2*width*4)), width))
+	}
+	for c := 0; c < wide; c += 16 {
+		transpose16(unsafe.Add(dst, c*4), unsafe.Add(src, c*b.CS*2), blocks, b.CS*2, width*4)
+	}
+	packPairs(dst, src, b, blocks*32, kk, 0, wide, width)
+	packPairs(dst, src, b, 0, kk, wide, nr, width)
 }
 
 // transpose512 copies a panel from columns; those that are contiguous go through
@@ -100,3 +162,15 @@ func copyRowsMask(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask 
 //
 //go:noescape
 func transpose16(dst, src unsafe.Pointer, blocks, srcStride, dstStride int)
+
+// pairRows32 copies rows of up to 32 values of bfloat16, those in mask, two rows at
+// a time to rows of 32 pairs, zeros elsewhere and for a row without partner.
+//
+//go:noescape
+func pairRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
+
+// pairRows16 copies of rows the values in mask, which has 16 bits, two rows at a
+// time to rows of pairs.
+//
+//go:noescape
+func pairRows16(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)

@@ -6,6 +6,12 @@
 // blocks of A for the second level. Inside, a micro-kernel computes a tile of C in
 // registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
 //
+// Operands may be bfloat16; products and sums are then float32, and so is C. Where
+// the processor has VDPBF16PS, which multiplies pairs of adjacent k and adds both
+// products, A is read in place and B is packed to rows of pairs. It takes numbers
+// below the smallest normal float32, 2⁻¹²⁶, as zero and makes them zero. Elsewhere
+// both operands are packed as float32 and multiplied by the kernels for that.
+//
 // Operands are read in place where that is as fast as a copy. Row-major A needs
 // no packing at all, unless its rows lie a multiple of 2 KiB apart and would fall
 // on each other in the cache; B is packed when it is large, transposed or
@@ -32,17 +38,28 @@ type Mat struct {
 	RS, CS int
 }
 
+// Type is the element type of a product's operands. C has it too, but for BFloat16,
+// where C is float32.
+type Type uint8
+
+const (
+	Float32 Type = iota
+	Float64
+	BFloat16
+)
+
 // Problem is a product C (+)= A·B of M×K and K×N matrices. A Problem may be
 // changed and run again; it must not run twice at a time.
 type Problem struct {
-	Wide    bool // float64 instead of float32
+	Type    Type
 	M, N, K int
 	A, B    Mat
 	// Rows, if not nil, gives the place of each of B's K rows in bytes from B.P,
-	// instead of B.RS. The columns are adjacent.
+	// instead of B.RS. The columns are adjacent. Not for BFloat16.
 	Rows []int
 	// InPlace says that B is laid out well enough to be read where it is: its
 	// columns are adjacent, and Slack bytes behind the last row may be read too.
+	// It says nothing where B has to be converted.
 	InPlace    bool
 	C          unsafe.Pointer
 	LDC        int // elements between the rows of C; its columns are adjacent
@@ -58,7 +75,8 @@ type Problem struct {
 // Slack is how far kernels read beyond the last column of a B that is InPlace.
 const Slack = 128
 
-// kcSplit is the longest K that is not cut, kcChunk the longest chunk otherwise.
+// kcSplit is the longest K that is not cut, kcChunk the longest chunk otherwise, in
+// steps of a kernel.
 const (
 	kcSplit = 384
 	kcChunk = 256
@@ -78,19 +96,17 @@ type plan struct {
 	ctx          *Ctx
 	first, last  int // panels of the current block
 	pc, kk       int // current chunk of K
+	steps        int // of a kernel over it
 	gm, gn, npck int // grid of tasks; number of packing tasks
 }
 
 func (p *Problem) prepare() {
-	f := f32
-	if p.Wide {
-		f = f64
-	}
+	f := [...]*family{Float32: current.f32, Float64: current.f64, BFloat16: current.bf16}[p.Type]
 	p.fam = f
 	p.kc = p.K
-	if p.K > kcSplit {
-		n := (p.K + kcChunk - 1) / kcChunk
-		p.kc = ((p.K+n-1)/n + 15) &^ 15
+	if p.K > kcSplit*f.pair {
+		n := (p.K + kcChunk*f.pair - 1) / (kcChunk * f.pair)
+		p.kc = ((p.K+n-1)/n + 16*f.pair - 1) / (16 * f.pair) * (16 * f.pair)
 	}
 	p.tiles = (p.M + f.mr - 1) / f.mr
 	p.panels = (p.N + f.nr - 1) / f.nr
@@ -110,9 +126,9 @@ func (p *Problem) prepare() {
 		p.b.CS = 1
 	}
 	p.colA = p.a.CS != 1 && p.a.RS == 1
-	p.packA = p.a.CS != 1 && p.a.RS != 1 ||
+	p.packA = f.converts() || p.a.CS != 1 && (p.a.RS != 1 || f.pair > 1) ||
 		p.N > 2*f.nr && (!p.colA && p.M > f.mr && f.collides(p.a.RS) || p.colA && p.K > 64)
-	p.packB = p.Rows == nil && !p.InPlace && (p.b.CS != 1 ||
+	p.packB = f.in != f.size || p.Rows == nil && !p.InPlace && (p.b.CS != 1 ||
 		p.M > 4*f.mr && (p.N*p.K*f.size > 96<<10 || f.collides(p.b.RS)))
 }
 
@@ -122,8 +138,25 @@ func (p *Problem) tile(t int) int {
 	return t*q + min(t, r)
 }
 
+// elem is the place of element n of C or of packed memory, and in that of element
+// n of A or B.
 func (p *Problem) elem(base unsafe.Pointer, n int) unsafe.Pointer {
 	return unsafe.Add(base, n*p.fam.size)
+}
+
+func (p *Problem) in(base unsafe.Pointer, n int) unsafe.Pointer {
+	return unsafe.Add(base, n*p.fam.in)
+}
+
+// chunk makes pc the beginning of the current chunk of K.
+func (p *Problem) chunk(pc int) {
+	p.pc, p.kk = pc, min(p.kc, p.K-pc)
+	p.steps = (p.kk + p.fam.pair - 1) / p.fam.pair
+}
+
+// packedB is the bytes of the packed copy of a block of columns.
+func (p *Problem) packedB() int {
+	return p.step * p.fam.nr * ((p.kc + p.fam.pair - 1) / p.fam.pair) * p.fam.size
 }
 
 // rowBlocks is the number of blocks of rows that keep A in the second level.
@@ -159,13 +192,13 @@ func (p *Problem) RunSerial(s *Scratch) {
 		return
 	}
 	if p.packB {
-		s.b.need(p.step * p.fam.nr * p.kc * p.fam.size)
+		s.b.need(p.packedB())
 	}
 	gm := p.rowBlocks()
 	for p.first = 0; p.first < p.panels; p.first += p.step {
 		p.last = min(p.first+p.step, p.panels)
-		for p.pc = 0; p.pc < p.K; p.pc += p.kc {
-			p.kk = min(p.kc, p.K-p.pc)
+		for pc := 0; pc < p.K; pc += p.kc {
+			p.chunk(pc)
 			var packed unsafe.Pointer
 			if p.packB {
 				packed = s.b.p
@@ -199,13 +232,13 @@ func (p *Problem) Run(c *Ctx) {
 	}
 	p.ctx = c
 	if p.packB {
-		c.shared.b.need(p.step * p.fam.nr * p.kc * p.fam.size)
+		c.shared.b.need(p.packedB())
 	}
 	for p.first = 0; p.first < p.panels; p.first += p.step {
 		p.last = min(p.first+p.step, p.panels)
 		p.grid(workers)
-		for p.pc = 0; p.pc < p.K; p.pc += p.kc {
-			p.kk = min(p.kc, p.K-p.pc)
+		for pc := 0; pc < p.K; pc += p.kc {
+			p.chunk(pc)
 			if p.packB {
 				p.npck = min(p.last-p.first, 4*workers)
 				c.pool.Run(p.npck, p.pack)
@@ -256,32 +289,36 @@ func (p *Problem) blockTask(worker, chunk int) {
 }
 
 // packPanel copies panel j of the current chunk of B to its place in packed:
-// kk rows of nr elements, zeros beyond the last column.
+// nr elements for every step, zeros beyond the last column and row.
 func (p *Problem) packPanel(packed unsafe.Pointer, j int) {
 	f := p.fam
-	src := p.elem(p.b.P, p.pc*p.b.RS+j*f.nr*p.b.CS)
-	f.packB(p.elem(packed, (j-p.first)*f.nr*p.kk), src, p.b, p.kk, min(f.nr, p.N-j*f.nr))
+	src := p.in(p.b.P, p.pc*p.b.RS+j*f.nr*p.b.CS)
+	f.packB(p.elem(packed, (j-p.first)*f.nr*p.steps), src, p.b, p.kk, min(f.nr, p.N-j*f.nr))
 }
 
 // block adds the current chunk's part to row tiles t0 … t1 of panels p0 … p1.
 func (p *Problem) block(s *Scratch, packed unsafe.Pointer, t0, t1, p0, p1 int) {
-	f, kk, a := p.fam, p.kk, &s.args
-	src := p.elem(p.a.P, p.pc*p.a.CS)
+	f, kk, steps, a := p.fam, p.kk, p.steps, &s.args
+	src := p.in(p.a.P, p.pc*p.a.CS)
 	r0 := p.tile(t0)
 	if p.packA {
-		s.a.need((p.tile(t1) - r0) * (kk + padA) * f.size)
+		s.a.need((p.tile(t1) - r0) * p.packedRow())
 		p.packRows(s, src, t0, t1)
 	}
-	rows := s.rows[:kk]
+	rows := s.rows[:steps]
 	switch {
 	case p.Rows != nil:
 		rows = p.Rows[p.pc : p.pc+kk]
 	case packed != nil:
-		s.stride(f.nr*f.size, kk)
+		s.stride(f.nr*f.size, steps)
 	default:
-		s.stride(p.b.RS*f.size, kk)
+		s.stride(p.b.RS*f.size, steps)
 	}
-	a.k, a.tab, a.ldc = kk, unsafe.Pointer(&rows[0]), p.LDC*f.size
+	a.k, a.odd = steps, 0
+	if !p.colA && f.pair > 1 {
+		a.k, a.odd = kk/2, kk%2
+	}
+	a.tab, a.ldc = unsafe.Pointer(&rows[0]), p.LDC*f.size
 	a.acc = 0
 	if p.Accumulate || p.pc > 0 {
 		a.acc = 1
@@ -295,7 +332,7 @@ func (p *Problem) block(s *Scratch, packed unsafe.Pointer, t0, t1, p0, p1 int) {
 			s.stride(f.nr*f.size, kk)
 			a.tab = unsafe.Pointer(&s.rows[0])
 		case packed != nil:
-			a.b = p.elem(packed, (j-p.first)*f.nr*kk)
+			a.b = p.elem(packed, (j-p.first)*f.nr*steps)
 		case p.Rows != nil:
 			a.b = p.elem(p.b.P, j*f.nr)
 		default:
@@ -311,13 +348,14 @@ func (p *Problem) block(s *Scratch, packed unsafe.Pointer, t0, t1, p0, p1 int) {
 			t += a.tiles
 			switch {
 			case !p.packA:
-				a.a, a.rsa, a.csa = p.elem(src, r*p.a.RS), p.a.RS*f.size, p.a.CS*f.size
+				a.a, a.rsa, a.csa = p.in(src, r*p.a.RS), p.a.RS*f.in, p.a.CS*f.in
 				a.astep = a.mr * a.rsa
 			case p.colA:
-				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*kk), f.size, a.mr*f.size
-				a.astep = a.mr * kk * f.size
+				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*steps), f.size, a.mr*f.size
+				a.astep = a.mr * steps * f.size
 			default:
-				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*(kk+padA)), (kk+padA)*f.size, f.size
+				a.rsa, a.csa = p.packedRow(), f.size/f.pair
+				a.a = unsafe.Add(s.a.p, (r-r0)*a.rsa)
 				a.astep = a.mr * a.rsa
 			}
 			a.c = p.elem(p.C, r*p.LDC+j*f.nr)
@@ -364,30 +402,23 @@ func (p *Problem) edge(s *Scratch) {
 	a.ldc, a.acc = ldc, acc
 }
 
-// padA is put behind each packed row of A, so that rows do not lie a power of two
-// apart.
-const padA = 16
+// packedRow is the bytes from a packed row of A to the next. A cache line behind
+// each keeps them from lying a power of two apart.
+func (p *Problem) packedRow() int { return p.steps*p.fam.size + 64 }
 
 // packRows copies row tiles t0 … t1 of the current chunk of A to scratch memory:
 // as rows, or tile by tile with the rows of a tile adjacent.
 func (p *Problem) packRows(s *Scratch, src unsafe.Pointer, t0, t1 int) {
-	f, kk := p.fam, p.kk
-	r0, r1 := p.tile(t0), p.tile(t1)
-	switch {
-	case p.colA:
-		for t := t0; t < t1; t++ {
-			r := p.tile(t)
-			f.packCol(p.elem(s.a.p, (r-r0)*kk), p.elem(src, r), kk, p.a.CS, p.tile(t+1)-r)
+	f, r0 := p.fam, p.tile(t0)
+	if !p.colA {
+		for r := r0; r < p.tile(t1); r++ {
+			f.packRow(unsafe.Add(s.a.p, (r-r0)*p.packedRow()), p.in(src, r*p.a.RS), p.kk, p.a.CS)
 		}
-	case p.a.CS == 1:
-		for r := r0; r < r1; r++ {
-			n := kk * f.size
-			copy(unsafe.Slice((*byte)(p.elem(s.a.p, (r-r0)*(kk+padA))), n), unsafe.Slice((*byte)(p.elem(src, r*p.a.RS)), n))
-		}
-	default:
-		for r := r0; r < r1; r++ {
-			f.gather(p.elem(s.a.p, (r-r0)*(kk+padA)), p.elem(src, r*p.a.RS), kk, p.a.CS)
-		}
+		return
+	}
+	for t := t0; t < t1; t++ {
+		r := p.tile(t)
+		f.packCol(p.elem(s.a.p, (r-r0)*p.steps), p.in(src, r), p.kk, p.a.CS, p.tile(t+1)-r)
 	}
 }
 
@@ -466,6 +497,7 @@ type args struct {
 	cstep int // … and in C
 	mask  uint64
 	acc   int // 1: add to C
+	odd   int // 1: a row kernel for pairs does half a step more
 
 	mr, nr int // rows and columns of a tile
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"unsafe"
 
@@ -17,7 +18,7 @@ func TestArgsLayout(t *testing.T) {
 	got := []uintptr{
 		unsafe.Offsetof(a.k), unsafe.Offsetof(a.a), unsafe.Offsetof(a.b), unsafe.Offsetof(a.tab), unsafe.Offsetof(a.c),
 		unsafe.Offsetof(a.rsa), unsafe.Offsetof(a.csa), unsafe.Offsetof(a.ldc), unsafe.Offsetof(a.tiles),
-		unsafe.Offsetof(a.astep), unsafe.Offsetof(a.cstep), unsafe.Offsetof(a.mask), unsafe.Offsetof(a.acc),
+		unsafe.Offsetof(a.astep), unsafe.Offsetof(a.cstep), unsafe.Offsetof(a.mask), unsafe.Offsetof(a.acc), unsafe.Offsetof(a.odd),
 	}
 	for i, o := range got {
 		if unsafe.Sizeof(uintptr(0)) == 8 && o != uintptr(8*i) {
@@ -26,18 +27,51 @@ func TestArgsLayout(t *testing.T) {
 	}
 }
 
-// eachLevel runs a test at every instruction set of this machine.
+// eachLevel runs a test at every instruction set of this machine, and as if it could
+// not multiply bfloat16.
 func eachLevel(t *testing.T, f func(t *testing.T)) {
-	before := Level()
-	defer SetLevel(before)
-	for _, l := range Levels() {
-		SetLevel(l)
-		t.Run(l, f)
+	before := current
+	defer func() { current = before }()
+	for _, l := range levels {
+		current = l
+		t.Run(l.name, f)
+		if l.bf16.pair > 1 {
+			current.bf16 = converting(l.f32)
+			t.Run(l.name+" without pairs", f)
+		}
 	}
 }
 
-// operand is a random matrix within guarded memory.
-type operand[T Float] struct {
+// element is the type of an operand's elements.
+type element interface{ float32 | float64 | bfloat16 }
+
+func typeOf[T element]() Type {
+	switch any(T(0)).(type) {
+	case float32:
+		return Float32
+	case float64:
+		return Float64
+	}
+	return BFloat16
+}
+
+func toFloat[T element](x T) float64 {
+	if b, ok := any(x).(bfloat16); ok {
+		return float64(b.float32())
+	}
+	return float64(x)
+}
+
+// from is the nearest x towards zero that the type has.
+func from[T element](x float64) T {
+	if typeOf[T]() == BFloat16 {
+		return T(math.Float32bits(float32(x)) >> 16)
+	}
+	return T(x)
+}
+
+// operand is a random matrix within guarded memory. Between its elements are NaN.
+type operand[T element] struct {
 	mat        Mat
 	rows, cols int
 }
@@ -48,7 +82,7 @@ func (o operand[T]) at(i, j int) *T {
 
 // layouts are row-major, transposed, both with and without a gap, the awkward
 // ones, and those with strides that are zero or negative.
-func newOperand[T Float](t testing.TB, r *rand.Rand, rows, cols, layout int) operand[T] {
+func newOperand[T element](t testing.TB, r *rand.Rand, rows, cols, layout int) operand[T] {
 	o := operand[T]{rows: rows, cols: cols}
 	switch layout {
 	case 0:
@@ -74,35 +108,45 @@ func newOperand[T Float](t testing.TB, r *rand.Rand, rows, cols, layout int) ope
 	n := 1 + (rows-1)*max(o.mat.RS, -o.mat.RS) + (cols-1)*o.mat.CS
 	o.mat.P = guarded(t, n*size)
 	for i := range unsafe.Slice((*T)(o.mat.P), n) {
-		unsafe.Slice((*T)(o.mat.P), n)[i] = T(r.Float64()*2 - 1)
+		unsafe.Slice((*T)(o.mat.P), n)[i] = from[T](math.NaN())
 	}
 	if o.mat.RS < 0 {
 		o.mat.P = unsafe.Add(o.mat.P, -o.mat.RS*(rows-1)*size)
 	}
+	for i := range rows {
+		for j := range cols {
+			*o.at(i, j) = from[T](r.Float64()*2 - 1)
+		}
+	}
 	return o
 }
 
-// check runs a problem three ways, compares with float64 arithmetic, and wants the
-// same bits from all three.
-func check[T Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, acc bool) {
+// contexts are those that products are checked with, by their number of workers.
+var contexts = sync.OnceValue(func() (all []*Ctx) {
+	for _, workers := range []int{1, 2, 3, 8} {
+		all = append(all, NewCtx(pool.New(workers)))
+	}
+	return all
+})
+
+// check runs a problem serially and with several numbers of workers, compares with float64 arithmetic, and wants the
+// same bits from all of them. T is the type of the operands and U that of C.
+func check[T element, U Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, acc bool) {
 	t.Helper()
 	a, b := newOperand[T](t, r, m, k, la), newOperand[T](t, r, k, n, lb)
-	size := int(unsafe.Sizeof(T(0)))
+	size := int(unsafe.Sizeof(U(0)))
 	ldc := n + r.IntN(5)
 	count := (m-1)*ldc + n
-	start := make([]T, count)
+	start := make([]U, count)
 	for i := range start {
-		start[i] = T(r.Float64())
+		start[i] = U(r.Float64())
 	}
-	var first []T
-	for _, workers := range []int{0, 1, 3} {
-		c := unsafe.Slice((*T)(guarded(t, count*size)), count)
+	var first []U
+	for which, ctx := range append(contexts(), nil) {
+		c := unsafe.Slice((*U)(guarded(t, count*size)), count)
 		copy(c, start)
-		workerPool := pool.New(max(workers, 1))
-		defer workerPool.Close()
-		ctx := NewCtx(workerPool)
 		covered := make([]int32, m*n)
-		p := Problem{Wide: size == 8, M: m, N: n, K: k, A: a.mat, B: b.mat, C: unsafe.Pointer(&c[0]), LDC: ldc, Accumulate: acc,
+		p := Problem{Type: typeOf[T](), M: m, N: n, K: k, A: a.mat, B: b.mat, C: unsafe.Pointer(&c[0]), LDC: ldc, Accumulate: acc,
 			Done: func(_, r0, r1, c0, c1 int) {
 				for i := r0; i < r1; i++ {
 					for j := c0; j < c1; j++ {
@@ -110,8 +154,8 @@ func check[T Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, acc bool) {
 					}
 				}
 			}}
-		if workers == 0 {
-			p.RunSerial(ctx.Worker(0))
+		if ctx == nil {
+			p.RunSerial(contexts()[0].Worker(0))
 		} else {
 			p.Run(ctx)
 		}
@@ -126,12 +170,12 @@ func check[T Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, acc bool) {
 		if first == nil {
 			first = slices.Clone(c)
 		} else if !slices.Equal(first, c) {
-			t.Fatalf("m=%d n=%d k=%d layouts %d %d, %d workers: other bits than with one", m, n, k, la, lb, workers)
+			t.Fatalf("m=%d n=%d k=%d layouts %d %d, context %d: other bits than with one worker", m, n, k, la, lb, which)
 		}
 	}
-	eps := 1.2e-7
+	eps := 2.4e-7 // twice the distance of adjacent numbers
 	if size == 8 {
-		eps = 2.3e-16
+		eps = 4.5e-16
 	}
 	for i := range m {
 		for j := range n {
@@ -141,7 +185,7 @@ func check[T Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, acc bool) {
 				scale = math.Abs(want)
 			}
 			for l := range k {
-				x := float64(*a.at(i, l)) * float64(*b.at(l, j))
+				x := toFloat(*a.at(i, l)) * toFloat(*b.at(l, j))
 				want += x
 				scale += math.Abs(x)
 			}
@@ -160,24 +204,29 @@ func TestProduct(t *testing.T) {
 			if r.IntN(4) == 0 {
 				k += 400
 			}
-			check[float32](t, r, m, n, k, r.IntN(9), r.IntN(9), r.IntN(2) == 0)
-			check[float64](t, r, m, n, min(k, 50), r.IntN(9), r.IntN(9), r.IntN(2) == 0)
+			check[float32, float32](t, r, m, n, k, r.IntN(9), r.IntN(9), r.IntN(2) == 0)
+			check[float64, float64](t, r, m, n, min(k, 50), r.IntN(9), r.IntN(9), r.IntN(2) == 0)
+			check[bfloat16, float32](t, r, m, n, k, r.IntN(9), r.IntN(9), r.IntN(2) == 0)
 		}
 		// Every height and width of a tile.
 		for m := 1; m <= 15; m++ {
 			for n := 1; n <= 34; n += 3 {
-				check[float32](t, r, m, n, 1+r.IntN(9), m%2, r.IntN(2), false)
+				check[float32, float32](t, r, m, n, 1+r.IntN(9), m%2, r.IntN(2), false)
+				check[bfloat16, float32](t, r, m, n, 1+r.IntN(9), m%2, r.IntN(2), false)
 			}
 		}
 		// Large enough for packing, several blocks and parallel grids.
 		for la := range 2 {
 			for lb := range 2 {
-				check[float32](t, r, 130, 150, 420, la, lb, la == lb)
+				check[float32, float32](t, r, 130, 150, 420, la, lb, la == lb)
+				check[bfloat16, float32](t, r, 130, 150, 801, la, lb, la == lb)
 			}
 		}
-		check[float32](t, r, 33, 1100, 65, 1, 0, false)
-		check[float32](t, r, 70, 70, 512, 8, 8, true)
-		check[float64](t, r, 70, 70, 300, 0, 1, false)
+		check[float32, float32](t, r, 33, 1100, 65, 1, 0, false)
+		check[float32, float32](t, r, 70, 70, 512, 8, 8, true)
+		check[float64, float64](t, r, 70, 70, 300, 0, 1, false)
+		check[bfloat16, float32](t, r, 33, 1100, 65, 1, 0, false)
+		check[bfloat16, float32](t, r, 70, 70, 1024, 8, 8, true)
 	})
 }
 

@@ -10,13 +10,17 @@ type Float interface{ float32 | float64 }
 func newFamily[T Float]() *family {
 	size := int(unsafe.Sizeof(T(0)))
 	f := &family{
-		size: size, mr: 4, nr: 4, mc: 64, nc: 512,
+		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64, nc: 512,
 		masked: true, exact: true,
 		kernel: func(a *args, _ bool) { kernel4x4[T](a) },
-		gather: func(dst, src unsafe.Pointer, n, stride int) {
-			d := unsafe.Slice((*T)(dst), n)
-			for i := range d {
-				d[i] = *(*T)(unsafe.Add(src, i*stride*size))
+		packRow: func(dst, src unsafe.Pointer, kk, cs int) {
+			d := unsafe.Slice((*T)(dst), kk)
+			if cs == 1 {
+				copy(d, unsafe.Slice((*T)(src), kk))
+				return
+			}
+			for k := range d {
+				d[k] = *(*T)(unsafe.Add(src, k*cs*size))
 			}
 		},
 		packCol: func(dst, src unsafe.Pointer, kk, cs, mr int) {
@@ -152,8 +156,8 @@ func Transpose(wide bool, dst, src unsafe.Pointer, kk, cs, n, width int) {
 	switch {
 	case wide:
 		packPanel[float64](dst, src, b, kk, n, width)
-	case f32.transpose != nil:
-		f32.transpose(dst, src, b, kk, n, width)
+	case current.f32.transpose != nil:
+		current.f32.transpose(dst, src, b, kk, n, width)
 	default:
 		packPanel[float32](dst, src, b, kk, n, width)
 	}

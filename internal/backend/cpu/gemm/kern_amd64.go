@@ -18,6 +18,22 @@ var kernZ32Colx1 = [...]func(*args){
 	nil, kernZ32Colx1x1, kernZ32Colx2x1, kernZ32Colx3x1, kernZ32Colx4x1, kernZ32Colx5x1, kernZ32Colx6x1, kernZ32Colx7x1, kernZ32Colx8x1, kernZ32Colx9x1, kernZ32Colx10x1, kernZ32Colx11x1, kernZ32Colx12x1, kernZ32Colx13x1, kernZ32Colx14x1,
 }
 
+var kernZ16Rowx2 = [...]func(*args){
+	nil, kernZ16Rowx1x2, kernZ16Rowx2x2, kernZ16Rowx3x2, kernZ16Rowx4x2, kernZ16Rowx5x2, kernZ16Rowx6x2, kernZ16Rowx7x2, kernZ16Rowx8x2, kernZ16Rowx9x2, kernZ16Rowx10x2, kernZ16Rowx11x2, kernZ16Rowx12x2, kernZ16Rowx13x2, kernZ16Rowx14x2,
+}
+
+var kernZ16Rowx1 = [...]func(*args){
+	nil, kernZ16Rowx1x1, kernZ16Rowx2x1, kernZ16Rowx3x1, kernZ16Rowx4x1, kernZ16Rowx5x1, kernZ16Rowx6x1, kernZ16Rowx7x1, kernZ16Rowx8x1, kernZ16Rowx9x1, kernZ16Rowx10x1, kernZ16Rowx11x1, kernZ16Rowx12x1, kernZ16Rowx13x1, kernZ16Rowx14x1,
+}
+
+var kernZ16Colx2 = [...]func(*args){
+	nil, kernZ16Colx1x2, kernZ16Colx2x2, kernZ16Colx3x2, kernZ16Colx4x2, kernZ16Colx5x2, kernZ16Colx6x2, kernZ16Colx7x2, kernZ16Colx8x2, kernZ16Colx9x2, kernZ16Colx10x2, kernZ16Colx11x2, kernZ16Colx12x2, kernZ16Colx13x2, kernZ16Colx14x2,
+}
+
+var kernZ16Colx1 = [...]func(*args){
+	nil, kernZ16Colx1x1, kernZ16Colx2x1, kernZ16Colx3x1, kernZ16Colx4x1, kernZ16Colx5x1, kernZ16Colx6x1, kernZ16Colx7x1, kernZ16Colx8x1, kernZ16Colx9x1, kernZ16Colx10x1, kernZ16Colx11x1, kernZ16Colx12x1, kernZ16Colx13x1, kernZ16Colx14x1,
+}
+
 var kernY32Rowx2 = [...]func(*args){
 	nil, kernY32Rowx1x2, kernY32Rowx2x2, kernY32Rowx3x2, kernY32Rowx4x2, kernY32Rowx5x2, kernY32Rowx6x2,
 }
@@ -201,6 +217,174 @@ func kernZ32Colx13x1(args *args)
 
 //go:noescape
 func kernZ32Colx14x1(args *args)
+
+//go:noescape
+func kernZ16Rowx1x2(args *args)
+
+//go:noescape
+func kernZ16Rowx2x2(args *args)
+
+//go:noescape
+func kernZ16Rowx3x2(args *args)
+
+//go:noescape
+func kernZ16Rowx4x2(args *args)
+
+//go:noescape
+func kernZ16Rowx5x2(args *args)
+
+//go:noescape
+func kernZ16Rowx6x2(args *args)
+
+//go:noescape
+func kernZ16Rowx7x2(args *args)
+
+//go:noescape
+func kernZ16Rowx8x2(args *args)
+
+//go:noescape
+func kernZ16Rowx9x2(args *args)
+
+//go:noescape
+func kernZ16Rowx10x2(args *args)
+
+//go:noescape
+func kernZ16Rowx11x2(args *args)
+
+//go:noescape
+func kernZ16Rowx12x2(args *args)
+
+//go:noescape
+func kernZ16Rowx13x2(args *args)
+
+//go:noescape
+func kernZ16Rowx14x2(args *args)
+
+//go:noescape
+func kernZ16Rowx1x1(args *args)
+
+//go:noescape
+func kernZ16Rowx2x1(args *args)
+
+//go:noescape
+func kernZ16Rowx3x1(args *args)
+
+//go:noescape
+func kernZ16Rowx4x1(args *args)
+
+//go:noescape
+func kernZ16Rowx5x1(args *args)
+
+//go:noescape
+func kernZ16Rowx6x1(args *args)
+
+//go:noescape
+func kernZ16Rowx7x1(args *args)
+
+//go:noescape
+func kernZ16Rowx8x1(args *args)
+
+//go:noescape
+func kernZ16Rowx9x1(args *args)
+
+//go:noescape
+func kernZ16Rowx10x1(args *args)
+
+//go:noescape
+func kernZ16Rowx11x1(args *args)
+
+//go:noescape
+func kernZ16Rowx12x1(args *args)
+
+//go:noescape
+func kernZ16Rowx13x1(args *args)
+
+//go:noescape
+func kernZ16Rowx14x1(args *args)
+
+//go:noescape
+func kernZ16Colx1x2(args *args)
+
+//go:noescape
+func kernZ16Colx2x2(args *args)
+
+//go:noescape
+func kernZ16Colx3x2(args *args)
+
+//go:noescape
+func kernZ16Colx4x2(args *args)
+
+//go:noescape
+func kernZ16Colx5x2(args *args)
+
+//go:noescape
+func kernZ16Colx6x2(args *args)
+
+//go:noescape
+func kernZ16Colx7x2(args *args)
+
+//go:noescape
+func kernZ16Colx8x2(args *args)
+
+//go:noescape
+func kernZ16Colx9x2(args *args)
+
+//go:noescape
+func kernZ16Colx10x2(args *args)
+
+//go:noescape
+func kernZ16Colx11x2(args *args)
+
+//go:noescape
+func kernZ16Colx12x2(args *args)
+
+//go:noescape
+func kernZ16Colx13x2(args *args)
+
+//go:noescape
+func kernZ16Colx14x2(args *args)
+
+//go:noescape
+func kernZ16Colx1x1(args *args)
+
+//go:noescape
+func kernZ16Colx2x1(args *args)
+
+//go:noescape
+func kernZ16Colx3x1(args *args)
+
+//go:noescape
+func kernZ16Colx4x1(args *args)
+
+//go:noescape
+func kernZ16Colx5x1(args *args)
+
+//go:noescape
+func kernZ16Colx6x1(args *args)
+
+//go:noescape
+func kernZ16Colx7x1(args *args)
+
+//go:noescape
+func kernZ16Colx8x1(args *args)
+
+//go:noescape
+func kernZ16Colx9x1(args *args)
+
+//go:noescape
+func kernZ16Colx10x1(args *args)
+
+//go:noescape
+func kernZ16Colx11x1(args *args)
+
+//go:noescape
+func kernZ16Colx12x1(args *args)
+
+//go:noescape
+func kernZ16Colx13x1(args *args)
+
+//go:noescape
+func kernZ16Colx14x1(args *args)
 
 //go:noescape
 func kernY32Rowx1x2(args *args)

@@ -5,8 +5,68 @@ import (
 	"strings"
 )
 
-// pack prints the packing routines for AVX-512: copies of rows with masks, and the
-// transpose of sixteen rows.
+// pairRows prints the routine that interleaves two rows of bfloat16, 16 values for
+// each of nv vectors.
+func pairRows(p func(string, ...any), nv int) {
+	load := func(row int, address string) {
+		for j := range nv {
+			p("\tVPMOVZXWD.Z %d%s, K%d, Z%d", 32*j, address, j+1, row*nv+j)
+		}
+	}
+	store := func() {
+		for j := range nv {
+			if nv == 1 {
+				p("\tVMOVDQU32 Z0, K1, (DI)")
+			} else {
+				p("\tVMOVDQU32 Z%d, %d(DI)", j, 64*j)
+			}
+		}
+	}
+	if nv == 1 {
+		p(`
+// func pairRows16(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
+TEXT ·pairRows16(SB), NOSPLIT, $0-48
+	MOVQ dstStride+32(FP), R9
+	KMOVQ mask+40(FP), K1
+	MOVQ srcStride+24(FP), R8`)
+	} else {
+		p(`
+// func pairRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
+TEXT ·pairRows32(SB), NOSPLIT, $0-40
+	MOVQ $128, R9
+	KMOVQ mask+32(FP), K1
+	KSHIFTRQ $16, K1, K2
+	MOVQ stride+24(FP), R8`)
+	}
+	p(`	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ rows+16(FP), CX
+	SUBQ $2, CX
+	JLT odd
+loop:`)
+	load(0, "(SI)")
+	load(1, "(SI)(R8*1)")
+	for j := range nv {
+		p("\tVPSLLD $16, Z%d, Z%d", nv+j, nv+j)
+		p("\tVPORD Z%d, Z%d, Z%d", nv+j, j, j)
+	}
+	store()
+	p(`	LEAQ (SI)(R8*2), SI
+	ADDQ R9, DI
+	SUBQ $2, CX
+	JGE loop
+odd:
+	ADDQ $2, CX
+	JZ done`)
+	load(0, "(SI)")
+	store()
+	p(`done:
+	VZEROUPPER
+	RET`)
+}
+
+// pack prints the packing routines for AVX-512: copies of rows with masks, the
+// transpose of sixteen rows, and the pairing of rows.
 func pack(s *strings.Builder) {
 	p := func(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
 	p(`// func copyRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
@@ -121,4 +181,6 @@ loop:`)
 	JNZ loop
 	VZEROUPPER
 	RET`)
+	pairRows(p, 1)
+	pairRows(p, 2)
 }

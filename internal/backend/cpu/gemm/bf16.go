@@ -1,0 +1,73 @@
+package gemm
+
+import (
+	"math"
+	"unsafe"
+)
+
+// bfloat16 is the upper half of a float32.
+type bfloat16 uint16
+
+func (x bfloat16) float32() float32 { return math.Float32frombits(uint32(x) << 16) }
+
+// converting makes of a family for float32 one for bfloat16 operands, which packs
+// them as float32.
+func converting(f *family) *family {
+	c := *f
+	c.in = 2
+	c.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) {
+		width := c.nr
+		d := unsafe.Slice((*float32)(dst), kk*width)
+		if nr < width {
+			clear(d)
+		}
+		rows, cols := b.RS, b.CS
+		if cols == 1 {
+			for k := range kk {
+				widenRow(d[k*width:k*width+nr], unsafe.Add(src, k*rows*2))
+			}
+			return
+		}
+		for j := range nr {
+			for k := range kk {
+				d[k*width+j] = (*(*bfloat16)(unsafe.Add(src, (k*rows+j*cols)*2))).float32()
+			}
+		}
+	}
+	c.packRow = func(dst, src unsafe.Pointer, kk, cs int) {
+		d := unsafe.Slice((*float32)(dst), kk)
+		if cs == 1 {
+			widenRow(d, src)
+			return
+		}
+		for k := range d {
+			d[k] = (*(*bfloat16)(unsafe.Add(src, k*cs*2))).float32()
+		}
+	}
+	c.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
+		d := unsafe.Slice((*float32)(dst), kk*mr)
+		for k := range kk {
+			widenRow(d[k*mr:(k+1)*mr], unsafe.Add(src, k*cs*2))
+		}
+	}
+	return &c
+}
+
+// widenRow converts adjacent values.
+func widenRow(dst []float32, src unsafe.Pointer) {
+	for i, x := range unsafe.Slice((*bfloat16)(src), len(dst)) {
+		dst[i] = x.float32()
+	}
+}
+
+// packPairs copies columns c0 … c1 of rows k0 … kk of a panel to rows of width
+// pairs. What it does not write is as it was.
+func packPairs(dst, src unsafe.Pointer, b Mat, k0, kk, c0, c1, width int) {
+	d := unsafe.Slice((*bfloat16)(dst), (kk+1)/2*width*2)
+	for c := c0; c < c1; c++ {
+		s := unsafe.Add(src, c*b.CS*2)
+		for k := k0; k < kk; k++ {
+			d[(k/2*width+c)*2+k%2] = *(*bfloat16)(unsafe.Add(s, k*b.RS*2))
+		}
+	}
+}
