@@ -14,7 +14,7 @@ type family struct {
 	pair int // elements of adjacent k that a kernel multiplies in a step: 1 or 2
 
 	mr, nr int // tile
-	mc, nc int // rows of a block of A, columns of a block of B
+	mc     int // rows of a block of A
 	// kernel computes a.tiles tiles of a.mr × a.nr elements. If it is not masked it
 	// writes nr columns, whatever a.nr, and if it is not exact it reads so many.
 	masked bool

@@ -13,7 +13,7 @@ func machineLevels() []level {
 	}
 	y32, y64 := newFamily[float32](), newFamily[float64]()
 	y32.exact, y64.exact = false, false
-	y32.mr, y32.nr, y32.mc, y32.nc, y32.masked = 6, 16, 168, 1024, false
+	y32.mr, y32.nr, y32.mc, y32.masked = 6, 16, 336, false
 	y32.kernel = func(a *args, col bool) {
 		if col {
 			kernY32Colx2[a.mr](a)
@@ -21,7 +21,7 @@ func machineLevels() []level {
 			kernY32Rowx2[a.mr](a)
 		}
 	}
-	y64.mr, y64.nr, y64.mc, y64.nc, y64.masked = 6, 8, 96, 512, false
+	y64.mr, y64.nr, y64.mc, y64.masked = 6, 8, 168, false
 	y64.kernel = func(a *args, col bool) {
 		if col {
 			kernY64Colx2[a.mr](a)
@@ -32,7 +32,7 @@ func machineLevels() []level {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL {
 		z := newFamily[float32]()
 		z.exact = false
-		z.mr, z.nr, z.mc, z.nc = 14, 32, 336, 1024
+		z.mr, z.nr, z.mc = 14, 32, 672
 		z.kernel = kernelZ
 		z.packB, z.transpose = packB512, transpose512
 		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {

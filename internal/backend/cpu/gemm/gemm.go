@@ -1,10 +1,9 @@
 // Package gemm multiplies matrices on the CPU.
 //
-// A Problem is C (+)= A·B with strided operands. It is cut three times. Columns
-// are taken in blocks whose packed copy of B fits the caches; K is taken in chunks
-// short enough for a panel of B to stay in the first level; rows are taken in
-// blocks of A for the second level. Inside, a micro-kernel computes a tile of C in
-// registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
+// A Problem is C (+)= A·B with strided operands. It is cut three times. Rows are
+// taken in blocks and K in chunks, so that a block's chunk of A stays in the second
+// level cache; columns are taken in panels, whose part of B stays in the first.
+// Inside, a micro-kernel computes a tile of C in registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
 //
 // Operands may be bfloat16; products and sums are then float32, and so is C. Where
 // the processor has VDPBF16PS, which multiplies pairs of adjacent k and adds both
@@ -69,7 +68,7 @@ type Problem struct {
 	Done func(worker, r0, r1, c0, c1 int)
 
 	plan
-	pack, task func(worker, chunk int) // bound methods, made once
+	task func(worker, chunk int) // regionTask, bound once
 }
 
 // Slack is how far kernels read beyond the last column of a B that is InPlace.
@@ -82,22 +81,18 @@ const (
 	kcChunk = 256
 )
 
-// plan says how a Problem is cut, and how far it has come.
+// plan says how a Problem is cut.
 type plan struct {
 	fam          *family
 	kc           int // length of a chunk of K
 	tiles        int // row tiles, of nearly equal height
 	panels       int // column panels
-	step         int // panels in a block of columns
 	packA, packB bool
 	colA         bool // consecutive rows of A are adjacent
 	a, b         Mat  // the operands, their strides made canonical
 
-	ctx          *Ctx
-	first, last  int // panels of the current block
-	pc, kk       int // current chunk of K
-	steps        int // of a kernel over it
-	gm, gn, npck int // grid of tasks; number of packing tasks
+	ctx    *Ctx
+	gm, gn int // grid of tasks
 }
 
 func (p *Problem) prepare() {
@@ -110,8 +105,6 @@ func (p *Problem) prepare() {
 	}
 	p.tiles = (p.M + f.mr - 1) / f.mr
 	p.panels = (p.N + f.nr - 1) / f.nr
-	blocks := max(1, (p.N+f.nc-1)/f.nc)
-	p.step = (p.panels + blocks - 1) / blocks
 
 	// A stride over an axis of one element means nothing; choose the one that
 	// makes the matrix simplest.
@@ -148,23 +141,6 @@ func (p *Problem) in(base unsafe.Pointer, n int) unsafe.Pointer {
 	return unsafe.Add(base, n*p.fam.in)
 }
 
-// chunk makes pc the beginning of the current chunk of K.
-func (p *Problem) chunk(pc int) {
-	p.pc, p.kk = pc, min(p.kc, p.K-pc)
-	p.steps = (p.kk + p.fam.pair - 1) / p.fam.pair
-}
-
-// packedB is the bytes of the packed copy of a block of columns.
-func (p *Problem) packedB() int {
-	return p.step * p.fam.nr * ((p.kc + p.fam.pair - 1) / p.fam.pair) * p.fam.size
-}
-
-// rowBlocks is the number of blocks of rows that keep A in the second level.
-func (p *Problem) rowBlocks() int {
-	per := max(1, p.fam.mc/p.fam.mr)
-	return (p.tiles + per - 1) / per
-}
-
 // empty handles the products that have nothing to multiply.
 func (p *Problem) empty(worker int) bool {
 	if p.M <= 0 || p.N <= 0 {
@@ -188,28 +164,8 @@ func (p *Problem) empty(worker int) bool {
 // of one worker.
 func (p *Problem) RunSerial(s *Scratch) {
 	p.prepare()
-	if p.empty(s.id) {
-		return
-	}
-	if p.packB {
-		s.b.need(p.packedB())
-	}
-	gm := p.rowBlocks()
-	for p.first = 0; p.first < p.panels; p.first += p.step {
-		p.last = min(p.first+p.step, p.panels)
-		for pc := 0; pc < p.K; pc += p.kc {
-			p.chunk(pc)
-			var packed unsafe.Pointer
-			if p.packB {
-				packed = s.b.p
-				for j := p.first; j < p.last; j++ {
-					p.packPanel(packed, j)
-				}
-			}
-			for im := range gm {
-				p.block(s, packed, im*p.tiles/gm, (im+1)*p.tiles/gm, p.first, p.last)
-			}
-		}
+	if !p.empty(s.id) {
+		p.region(s, 0, p.tiles, 0, p.panels)
 	}
 }
 
@@ -227,89 +183,101 @@ func (p *Problem) Run(c *Ctx) {
 	if p.empty(0) {
 		return
 	}
-	if p.pack == nil {
-		p.pack, p.task = p.packTask, p.blockTask
+	if p.task == nil {
+		p.task = p.regionTask
 	}
 	p.ctx = c
-	if p.packB {
-		c.shared.b.need(p.packedB())
-	}
-	for p.first = 0; p.first < p.panels; p.first += p.step {
-		p.last = min(p.first+p.step, p.panels)
-		p.grid(workers)
-		for pc := 0; pc < p.K; pc += p.kc {
-			p.chunk(pc)
-			if p.packB {
-				p.npck = min(p.last-p.first, 4*workers)
-				c.pool.Run(p.npck, p.pack)
-			}
-			c.pool.Run(p.gm*p.gn, p.task)
-		}
-	}
+	p.grid(workers)
+	c.pool.Run(p.gm*p.gn, p.task)
 }
 
-// grid chooses how many tasks the current block of columns is cut into.
+// grid chooses the number of tasks along the rows and columns of C: a few for each
+// worker, and so that as little as possible of A and B is read, and packed, by more
+// than one task.
 func (p *Problem) grid(workers int) {
-	np := p.last - p.first
-	p.gm, p.gn = p.rowBlocks(), 1
 	want := 2 * workers
-	if p.M*np*p.fam.nr*p.kc > 1<<25 {
+	if p.M*p.N*p.K > 1<<25 {
 		want = 4 * workers
 	}
-	for p.gm*p.gn < want {
-		switch {
-		case p.tiles/p.gm >= 4 && p.tiles/p.gm*p.fam.mr >= np/p.gn*p.fam.nr/2:
-			p.gm++
-		case np/p.gn >= 2:
-			p.gn++
-		case p.tiles/p.gm >= 2:
-			p.gm++
-		default:
-			return
+	cost := func(packed bool) int {
+		if packed {
+			return 4
+		}
+		return 1
+	}
+	a, b := cost(p.packA)*p.M, cost(p.packB)*p.N
+	p.gm, p.gn = 1, 1
+	best := -1
+	for gm := 1; gm <= min(want, p.tiles); gm++ {
+		gn := min((want+gm-1)/gm, p.panels)
+		tasks := min(want, gm*gn)
+		// Too few tasks are worse than any that are read twice.
+		if c := (want-tasks)<<32 + a*gn + b*gm; best < 0 || c < best {
+			p.gm, p.gn, best = gm, gn, c
 		}
 	}
 }
 
-func (p *Problem) packTask(_, chunk int) {
-	n := p.last - p.first
-	for j := chunk * n / p.npck; j < (chunk+1)*n/p.npck; j++ {
-		p.packPanel(p.ctx.shared.b.p, p.first+j)
-	}
-}
-
-func (p *Problem) blockTask(worker, chunk int) {
+func (p *Problem) regionTask(worker, chunk int) {
 	im, in := chunk%p.gm, chunk/p.gm
-	np := p.last - p.first
-	var packed unsafe.Pointer
-	if p.packB {
-		packed = p.ctx.shared.b.p
-	}
-	p.block(p.ctx.Worker(worker), packed, im*p.tiles/p.gm, (im+1)*p.tiles/p.gm,
-		p.first+in*np/p.gn, p.first+(in+1)*np/p.gn)
+	p.region(p.ctx.Worker(worker), im*p.tiles/p.gm, (im+1)*p.tiles/p.gm, in*p.panels/p.gn, (in+1)*p.panels/p.gn)
 }
 
-// packPanel copies panel j of the current chunk of B to its place in packed:
-// nr elements for every step, zeros beyond the last column and row.
-func (p *Problem) packPanel(packed unsafe.Pointer, j int) {
+// keepB is how many bytes of packed panels are kept from one block of rows to the
+// next, if they are all there are.
+const keepB = 512 << 10
+
+// region computes row tiles t0 … t1 of panels p0 … p1, block by block of rows. A
+// block's part of A stays in the second level cache while panel after panel of B,
+// packed if need be, is multiplied with it from the first.
+func (p *Problem) region(s *Scratch, t0, t1, p0, p1 int) {
 	f := p.fam
-	src := p.in(p.b.P, p.pc*p.b.RS+j*f.nr*p.b.CS)
-	f.packB(p.elem(packed, (j-p.first)*f.nr*p.steps), src, p.b, p.kk, min(f.nr, p.N-j*f.nr))
+	per := max(1, f.mc/f.mr)
+	blocks := (t1 - t0 + per - 1) / per
+	held := 1
+	keep := p.packB && p.kc == p.K && blocks > 1 && p.panel(p.K)*(p1-p0) <= keepB
+	if keep {
+		held = p1 - p0
+	}
+	if p.packB {
+		s.b.need(p.panel(p.kc) * held)
+	}
+	for i := range blocks {
+		b0, b1 := t0+i*(t1-t0)/blocks, t0+(i+1)*(t1-t0)/blocks
+		for pc := 0; pc < p.K; pc += p.kc {
+			p.block(s, pc, b0, b1, p0, p1, keep, i > 0)
+		}
+	}
 }
 
-// block adds the current chunk's part to row tiles t0 … t1 of panels p0 … p1.
-func (p *Problem) block(s *Scratch, packed unsafe.Pointer, t0, t1, p0, p1 int) {
-	f, kk, steps, a := p.fam, p.kk, p.steps, &s.args
-	src := p.in(p.a.P, p.pc*p.a.CS)
-	r0 := p.tile(t0)
+// steps is the number of steps of a kernel over kk values of k, and panel the bytes
+// of a packed panel of so many.
+func (p *Problem) steps(kk int) int { return (kk + p.fam.pair - 1) / p.fam.pair }
+func (p *Problem) panel(kk int) int { return p.steps(kk) * p.fam.nr * p.fam.size }
+
+const (
+	callSteps = 8192      // a call's steps, so that it ends within some 50 µs
+	doneBytes = 256 << 10 // of C that Done is told of at a time, still cached
+)
+
+// block adds the part of the chunk of K that begins at pc to row tiles t0 … t1 of
+// panels p0 … p1. If keep is set each packed panel has its own place, and if packed
+// is set too it is there already.
+func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
+	f, a := p.fam, &s.args
+	kk := min(p.kc, p.K-pc)
+	steps := p.steps(kk)
+	src := p.in(p.a.P, pc*p.a.CS)
+	r0, r1 := p.tile(t0), p.tile(t1)
 	if p.packA {
-		s.a.need((p.tile(t1) - r0) * p.packedRow())
-		p.packRows(s, src, t0, t1)
+		s.a.need((r1 - r0) * p.packedRow(kk))
+		p.packRows(s, src, kk, t0, t1)
 	}
 	rows := s.rows[:steps]
 	switch {
 	case p.Rows != nil:
-		rows = p.Rows[p.pc : p.pc+kk]
-	case packed != nil:
+		rows = p.Rows[pc : pc+kk]
+	case p.packB:
 		s.stride(f.nr*f.size, steps)
 	default:
 		s.stride(p.b.RS*f.size, steps)
@@ -320,30 +288,53 @@ func (p *Problem) block(s *Scratch, packed unsafe.Pointer, t0, t1, p0, p1 int) {
 	}
 	a.tab, a.ldc = unsafe.Pointer(&rows[0]), p.LDC*f.size
 	a.acc = 0
-	if p.Accumulate || p.pc > 0 {
+	if p.Accumulate || pc > 0 {
 		a.acc = 1
 	}
+	last := pc+kk == p.K
+	done := p0 // first panel that Done does not know of
 	for j := p0; j < p1; j++ {
 		a.nr = min(f.nr, p.N-j*f.nr)
 		a.mask = 1<<a.nr - 1
 		switch {
-		case a.nr < f.nr && packed == nil && !p.InPlace && !f.exact:
-			a.b = p.packEdge(s, j, a.nr)
+		case p.packB:
+			a.b = s.b.p
+			if keep {
+				a.b = unsafe.Add(a.b, (j-p0)*p.panel(kk))
+			}
+			if !keep || !packed {
+				f.packB(a.b, p.in(p.b.P, pc*p.b.RS+j*f.nr*p.b.CS), p.b, kk, a.nr)
+			}
+		case a.nr < f.nr && !p.InPlace && !f.exact:
+			a.b = p.packEdge(s, pc, kk, j, a.nr)
 			s.stride(f.nr*f.size, kk)
 			a.tab = unsafe.Pointer(&s.rows[0])
-		case packed != nil:
-			a.b = p.elem(packed, (j-p.first)*f.nr*steps)
 		case p.Rows != nil:
 			a.b = p.elem(p.b.P, j*f.nr)
 		default:
-			a.b = p.elem(p.b.P, p.pc*p.b.RS+j*f.nr)
+			a.b = p.elem(p.b.P, pc*p.b.RS+j*f.nr)
+		}
+		// What the kernel may fetch on the side: the same rows of the next panel.
+		var next unsafe.Pointer
+		if p.Rows == nil && p.b.CS == 1 && j+1 < p1 && !(keep && packed) {
+			next = p.in(p.b.P, pc*p.b.RS+(j+1)*f.nr)
 		}
 		for t := t0; t < t1; {
 			r := p.tile(t)
 			a.mr = p.tile(t+1) - r
 			a.tiles = 1
-			for t+a.tiles < t1 && p.tile(t+a.tiles+1)-p.tile(t+a.tiles) == a.mr {
+			for t+a.tiles < t1 && (a.tiles+1)*steps <= callSteps && p.tile(t+a.tiles+1)-p.tile(t+a.tiles) == a.mr {
 				a.tiles++
+			}
+			a.next, a.nextStep = 0, 0
+			if side := steps/4 - a.mr; next != nil && side > 0 {
+				// Rows that are fetched in each tile, until all are.
+				from := (t - t0) * side
+				a.next = uintptr(next) + uintptr(from*p.b.RS*f.in)
+				if from < kk {
+					a.nextStep = p.b.RS * f.in
+					a.tiles = min(a.tiles, (kk-from+side-1)/side)
+				}
 			}
 			t += a.tiles
 			switch {
@@ -354,34 +345,38 @@ func (p *Problem) block(s *Scratch, packed unsafe.Pointer, t0, t1, p0, p1 int) {
 				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*steps), f.size, a.mr*f.size
 				a.astep = a.mr * steps * f.size
 			default:
-				a.rsa, a.csa = p.packedRow(), f.size/f.pair
+				a.rsa, a.csa = p.packedRow(kk), f.size/f.pair
 				a.a = unsafe.Add(s.a.p, (r-r0)*a.rsa)
 				a.astep = a.mr * a.rsa
 			}
 			a.c = p.elem(p.C, r*p.LDC+j*f.nr)
 			a.cstep = a.mr * a.ldc
+			if a.nextStep == 0 {
+				a.next = uintptr(a.c)
+			}
 			if f.masked || a.nr == f.nr {
 				f.kernel(a, p.colA)
 			} else {
 				p.edge(s)
 			}
 		}
-	}
-	if p.Done != nil && p.pc+kk == p.K {
-		p.Done(s.id, r0, p.tile(t1), p0*f.nr, min(p1*f.nr, p.N))
+		if last && p.Done != nil && (j+1 == p1 || (j+2-done)*f.nr*(r1-r0)*f.size > doneBytes) {
+			p.Done(s.id, r0, r1, done*f.nr, min((j+1)*f.nr, p.N))
+			done = j + 1
+		}
 	}
 }
 
-// packEdge copies the current chunk of panel j, which has only nr columns and is
-// the last, to scratch memory, so that whole vectors of it can be read.
-func (p *Problem) packEdge(s *Scratch, j, nr int) unsafe.Pointer {
+// packEdge copies a chunk of panel j, which has only nr columns and is the last, to
+// scratch memory, so that whole vectors of it can be read.
+func (p *Problem) packEdge(s *Scratch, pc, kk, j, nr int) unsafe.Pointer {
 	f := p.fam
-	s.b.need(p.kk * f.nr * f.size)
+	s.b.need(p.panel(kk))
 	if p.Rows == nil {
-		f.packB(s.b.p, p.elem(p.b.P, p.pc*p.b.RS+j*f.nr), p.b, p.kk, nr)
+		f.packB(s.b.p, p.elem(p.b.P, pc*p.b.RS+j*f.nr), p.b, kk, nr)
 		return s.b.p
 	}
-	for k, off := range p.Rows[p.pc : p.pc+p.kk] {
+	for k, off := range p.Rows[pc : pc+kk] {
 		src := unsafe.Add(p.elem(p.b.P, j*f.nr), off)
 		copy(unsafe.Slice((*byte)(p.elem(s.b.p, k*f.nr)), nr*f.size), unsafe.Slice((*byte)(src), nr*f.size))
 	}
@@ -404,21 +399,21 @@ func (p *Problem) edge(s *Scratch) {
 
 // packedRow is the bytes from a packed row of A to the next. A cache line behind
 // each keeps them from lying a power of two apart.
-func (p *Problem) packedRow() int { return p.steps*p.fam.size + 64 }
+func (p *Problem) packedRow(kk int) int { return p.steps(kk)*p.fam.size + 64 }
 
-// packRows copies row tiles t0 … t1 of the current chunk of A to scratch memory:
-// as rows, or tile by tile with the rows of a tile adjacent.
-func (p *Problem) packRows(s *Scratch, src unsafe.Pointer, t0, t1 int) {
+// packRows copies row tiles t0 … t1 of kk columns of A to scratch memory: as rows,
+// or tile by tile with the rows of a tile adjacent.
+func (p *Problem) packRows(s *Scratch, src unsafe.Pointer, kk, t0, t1 int) {
 	f, r0 := p.fam, p.tile(t0)
 	if !p.colA {
 		for r := r0; r < p.tile(t1); r++ {
-			f.packRow(unsafe.Add(s.a.p, (r-r0)*p.packedRow()), p.in(src, r*p.a.RS), p.kk, p.a.CS)
+			f.packRow(unsafe.Add(s.a.p, (r-r0)*p.packedRow(kk)), p.in(src, r*p.a.RS), kk, p.a.CS)
 		}
 		return
 	}
 	for t := t0; t < t1; t++ {
 		r := p.tile(t)
-		f.packCol(p.elem(s.a.p, (r-r0)*p.steps), p.in(src, r), p.kk, p.a.CS, p.tile(t+1)-r)
+		f.packCol(p.elem(s.a.p, (r-r0)*p.steps(kk)), p.in(src, r), kk, p.a.CS, p.tile(t+1)-r)
 	}
 }
 
@@ -428,7 +423,6 @@ func (p *Problem) packRows(s *Scratch, src unsafe.Pointer, t0, t1 int) {
 type Ctx struct {
 	pool    *pool.Pool
 	workers []Scratch
-	shared  Scratch
 }
 
 // NewCtx makes the context of a pool.
@@ -498,6 +492,13 @@ type args struct {
 	mask  uint64
 	acc   int // 1: add to C
 	odd   int // 1: a row kernel for pairs does half a step more
+
+	// Rows of memory, nextStep apart, that are fetched meanwhile, the kernel adding
+	// to next as it goes. It need not be a place that exists.
+	next     uintptr
+	nextStep int
+	at       uintptr // for the kernel: the current tile of A
+	rest     int     // for the kernel: turns of the loop to come
 
 	mr, nr int // rows and columns of a tile
 }

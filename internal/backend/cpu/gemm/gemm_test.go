@@ -19,6 +19,7 @@ func TestArgsLayout(t *testing.T) {
 		unsafe.Offsetof(a.k), unsafe.Offsetof(a.a), unsafe.Offsetof(a.b), unsafe.Offsetof(a.tab), unsafe.Offsetof(a.c),
 		unsafe.Offsetof(a.rsa), unsafe.Offsetof(a.csa), unsafe.Offsetof(a.ldc), unsafe.Offsetof(a.tiles),
 		unsafe.Offsetof(a.astep), unsafe.Offsetof(a.cstep), unsafe.Offsetof(a.mask), unsafe.Offsetof(a.acc), unsafe.Offsetof(a.odd),
+		unsafe.Offsetof(a.next), unsafe.Offsetof(a.nextStep), unsafe.Offsetof(a.at), unsafe.Offsetof(a.rest),
 	}
 	for i, o := range got {
 		if unsafe.Sizeof(uintptr(0)) == 8 && o != uintptr(8*i) {

@@ -10,7 +10,7 @@ type Float interface{ float32 | float64 }
 func newFamily[T Float]() *family {
 	size := int(unsafe.Sizeof(T(0)))
 	f := &family{
-		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64, nc: 512,
+		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64,
 		masked: true, exact: true,
 		kernel: func(a *args, _ bool) { kernel4x4[T](a) },
 		packRow: func(dst, src unsafe.Pointer, kk, cs int) {

@@ -25,6 +25,10 @@ const (
 	oMask
 	oAcc
 	oOdd
+	oNext
+	oNextStep
+	oAt
+	oRest
 )
 
 // kern is one micro-kernel: a tile of rows × nv vectors of the result.
@@ -83,6 +87,7 @@ func (k kern) elem() int {
 	return 4
 }
 
+// unroll is the number of steps in a turn of the loop; the code knows it is 1<<2.
 const unroll = 4
 
 var rowPtr = []string{"AX", "R12", "R13", "R14", "R15"}
@@ -113,10 +118,10 @@ func (k kern) print(p func(string, ...any)) {
 
 	p("TEXT ·%s(SB), NOSPLIT, $0-8", k.name())
 	p("MOVQ args+0(FP), DI")
-	p("MOVQ %d(DI), SI", oA)
+	p("MOVQ %d(DI), AX", oA)
+	p("MOVQ AX, %d(DI)", oAt)
 	p("MOVQ %d(DI), BX", oB)
 	p("MOVQ %d(DI), DX", oC)
-	p("MOVQ %d(DI), R11", oLdc)
 	if k.col {
 		p("MOVQ %d(DI), R12", oCsa)
 	} else {
@@ -129,7 +134,7 @@ func (k kern) print(p func(string, ...any)) {
 		}
 	}
 	p("tile:")
-	p("MOVQ SI, AX")
+	p("MOVQ %d(DI), AX", oAt)
 	if !k.col && k.rows > 3 {
 		p("LEAQ (R8)(R8*2), CX")
 		for g := 1; g*3 < k.rows; g++ {
@@ -143,18 +148,6 @@ func (k kern) print(p func(string, ...any)) {
 			p("VXORPS Y%d, Y%d, Y%d", i, i, i)
 		}
 	}
-	// The result is needed only at the end; fetch it meanwhile.
-	p("MOVQ DX, CX")
-	for i := range k.rows {
-		p("PREFETCHT0 (CX)")
-		if vb*k.nv > 64 {
-			p("PREFETCHT0 64(CX)")
-		}
-		if i < k.rows-1 {
-			p("ADDQ R11, CX")
-		}
-	}
-	p("MOVQ %d(DI), CX", oK)
 	p("MOVQ %d(DI), R10", oTab)
 	loadB := func(u int) {
 		p("MOVQ %d(R10), R9", 8*u)
@@ -188,16 +181,46 @@ func (k kern) print(p func(string, ...any)) {
 			}
 		}
 	}
-	p("SUBQ $%d, CX", unroll)
-	p("JLT tail")
+	// The loop fetches a row of memory that is needed later at each turn: of the
+	// result first, which is needed at the end, then of what next says.
+	p("MOVQ %d(DI), CX", oK)
+	p("SHRQ $2, CX")
+	p("JZ tail")
+	p("MOVQ DX, SI")
+	p("MOVQ %d(DI), R11", oLdc)
+	p("MOVQ CX, R9")
+	p("SUBQ $%d, R9", k.rows)
+	p("JGT long")
+	p("XORL R9, R9")
+	p("JMP start")
+	p("long:")
+	p("MOVQ $%d, CX", k.rows)
+	p("start:")
+	p("MOVQ R9, %d(DI)", oRest)
 	p("loop:")
 	for u := range unroll {
 		step(u, unroll)
 	}
-	p("SUBQ $%d, CX", unroll)
-	p("JGE loop")
+	p("PREFETCHT0 (SI)")
+	if vb*k.nv > 64 {
+		p("PREFETCHT0 64(SI)")
+	}
+	p("ADDQ R11, SI")
+	p("SUBQ $1, CX")
+	p("JNZ loop")
+	p("MOVQ %d(DI), CX", oRest)
+	p("TESTQ CX, CX")
+	p("JZ tail")
+	p("MOVQ $0, %d(DI)", oRest)
+	p("MOVQ %d(DI), SI", oNext)
+	p("MOVQ %d(DI), R11", oNextStep)
+	p("MOVQ R11, R9")
+	p("IMULQ CX, R9")
+	p("ADDQ R9, %d(DI)", oNext)
+	p("JMP loop")
 	p("tail:")
-	p("ADDQ $%d, CX", unroll)
+	p("MOVQ %d(DI), CX", oK)
+	p("ANDQ $3, CX")
 	p("JZ done")
 	p("one:")
 	step(0, 1)
@@ -216,6 +239,7 @@ func (k kern) print(p func(string, ...any)) {
 		}
 		p("even:")
 	}
+	p("MOVQ %d(DI), R11", oLdc)
 	p("CMPQ %d(DI), $0", oAcc)
 	p("JEQ store")
 	p("MOVQ DX, CX")
@@ -238,7 +262,8 @@ func (k kern) print(p func(string, ...any)) {
 			p("ADDQ R11, CX")
 		}
 	}
-	p("ADDQ %d(DI), SI", oAstep)
+	p("MOVQ %d(DI), CX", oAstep)
+	p("ADDQ CX, %d(DI)", oAt)
 	p("ADDQ %d(DI), DX", oCstep)
 	p("SUBQ $1, %d(DI)", oTiles)
 	p("JNZ tile")
