@@ -45,11 +45,12 @@ func (f *family) converts() bool { return f.in*f.pair != f.size }
 type level struct {
 	name           string
 	f32, f64, bf16 *family
+	pairs          *family // of bfloat16; nil if the processor does not have them
 }
 
 var (
 	// levels that this processor has, the best first.
-	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), converting(newFamily[float32]())})
+	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), converting(newFamily[float32]()), nil})
 	current level
 )
 

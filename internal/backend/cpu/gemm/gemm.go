@@ -5,11 +5,12 @@
 // level cache; columns are taken in panels, whose part of B stays in the first.
 // Inside, a micro-kernel computes a tile of C in registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
 //
-// Operands may be bfloat16; products and sums are then float32, and so is C. Where
-// the processor has VDPBF16PS, which multiplies pairs of adjacent k and adds both
-// products, A is read in place and B is packed to rows of pairs. It takes numbers
-// below the smallest normal float32, 2⁻¹²⁶, as zero and makes them zero. Elsewhere
-// both operands are packed as float32 and multiplied by the kernels for that.
+// Operands may be bfloat16; products and sums are then float32, and so is C. They
+// are packed as float32 and multiplied by the kernels for that, except where the
+// processor is faster with VDPBF16PS, which multiplies pairs of adjacent k and adds
+// both products: A is then read in place and B is packed to rows of pairs. That
+// instruction takes numbers below the smallest normal float32, 2⁻¹²⁶, as zero and
+// makes them zero.
 //
 // Operands are read in place where that is as fast as a copy. Row-major A needs
 // no packing at all, unless its rows lie a multiple of 2 KiB apart and would fall

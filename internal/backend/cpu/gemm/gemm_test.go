@@ -28,17 +28,20 @@ func TestArgsLayout(t *testing.T) {
 	}
 }
 
-// eachLevel runs a test at every instruction set of this machine, and as if it could
-// not multiply bfloat16.
+// eachLevel runs a test at every instruction set of this machine, and with both ways
+// to multiply bfloat16.
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	before := current
 	defer func() { current = before }()
 	for _, l := range levels {
 		current = l
 		t.Run(l.name, f)
-		if l.bf16.pair > 1 {
-			current.bf16 = converting(l.f32)
-			t.Run(l.name+" without pairs", f)
+		if l.pairs != nil {
+			current.bf16 = l.pairs
+			if l.bf16 == l.pairs {
+				current.bf16 = converting(l.f32)
+			}
+			t.Run(l.name+" otherwise", f)
 		}
 	}
 }
