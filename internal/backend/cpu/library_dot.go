@@ -75,7 +75,7 @@ func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (rout
 		outSize = 4
 		out.workspace = align(bt.n * m * n * outSize)
 	}
-	template := gemm.Problem{Type: typ, M: m, N: n, K: k, A: am, B: bm, LDC: n}
+	template := gemm.Problem{Type: typ, Whole: true, M: m, N: n, K: k, A: am, B: bm, LDC: n}
 	// A single row times the transpose of a matrix that lies row by row: exchange
 	// the operands, and what would have to be transposed is read as it lies. The
 	// bits are the same.

@@ -31,6 +31,8 @@ type family struct {
 	packCol func(dst, src unsafe.Pointer, kk, cs, mr int)
 	// transpose, if not nil, is packB for any width.
 	transpose func(dst, src unsafe.Pointer, b Mat, kk, nr, width int)
+	// dot and axpy, if not nil, are the kernels for few vectors, by their number.
+	dot, axpy [][2]streamKernel
 	merge     func(c, tile unsafe.Pointer, mr, nr, ldc int, add bool)
 }
 

@@ -34,6 +34,7 @@ func machineLevels() []level {
 		z.exact = false
 		z.mr, z.nr, z.mc = 14, 32, 672
 		z.kernel = kernelZ
+		z.dot, z.axpy = dot32[:], axpy32[:]
 		z.packB, z.transpose = packB512, transpose512
 		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
 			copyRowsMask(dst, src, kk, cs*4, mr*4, 1<<mr-1)
@@ -88,6 +89,7 @@ func convertingAVX2(y *family) *family {
 func converting512(z *family) *family {
 	f := converting(z)
 	slow := *f
+	f.dot, f.axpy = dot16[:], axpy16[:]
 	f.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) {
 		if b.CS == 1 {
 			widenRows32(dst, src, kk, b.RS*2, 1<<nr-1)
@@ -129,6 +131,7 @@ func converting512(z *family) *family {
 func pairs512(z *family) *family {
 	f := *z
 	f.in, f.pair = 2, 2
+	f.dot, f.axpy = dot16[:], axpy16[:]
 	f.kernel = func(a *args, col bool) {
 		switch {
 		case a.nr > 16 && col:

@@ -20,8 +20,8 @@
 // The chunks of K depend on K alone, and every element of C is one chain of
 // multiply-adds per chunk, in order, whatever tile it falls in. So an element has
 // the same bits at any number of workers, whichever worker computes it, and
-// whether it is computed in one Problem or in one that is cut out of it. Different
-// instruction sets round differently.
+// whether it is computed in one Problem or in one that is cut out of it, unless
+// these say that they are Whole. Different instruction sets round differently.
 package gemm
 
 import (
@@ -64,12 +64,16 @@ type Problem struct {
 	C          unsafe.Pointer
 	LDC        int // elements between the rows of C; its columns are adjacent
 	Accumulate bool
+	// Whole says that this is not a part of a larger product. Then the order of
+	// additions may be chosen by its shape; otherwise it depends on K alone.
+	Whole bool
 	// Done, if not nil, is called when rows r0 … r1 of columns c0 … c1 have their
 	// final value, by the worker that has just computed them.
 	Done func(worker, r0, r1, c0, c1 int)
 
 	plan
-	task func(worker, chunk int) // regionTask, bound once
+	stream
+	task, streamed func(worker, chunk int) // regionTask and streamTask, bound once
 }
 
 // Slack is how far kernels read beyond the last column of a B that is InPlace.
@@ -165,7 +169,11 @@ func (p *Problem) empty(worker int) bool {
 // of one worker.
 func (p *Problem) RunSerial(s *Scratch) {
 	p.prepare()
-	if !p.empty(s.id) {
+	switch {
+	case p.empty(s.id):
+	case p.streams():
+		p.runStream(s, nil)
+	default:
 		p.region(s, 0, p.tiles, 0, p.panels)
 	}
 }
@@ -175,13 +183,16 @@ const parallelFrom = 1 << 20
 
 // Run computes the product on all workers.
 func (p *Problem) Run(c *Ctx) {
-	workers := c.pool.Workers()
-	if workers == 1 || p.M*p.N*p.K < parallelFrom {
-		p.RunSerial(c.Worker(0))
-		return
-	}
 	p.prepare()
-	if p.empty(0) {
+	workers := c.pool.Workers()
+	switch {
+	case p.empty(0):
+		return
+	case p.streams():
+		p.runStream(c.Worker(0), c)
+		return
+	case workers == 1 || p.M*p.N*p.K < parallelFrom:
+		p.region(c.Worker(0), 0, p.tiles, 0, p.panels)
 		return
 	}
 	if p.task == nil {
@@ -448,6 +459,7 @@ type Scratch struct {
 	rowsBy int // stride that rows holds
 	rowsN  int // valid entries of rows
 	args   args
+	stream streamArgs
 	_      [128]byte // workers' scratch must not share cache lines
 }
 

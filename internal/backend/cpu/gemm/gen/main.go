@@ -318,13 +318,14 @@ func main() {
 		fmt.Fprintf(&g, "var %s = [...]func(*args){\n\tnil", table)
 		for k.rows = 1; k.rows <= f.max; k.rows++ {
 			k.print(p)
-			decls = append(decls, k.name())
+			decls = append(decls, k.name()+"(args *args)")
 			fmt.Fprintf(&g, ", %s", k.name())
 		}
 		g.WriteString(",\n}\n\n")
 	}
+	streams(p, &g, &decls)
 	for _, d := range decls {
-		fmt.Fprintf(&g, "//go:noescape\nfunc %s(args *args)\n\n", d)
+		fmt.Fprintf(&g, "//go:noescape\nfunc %s\n\n", d)
 	}
 	pack(&s)
 	write("kern_amd64.s", s.String())
