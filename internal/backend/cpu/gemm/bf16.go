@@ -40,9 +40,9 @@ func converting(f *family) *family {
 		}
 	}
 	c.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
-		d := unsafe.Slice((*float32)(dst), kk*mr)
+		d := unsafe.Slice((*float32)(dst), kk*c.wide)
 		for k := range kk {
-			widenRow(d[k*mr:(k+1)*mr], unsafe.Add(src, k*cs*2))
+			widenRow(d[k*c.wide:k*c.wide+mr], unsafe.Add(src, k*cs*2))
 		}
 	}
 	return &c

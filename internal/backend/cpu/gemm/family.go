@@ -15,6 +15,7 @@ type family struct {
 
 	mr, nr int // tile
 	mc     int // rows of a block of A
+	wide   int // elements from a packed column of A to the next
 	// kernel computes a.tiles tiles of a.mr × a.nr elements. If it is not masked it
 	// writes nr columns, whatever a.nr, and if it is not exact it reads so many.
 	masked bool
@@ -27,7 +28,7 @@ type family struct {
 	// size/pair bytes.
 	packRow func(dst, src unsafe.Pointer, kk, cs int)
 	// packCol copies mr adjacent rows of A, whose columns are cs apart, to columns of
-	// mr elements of size bytes, one for each step, with zeros beyond the last.
+	// wide elements of size bytes, one for each step, with zeros beyond the last one.
 	packCol func(dst, src unsafe.Pointer, kk, cs, mr int)
 	// transpose, if not nil, is packB for any width.
 	transpose func(dst, src unsafe.Pointer, b Mat, kk, nr, width int)

@@ -13,7 +13,7 @@ func machineLevels() []level {
 	}
 	y32, y64 := newFamily[float32](), newFamily[float64]()
 	y32.exact, y64.exact = false, false
-	y32.mr, y32.nr, y32.mc, y32.masked = 6, 16, 336, false
+	y32.mr, y32.nr, y32.mc, y32.wide, y32.masked = 6, 16, 336, 6, false
 	y32.kernel = func(a *args, col bool) {
 		if col {
 			kernY32Colx2[a.mr](a)
@@ -21,7 +21,7 @@ func machineLevels() []level {
 			kernY32Rowx2[a.mr](a)
 		}
 	}
-	y64.mr, y64.nr, y64.mc, y64.masked = 6, 8, 168, false
+	y64.mr, y64.nr, y64.mc, y64.wide, y64.masked = 6, 8, 168, 6, false
 	y64.kernel = func(a *args, col bool) {
 		if col {
 			kernY64Colx2[a.mr](a)
@@ -32,12 +32,12 @@ func machineLevels() []level {
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL {
 		z := newFamily[float32]()
 		z.exact = false
-		z.mr, z.nr, z.mc = 14, 32, 672
+		z.mr, z.nr, z.mc, z.wide = 14, 32, 672, 16
 		z.kernel = kernelZ
 		z.dot, z.axpy = dot32[:], axpy32[:]
 		z.packB, z.transpose = packB512, transpose512
 		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
-			copyRowsMask(dst, src, kk, cs*4, mr*4, 1<<mr-1)
+			copyRows16(dst, src, kk, cs*4, 1<<mr-1)
 		}
 		b := level{"avx512", z, y64, converting512(z), nil}
 		if cpu.X86.HasAVX512BF16 {
@@ -121,7 +121,7 @@ func converting512(z *family) *family {
 		}
 	}
 	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
-		widenRows16(dst, src, kk, cs*2, mr*4, 1<<mr-1)
+		widenRows16(dst, src, kk, cs*2, 64, 1<<mr-1)
 	}
 	return f
 }
@@ -156,7 +156,7 @@ func pairs512(z *family) *family {
 		}
 	}
 	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
-		pairRows16(dst, src, kk, cs*2, mr*4, 1<<mr-1)
+		pairRows16(dst, src, kk, cs*2, 64, 1<<mr-1)
 	}
 	return &f
 }
@@ -232,10 +232,10 @@ func transpose512(dst, src unsafe.Pointer, b Mat, kk, nr, width int) {
 //go:noescape
 func copyRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
 
-// copyRowsMask copies of each row the elements in mask, which has 16 bits.
+// copyRows16 is copyRows32 for rows of 16.
 //
 //go:noescape
-func copyRowsMask(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
+func copyRows16(dst, src unsafe.Pointer, rows, stride int, mask uint64)
 
 // transpose16 takes 16 rows and writes, for each of blocks times 16 columns, one
 // row of 16.

@@ -208,7 +208,7 @@ func (p *Problem) Run(c *Ctx) {
 // than one task.
 func (p *Problem) grid(workers int) {
 	want := 2 * workers
-	if p.M*p.N*p.K > 1<<25 {
+	if p.M*p.N*p.K > 1<<30 {
 		want = 4 * workers
 	}
 	cost := func(packed bool) int {
@@ -282,7 +282,11 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 	src := p.in(p.a.P, pc*p.a.CS)
 	r0, r1 := p.tile(t0), p.tile(t1)
 	if p.packA {
-		s.a.need((r1 - r0) * p.packedRow(kk))
+		if p.colA {
+			s.a.need((t1 - t0) * steps * f.wide * f.size)
+		} else {
+			s.a.need((r1 - r0) * p.packedRow(kk))
+		}
 		p.packRows(s, src, kk, t0, t1)
 	}
 	rows := s.rows[:steps]
@@ -348,14 +352,15 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 					a.tiles = min(a.tiles, (kk-from+side-1)/side)
 				}
 			}
-			t += a.tiles
+			end := t + a.tiles
 			switch {
 			case !p.packA:
 				a.a, a.rsa, a.csa = p.in(src, r*p.a.RS), p.a.RS*f.in, p.a.CS*f.in
 				a.astep = a.mr * a.rsa
 			case p.colA:
-				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*steps), f.size, a.mr*f.size
-				a.astep = a.mr * steps * f.size
+				a.rsa, a.csa = f.size, f.wide*f.size
+				a.astep = steps * a.csa
+				a.a = unsafe.Add(s.a.p, (t-t0)*a.astep)
 			default:
 				a.rsa, a.csa = p.packedRow(kk), f.size/f.pair
 				a.a = unsafe.Add(s.a.p, (r-r0)*a.rsa)
@@ -371,6 +376,7 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 			} else {
 				p.edge(s)
 			}
+			t = end
 		}
 		if last && p.Done != nil && (j+1 == p1 || (j+2-done)*f.nr*(r1-r0)*f.size > doneBytes) {
 			p.Done(s.id, r0, r1, done*f.nr, min((j+1)*f.nr, p.N))
@@ -423,9 +429,14 @@ func (p *Problem) packRows(s *Scratch, src unsafe.Pointer, kk, t0, t1 int) {
 		}
 		return
 	}
-	for t := t0; t < t1; t++ {
-		r := p.tile(t)
-		f.packCol(p.elem(s.a.p, (r-r0)*p.steps(kk)), p.in(src, r), kk, p.a.CS, p.tile(t+1)-r)
+	// A few columns for all tiles, then the next: tiles share cache lines of A.
+	const few = 32
+	for k := 0; k < kk; k += few {
+		for t := t0; t < t1; t++ {
+			r := p.tile(t)
+			mr := p.tile(t+1) - r
+			f.packCol(p.elem(s.a.p, ((t-t0)*p.steps(kk)+k/f.pair)*f.wide), p.in(src, r+k*p.a.CS), min(few, kk-k), p.a.CS, mr)
+		}
 	}
 }
 

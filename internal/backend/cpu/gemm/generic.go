@@ -10,7 +10,7 @@ type Float interface{ float32 | float64 }
 func newFamily[T Float]() *family {
 	size := int(unsafe.Sizeof(T(0)))
 	f := &family{
-		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64,
+		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64, wide: 4,
 		masked: true, exact: true,
 		kernel: func(a *args, _ bool) { kernel4x4[T](a) },
 		packRow: func(dst, src unsafe.Pointer, kk, cs int) {
@@ -21,11 +21,6 @@ func newFamily[T Float]() *family {
 			}
 			for k := range d {
 				d[k] = *(*T)(unsafe.Add(src, k*cs*size))
-			}
-		},
-		packCol: func(dst, src unsafe.Pointer, kk, cs, mr int) {
-			for k := range kk {
-				copy(unsafe.Slice((*T)(unsafe.Add(dst, k*mr*size)), mr), unsafe.Slice((*T)(unsafe.Add(src, k*cs*size)), mr))
 			}
 		},
 		merge: func(c, tile unsafe.Pointer, mr, nr, ldc int, add bool) {
@@ -42,6 +37,11 @@ func newFamily[T Float]() *family {
 				}
 			}
 		},
+	}
+	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
+		for k := range kk {
+			copy(unsafe.Slice((*T)(unsafe.Add(dst, k*f.wide*size)), mr), unsafe.Slice((*T)(unsafe.Add(src, k*cs*size)), mr))
+		}
 	}
 	f.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) { packPanel[T](dst, src, b, kk, nr, f.nr) }
 	return f

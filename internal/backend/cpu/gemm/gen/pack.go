@@ -258,21 +258,40 @@ done:
 	VZEROUPPER
 	RET
 
-// func copyRowsMask(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
-TEXT ·copyRowsMask(SB), NOSPLIT, $0-48
+// func copyRows16(dst, src unsafe.Pointer, rows, stride int, mask uint64)
+TEXT ·copyRows16(SB), NOSPLIT, $0-40
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ rows+16(FP), CX
-	MOVQ srcStride+24(FP), R8
-	MOVQ dstStride+32(FP), R9
-	KMOVQ mask+40(FP), K1
+	MOVQ stride+24(FP), R8
+	KMOVQ mask+32(FP), K1
+	LEAQ (R8)(R8*2), R9
+	SUBQ $4, CX
+	JLT tail
 loop:
 	VMOVUPS.Z (SI), K1, Z0
-	VMOVUPS Z0, K1, (DI)
+	VMOVUPS.Z (SI)(R8*1), K1, Z1
+	VMOVUPS.Z (SI)(R8*2), K1, Z2
+	VMOVUPS.Z (SI)(R9*1), K1, Z3
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, 64(DI)
+	VMOVUPS Z2, 128(DI)
+	VMOVUPS Z3, 192(DI)
+	LEAQ (SI)(R8*4), SI
+	ADDQ $256, DI
+	SUBQ $4, CX
+	JGE loop
+tail:
+	ADDQ $4, CX
+	JZ done
+one:
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS Z0, (DI)
 	ADDQ R8, SI
-	ADDQ R9, DI
+	ADDQ $64, DI
 	SUBQ $1, CX
-	JNZ loop
+	JNZ one
+done:
 	VZEROUPPER
 	RET`)
 	transpose(p, false)
