@@ -80,7 +80,13 @@ func (t *Tensor) alongAxis(op, name string, axis int, f func(x *ir.Node, axes []
 
 func softmax(x *ir.Node, axes []int) *ir.Node {
 	e := unary(ir.Exp, sub(x, ir.Unreduce(largest(x, axes), x.Shape, axes)))
-	return div(e, ir.Unreduce(ir.Sum(e, axes), x.Shape, axes))
+	return divByRow(e, ir.Sum(e, axes), axes)
+}
+
+// divByRow is x by the row's s, as a product with 1/s: that is one division for a
+// row, not one for every element.
+func divByRow(x, s *ir.Node, axes []int) *ir.Node {
+	return mul(x, ir.Unreduce(div(like(s, 1), s), x.Shape, axes))
 }
 
 // shifted is x less its maximum, and the logarithm of the sum of that's powers of e.
