@@ -11,6 +11,11 @@
 // one argument, the address of a record, which Asm.Args moves to a register.
 package emit
 
+import (
+	"encoding/binary"
+	"slices"
+)
+
 // Reg is a register: AX … R15, or vector register i as X(i), Y(i), Z(i), or mask
 // register K(i).
 type Reg uint8
@@ -88,7 +93,7 @@ type Asm struct {
 	code      []instruction
 	labels    Label
 	constants [][]uint32
-	known     map[string]int32 // the number of a constant by its name
+	known     map[string]int32 // the number of a constant by its bytes
 }
 
 // instruction is what I, Bind or Args was called with.
@@ -139,12 +144,16 @@ func (a *Asm) Word(bits uint32) Mem { return a.Words(bits) }
 // Words is a constant of several words in memory; Disp may be added to. The
 // run-time form aligns constants of 64 bytes and more to 64, the text to 32.
 func (a *Asm) Words(words ...uint32) Mem {
-	name := constantName(words)
-	n, ok := a.known[name]
+	var space [64]byte
+	key := space[:0]
+	for _, w := range words {
+		key = binary.LittleEndian.AppendUint32(key, w)
+	}
+	n, ok := a.known[string(key)]
 	if !ok {
-		a.constants = append(a.constants, append([]uint32(nil), words...))
+		a.constants = append(a.constants, slices.Clone(words))
 		n = int32(len(a.constants))
-		a.known[name] = n
+		a.known[string(key)] = n
 	}
 	return Mem{constant: n}
 }

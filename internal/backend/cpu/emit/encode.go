@@ -378,7 +378,7 @@ func (e *encoder) vector(p *parts) {
 		if inMemory && m.Index.vector() {
 			bit4 = index
 		}
-		long := map[int]byte{0: 0, 16: 0, 32: 1, 64: 2}[p.length]
+		long := byte(p.length / 32) // 0, 1 or 2
 		e.bytes(0x62,
 			^reg<<4&0x80|^index<<3&0x40|^base<<2&0x20|^reg&0x10|opcodes,
 			bit(f.encoding&ew1 != 0)<<7|^vnum<<3&0x78|4|prefix,

@@ -66,7 +66,7 @@ func init() {
 	}
 }
 
-// Level is the name of the instruction set in use: avx512, avx2 or generic.
+// Level is the name of the instruction set in use: avx512, avx2, neon or generic.
 func Level() string { return current.name }
 
 // Levels are the instruction sets that this processor has.

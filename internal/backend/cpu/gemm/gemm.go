@@ -3,7 +3,8 @@
 // A Problem is C (+)= A·B with strided operands. It is cut three times. Rows are
 // taken in blocks and K in chunks, so that a block's chunk of A stays in the second
 // level cache; columns are taken in panels, whose part of B stays in the first.
-// Inside, a micro-kernel computes a tile of C in registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
+// Inside, a micro-kernel computes a tile of C in registers: 14×32 with AVX-512,
+// 6×16 with AVX2 and FMA, 8×12 with NEON, 4×4 in Go.
 //
 // Operands may be bfloat16; products and sums are then float32, and so is C. They
 // are packed as float32 and multiplied by the kernels for that, except where the

@@ -9,7 +9,8 @@ type Float interface{ float32 | float64 }
 // replace what they do better.
 func newFamily[T Float]() *family {
 	size := int(unsafe.Sizeof(T(0)))
-	f := &family{
+	var f *family
+	f = &family{
 		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64, wide: 4,
 		masked: true, exact: true,
 		kernel: func(a *args, _ bool) { kernel4x4[T](a) },
@@ -24,7 +25,7 @@ func newFamily[T Float]() *family {
 			}
 		},
 		merge: func(c, tile unsafe.Pointer, mr, nr, ldc int, add bool) {
-			width := 64 / size // the tile's rows are two vectors of 32 bytes
+			width := f.nr
 			for i := range mr {
 				d := unsafe.Slice((*T)(unsafe.Add(c, i*ldc)), nr)
 				s := unsafe.Slice((*T)(unsafe.Add(tile, i*width*size)), nr)

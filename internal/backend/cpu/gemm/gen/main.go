@@ -330,6 +330,7 @@ func main() {
 	pack(&s)
 	write("kern_amd64.s", s.String())
 	write("kern_amd64.go", strings.TrimSuffix(g.String(), "\n"))
+	neon(head)
 }
 
 func write(name, text string) {
