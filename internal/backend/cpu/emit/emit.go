@@ -71,10 +71,17 @@ type Imm int64
 // Label is a place in the code, the target of jumps.
 type Label int32
 
-func (Reg) operand()   {}
-func (Mem) operand()   {}
-func (Imm) operand()   {}
-func (Label) operand() {}
+// parameter is a function's parameter in memory.
+type parameter struct {
+	name   string
+	offset int
+}
+
+func (Reg) operand()       {}
+func (Mem) operand()       {}
+func (Imm) operand()       {}
+func (Label) operand()     {}
+func (parameter) operand() {}
 
 // Flags of an instruction, added to an Op: Zero clears the lanes that are not in the
 // mask (.Z in Go's assembler), Bcst repeats a memory operand in all lanes (.BCST).
@@ -131,6 +138,10 @@ func (a *Asm) Bind(l Label) { a.I(bind, l) }
 // Args moves the address of the function's argument record to r. Function begins
 // with it.
 func (a *Asm) Args(r Reg) { a.I(argument, r) }
+
+// Parameter moves one of several parameters, each of 8 bytes, to r: the one that lies
+// at offset. Only the text form has functions with several.
+func (a *Asm) Parameter(name string, offset int, r Reg) { a.I(argument, r, parameter{name, offset}) }
 
 // Return ends the function.
 func (a *Asm) Return() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 
 	. "github.com/sinter-dl/sinter/internal/backend/cpu/neon"
@@ -125,23 +124,17 @@ func neonKernel(rows int, col bool) *Asm {
 	return a
 }
 
-// neon writes the kernels for arm64.
-func neon(head string) {
-	var s, g, decls bytes.Buffer
-	fmt.Fprintf(&s, "%s#include \"textflag.h\"\n\n", head)
-	fmt.Fprintf(&g, "%spackage gemm\n\n", head)
+// neon adds the kernels for arm64.
+func (f *file) neon() {
 	for _, col := range []bool{false, true} {
 		form := map[bool]string{false: "Row", true: "Col"}[col]
-		fmt.Fprintf(&g, "var kernNEON%s = [...]func(*args){\n\tnil", form)
+		fmt.Fprintf(&f.tables, "var kernNEON%s = [...]func(*args){\n\tnil", form)
 		for rows := 1; rows <= neonRows; rows++ {
 			name := fmt.Sprintf("kernNEON%sx%d", form, rows)
-			neonKernel(rows, col).Text(&s, name, fmt.Sprintf("func %s(args *args)", name))
-			fmt.Fprintf(&g, ", %s", name)
-			fmt.Fprintf(&decls, "//go:noescape\nfunc %s(args *args)\n\n", name)
+			neonKernel(rows, col).Text(&f.text, name, fmt.Sprintf("func %s(args *args)", name))
+			fmt.Fprintf(&f.declarations, "//go:noescape\nfunc %s(args *args)\n\n", name)
+			fmt.Fprintf(&f.tables, ", %s", name)
 		}
-		g.WriteString(",\n}\n\n")
+		f.tables.WriteString(",\n}\n\n")
 	}
-	g.Write(bytes.TrimSuffix(decls.Bytes(), []byte("\n")))
-	write("kern_arm64.s", string(bytes.TrimSuffix(s.Bytes(), []byte("\n"))))
-	write("kern_arm64.go", g.String())
 }

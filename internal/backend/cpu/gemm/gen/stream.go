@@ -2,7 +2,8 @@ package main
 
 import (
 	"fmt"
-	"strings"
+
+	. "github.com/sinter-dl/sinter/internal/backend/cpu/emit"
 )
 
 // Byte offsets of the fields of gemm.streamArgs, which a test compares with the
@@ -42,6 +43,11 @@ type stream struct {
 }
 
 func (s stream) name() string {
+	return fmt.Sprintf("%sx%dx%d", s.table(), s.vecs, s.rows)
+}
+
+// table is the name of the table of such kernels.
+func (s stream) table() string {
 	form, elem := "axpy", "32"
 	if s.dot {
 		form = "dot"
@@ -49,58 +55,57 @@ func (s stream) name() string {
 	if s.narrow {
 		elem = "16"
 	}
-	return fmt.Sprintf("%s%sx%dx%d", form, elem, s.vecs, s.rows)
+	return form + elem
 }
 
 // rowsAt are the addresses of up to eight rows behind a register, the strides being
 // in stride and its multiples ×3, ×5 and ×7.
-func rowsAt(base, stride, x3, x5, x7 string) [8]string {
-	return [8]string{
-		fmt.Sprintf("(%s)", base), fmt.Sprintf("(%s)(%s*1)", base, stride), fmt.Sprintf("(%s)(%s*2)", base, stride),
-		fmt.Sprintf("(%s)(%s*1)", base, x3), fmt.Sprintf("(%s)(%s*4)", base, stride), fmt.Sprintf("(%s)(%s*1)", base, x5),
-		fmt.Sprintf("(%s)(%s*2)", base, x3), fmt.Sprintf("(%s)(%s*1)", base, x7),
+func rowsAt(base, stride, x3, x5, x7 Reg) [8]Mem {
+	return [8]Mem{
+		at(base, 0), indexed(base, stride, 1, 0), indexed(base, stride, 2, 0), indexed(base, x3, 1, 0),
+		indexed(base, stride, 4, 0), indexed(base, x5, 1, 0), indexed(base, x3, 2, 0), indexed(base, x7, 1, 0),
 	}
 }
 
-func (s stream) print(p func(string, ...any)) {
-	p("TEXT ·%s(SB), NOSPLIT, $0-8", s.name())
-	p("MOVQ args+0(FP), DI")
-	p("MOVQ %d(DI), SI", sW)
-	p("MOVQ %d(DI), R9", sLdw)
-	p("MOVQ %d(DI), DX", sY)
-	p("KMOVQ %d(DI), K1", sMask)
+func (s stream) code() *Asm {
+	a := New()
+	a.Args(DI)
+	a.I(MOVQ, field(sW), SI)
+	a.I(MOVQ, field(sLdw), R9)
+	a.I(MOVQ, field(sY), DX)
+	a.I(KMOVQ, field(sMask), K(1))
+	group := a.NewLabel()
 	if s.dot {
-		s.printDot(p)
+		s.dots(a, group)
 	} else {
-		s.printAxpy(p)
+		s.axpys(a, group)
 	}
-	p("SUBQ $1, %d(DI)", sGroups)
-	p("JNZ group")
-	p("VZEROUPPER")
-	p("RET\n")
+	a.I(SUBQ, Imm(1), field(sGroups))
+	a.I(JNZ, group)
+	a.Return()
+	return a
 }
 
-func (s stream) printDot(p func(string, ...any)) {
-	w := rowsAt("AX", "R9", "R10", "", "")
-	x := rowsAt("BX", "R8", "R11", "R12", "R13")
+func (s stream) dots(a *Asm, group Label) {
+	w := rowsAt(AX, R9, R10, 0, 0) // no more than four
+	x := rowsAt(BX, R8, R11, R12, R13)
 	acc := func(r, m int) int { return r*s.vecs + m }
 	const wide, temp, upper = 20, 28, 31 // registers: values of W, of x, mask of the upper halves
-	p("MOVQ %d(DI), R8", sLdx)
-	p("LEAQ (R9)(R9*2), R10")
-	p("LEAQ (R8)(R8*2), R11")
-	p("LEAQ (R8)(R8*4), R12")
-	p("LEAQ (R11)(R8*4), R13")
+	a.I(MOVQ, field(sLdx), R8)
+	a.I(LEAQ, indexed(R9, R9, 2, 0), R10)
+	a.I(LEAQ, indexed(R8, R8, 2, 0), R11)
+	a.I(LEAQ, indexed(R8, R8, 4, 0), R12)
+	a.I(LEAQ, indexed(R11, R8, 4, 0), R13)
 	if s.narrow {
-		p("VPTERNLOGD $0xff, Z%d, Z%d, Z%d", upper, upper, upper)
-		p("VPSLLD $16, Z%d, Z%d", upper, upper)
+		upperHalves(a, upper)
 	}
-	p("group:")
+	a.Bind(group)
 	for i := range s.rows * s.vecs {
-		p("VPXORQ Z%d, Z%d, Z%d", i, i, i)
+		a.I(VPXORQ, Z(i), Z(i), Z(i))
 	}
-	p("MOVQ SI, AX")
-	p("MOVQ %d(DI), BX", sX)
-	p("MOVQ %d(DI), CX", sN)
+	a.I(MOVQ, SI, AX)
+	a.I(MOVQ, field(sX), BX)
+	a.I(MOVQ, field(sN), CX)
 	multiply := func(masked bool) {
 		parts := 1
 		if s.narrow {
@@ -110,77 +115,79 @@ func (s stream) printDot(p func(string, ...any)) {
 			v := wide + r*parts
 			switch {
 			case masked && s.narrow:
-				p("VMOVDQU16.Z %s, K1, Z%d", w[r], v+1)
-				p("VPSLLD $16, Z%d, Z%d", v+1, v)
-				p("VPANDD Z%d, Z%d, Z%d", upper, v+1, v+1)
+				a.I(VMOVDQU16|Zero, w[r], K(1), Z(v+1))
+				a.I(VPSLLD, Imm(16), Z(v+1), Z(v))
+				a.I(VPANDD, Z(upper), Z(v+1), Z(v+1))
 			case masked:
-				p("VMOVUPS.Z %s, K1, Z%d", w[r], v)
+				a.I(VMOVUPS|Zero, w[r], K(1), Z(v))
 			case s.narrow:
-				p("VPSLLD $16, %s, Z%d", w[r], v)
-				p("VPANDD %s, Z%d, Z%d", w[r], upper, v+1)
+				a.I(VPSLLD, Imm(16), w[r], Z(v))
+				a.I(VPANDD, w[r], Z(upper), Z(v+1))
 			default:
-				p("VMOVUPS %s, Z%d", w[r], v)
+				a.I(VMOVUPS, w[r], Z(v))
 			}
 			if !masked {
-				p("PREFETCHT0 1024%s", w[r])
+				a.I(PREFETCHT0, moved(w[r], 1024))
 			}
 		}
 		for m := range s.vecs {
 			for part := range parts {
 				t := temp + (m*parts+part)%3
 				if masked && !s.narrow {
-					p("VMOVUPS.Z %s, K1, Z%d", x[m], t)
+					a.I(VMOVUPS|Zero, x[m], K(1), Z(t))
 				} else {
-					p("VMOVUPS %d%s, Z%d", 64*part, x[m], t)
+					a.I(VMOVUPS, moved(x[m], int32(64*part)), Z(t))
 				}
 				for r := range s.rows {
-					p("VFMADD231PS Z%d, Z%d, Z%d", t, wide+r*parts+part, acc(r, m))
+					a.I(VFMADD231PS, Z(t), Z(wide+r*parts+part), Z(acc(r, m)))
 				}
 			}
 		}
 		if !masked {
-			p("ADDQ $64, AX")
-			p("ADDQ $%d, BX", 64*parts)
+			a.I(ADDQ, Imm(64), AX)
+			a.I(ADDQ, Imm(64*parts), BX)
 		}
 	}
-	p("TESTQ CX, CX")
-	p("JZ tail")
-	p("loop:")
+	loop, tail, sums := a.NewLabel(), a.NewLabel(), a.NewLabel()
+	a.I(TESTQ, CX, CX)
+	a.I(JZ, tail)
+	a.Bind(loop)
 	multiply(false)
-	p("SUBQ $1, CX")
-	p("JNZ loop")
-	p("tail:")
-	p("CMPQ %d(DI), $0", sMask)
-	p("JEQ sums")
+	a.I(SUBQ, Imm(1), CX)
+	a.I(JNZ, loop)
+	a.Bind(tail)
+	a.I(CMPQ, field(sMask), Imm(0))
+	a.I(JEQ, sums)
 	multiply(true)
-	p("sums:")
-	p("MOVQ %d(DI), BX", sLdy)
-	p("MOVQ %d(DI), CX", sStep)
+	a.Bind(sums)
+	a.I(MOVQ, field(sLdy), BX)
+	a.I(MOVQ, field(sStep), CX)
 	for r := range s.rows {
-		p("MOVQ DX, AX")
+		a.I(MOVQ, DX, AX)
 		for m := range s.vecs {
-			a := acc(r, m)
-			p("VEXTRACTF64X4 $1, Z%d, Y28", a)
-			p("VADDPS Y28, Y%d, Y%d", a, a)
-			p("VEXTRACTF32X4 $1, Y%d, X28", a)
-			p("VADDPS X28, X%d, X%d", a, a)
-			p("VPERMILPS $0x4e, X%d, X28", a)
-			p("VADDPS X28, X%d, X%d", a, a)
-			p("VPERMILPS $0xb1, X%d, X28", a)
-			p("VADDSS X28, X%d, X%d", a, a)
-			p("CMPQ %d(DI), $0", sAcc)
-			p("JEQ store%d", a)
-			p("VADDSS (AX), X%d, X%d", a, a)
-			p("store%d:", a)
-			p("VMOVSS X%d, (AX)", a)
-			p("ADDQ BX, AX")
+			i := acc(r, m)
+			store := a.NewLabel()
+			a.I(VEXTRACTF64X4, Imm(1), Z(i), Y(28))
+			a.I(VADDPS, Y(28), Y(i), Y(i))
+			a.I(VEXTRACTF32X4, Imm(1), Y(i), X(28))
+			a.I(VADDPS, X(28), X(i), X(i))
+			a.I(VPERMILPS, Imm(0x4e), X(i), X(28))
+			a.I(VADDPS, X(28), X(i), X(i))
+			a.I(VPERMILPS, Imm(0xb1), X(i), X(28))
+			a.I(VADDSS, X(28), X(i), X(i))
+			a.I(CMPQ, field(sAcc), Imm(0))
+			a.I(JEQ, store)
+			a.I(VADDSS, at(AX, 0), X(i), X(i))
+			a.Bind(store)
+			a.I(VMOVSS, X(i), at(AX, 0))
+			a.I(ADDQ, BX, AX)
 		}
-		p("ADDQ CX, DX")
+		a.I(ADDQ, CX, DX)
 	}
-	p("LEAQ (SI)(R9*%d), SI", s.rows)
+	a.I(LEAQ, indexed(SI, R9, uint8(s.rows), 0), SI)
 }
 
-func (s stream) printAxpy(p func(string, ...any)) {
+func (s stream) axpys(a *Asm, group Label) {
 	nv := 4 // vectors of columns at a time
 	if s.vecs > 4 {
 		nv = 2
@@ -191,121 +198,112 @@ func (s stream) printAxpy(p func(string, ...any)) {
 	}
 	acc := func(m, v int) int { return m*nv + v }
 	const temp, wide = 16, 24
-	w := rowsAt("AX", "R9", "R10", "R12", "R13")
-	p("MOVQ %d(DI), R8", sLdy)
-	p("MOVQ %d(DI), BX", sX)
-	p("LEAQ (R9)(R9*2), R10")
-	p("LEAQ (R9)(R9*4), R12")
-	p("LEAQ (R10)(R9*4), R13")
+	w := rowsAt(AX, R9, R10, R12, R13)
+	ahead := rowsAt(R14, R9, R10, R12, R13)
+	a.I(MOVQ, field(sLdy), R8)
+	a.I(MOVQ, field(sX), BX)
+	a.I(LEAQ, indexed(R9, R9, 2, 0), R10)
+	a.I(LEAQ, indexed(R9, R9, 4, 0), R12)
+	a.I(LEAQ, indexed(R10, R9, 4, 0), R13)
 	for v := 1; v < nv; v++ {
-		p("KSHIFTRQ $%d, K1, K%d", 16*v, v+1)
+		a.I(KSHIFTRQ, Imm(16*v), K(1), K(v+1))
 	}
-	p("group:")
-	p("MOVQ SI, AX")
-	p("MOVQ DX, R11")
-	p("MOVQ %d(DI), CX", sN)
-	block := func(label string, masked bool) {
-		mask := func(v int) string {
-			if masked {
-				return fmt.Sprintf("K%d, ", v+1)
+	a.Bind(group)
+	a.I(MOVQ, SI, AX)
+	a.I(MOVQ, DX, R11)
+	a.I(MOVQ, field(sN), CX)
+	block := func(masked bool) {
+		// with puts the mask of vector v before the destination.
+		with := func(v int, l ...Operand) []Operand {
+			if !masked {
+				return l
 			}
-			return ""
+			n := len(l) - 1
+			return append(l[:n:n], K(v+1), l[n])
 		}
-		zero := ""
+		var zero Op
 		if masked {
-			zero = ".Z"
+			zero = Zero
 		}
 		for i := range s.vecs * nv {
-			p("VPXORQ Z%d, Z%d, Z%d", i, i, i)
+			a.I(VPXORQ, Z(i), Z(i), Z(i))
 		}
-		p("LEAQ (AX)(R9*8), R14")
+		a.I(LEAQ, indexed(AX, R9, 8, 0), R14)
 		for k := range s.rows {
 			for v := range nv {
-				t := wide + v + 4*(k%2)
+				t := Z(wide + v + 4*(k%2))
+				from := moved(w[k], int32(bytes*v))
 				if s.narrow {
-					p("VPMOVZXWD%s %d%s, %sZ%d", zero, bytes*v, w[k], mask(v), t)
-					p("VPSLLD $16, Z%d, Z%d", t, t)
+					a.I(VPMOVZXWD|zero, with(v, from, t)...)
+					a.I(VPSLLD, Imm(16), t, t)
 				} else {
-					p("VMOVUPS%s %d%s, %sZ%d", zero, bytes*v, w[k], mask(v), t)
+					a.I(VMOVUPS|zero, with(v, from, t)...)
 				}
 			}
 			if s.rows == 8 && !masked {
 				for at := 0; at < bytes*nv; at += 64 {
-					p("PREFETCHT0 %d%s", at, rowsAt("R14", "R9", "R10", "R12", "R13")[k])
+					a.I(PREFETCHT0, moved(ahead[k], int32(at)))
 				}
 			}
 			for m := range s.vecs {
-				t := temp + m
-				p("VBROADCASTSS %d(BX), Z%d", (k*s.vecs+m)*4, t)
+				t := Z(temp + m)
+				a.I(VBROADCASTSS, at(BX, int32((k*s.vecs+m)*4)), t)
 				for v := range nv {
-					p("VFMADD231PS Z%d, Z%d, Z%d", t, wide+v+4*(k%2), acc(m, v))
+					a.I(VFMADD231PS, t, Z(wide+v+4*(k%2)), Z(acc(m, v)))
+				}
+			}
+		}
+		results := func(f func(m, v int, y Mem)) {
+			a.I(MOVQ, R11, R14)
+			for m := range s.vecs {
+				for v := range nv {
+					f(m, v, at(R14, int32(64*v)))
+				}
+				if m < s.vecs-1 {
+					a.I(ADDQ, R8, R14)
 				}
 			}
 		}
 		// What was summed before is added last: a chain of all K additions would
 		// lose accuracy.
-		p("CMPQ %d(DI), $0", sAcc)
-		p("JEQ store%s", label)
-		p("MOVQ R11, R14")
-		for m := range s.vecs {
-			for v := range nv {
-				p("VADDPS %d(R14), Z%d, %sZ%d", 64*v, acc(m, v), mask(v), acc(m, v))
-			}
-			if m < s.vecs-1 {
-				p("ADDQ R8, R14")
-			}
-		}
-		p("store%s:", label)
-		p("MOVQ R11, R14")
-		for m := range s.vecs {
-			for v := range nv {
-				p("VMOVUPS Z%d, %s%d(R14)", acc(m, v), mask(v), 64*v)
-			}
-			if m < s.vecs-1 {
-				p("ADDQ R8, R14")
-			}
-		}
+		store := a.NewLabel()
+		a.I(CMPQ, field(sAcc), Imm(0))
+		a.I(JEQ, store)
+		results(func(m, v int, y Mem) { a.I(VADDPS, with(v, y, Z(acc(m, v)), Z(acc(m, v)))...) })
+		a.Bind(store)
+		results(func(m, v int, y Mem) { a.I(VMOVUPS, with(v, Z(acc(m, v)), y)...) })
 	}
-	p("TESTQ CX, CX")
-	p("JZ tail")
-	p("loop:")
-	block("Loop", false)
-	p("ADDQ $%d, AX", bytes*nv)
-	p("ADDQ $%d, R11", 64*nv)
-	p("SUBQ $1, CX")
-	p("JNZ loop")
-	p("tail:")
-	p("CMPQ %d(DI), $0", sMask)
-	p("JEQ next")
-	block("Tail", true)
-	p("next:")
-	p("MOVQ $1, %d(DI)", sAcc)
-	p("ADDQ $%d, BX", s.rows*s.vecs*4)
-	p("LEAQ (SI)(R9*%d), SI", s.rows)
+	loop, tail, next := a.NewLabel(), a.NewLabel(), a.NewLabel()
+	a.I(TESTQ, CX, CX)
+	a.I(JZ, tail)
+	a.Bind(loop)
+	block(false)
+	a.I(ADDQ, Imm(bytes*nv), AX)
+	a.I(ADDQ, Imm(64*nv), R11)
+	a.I(SUBQ, Imm(1), CX)
+	a.I(JNZ, loop)
+	a.Bind(tail)
+	a.I(CMPQ, field(sMask), Imm(0))
+	a.I(JEQ, next)
+	block(true)
+	a.Bind(next)
+	a.I(MOVQ, Imm(1), field(sAcc))
+	a.I(ADDQ, Imm(s.rows*s.vecs*4), BX)
+	a.I(LEAQ, indexed(SI, R9, uint8(s.rows), 0), SI)
 }
 
-// streams prints all kernels for one to eight x, and the table of each form, by the
+// streams adds all kernels for one to eight x, and the table of each form, by the
 // number of x, of those for several rows of W and for one.
-func streams(p func(string, ...any), g *strings.Builder, decls *[]string) {
-	for _, f := range []struct {
-		table string
-		stream
-	}{
-		{"dot32", stream{dot: true}},
-		{"dot16", stream{dot: true, narrow: true}},
-		{"axpy32", stream{}},
-		{"axpy16", stream{narrow: true}},
-	} {
-		s := f.stream
-		fmt.Fprintf(g, "var %s = [...][2]streamKernel{\n\t{}", f.table)
+func (f *file) streams() {
+	for _, s := range []stream{{dot: true}, {dot: true, narrow: true}, {}, {narrow: true}} {
+		fmt.Fprintf(&f.tables, "var %s = [...][2]streamKernel{\n\t{}", s.table())
 		for s.vecs = 1; s.vecs <= 8; s.vecs++ {
 			for _, s.rows = range []int{s.several(), 1} {
-				s.print(p)
-				*decls = append(*decls, s.name()+"(args *streamArgs)")
+				f.add(s.code(), s.name(), "streamArgs")
 			}
-			fmt.Fprintf(g, ", {{%d, %[2]sx%[3]dx%[1]d}, {1, %[2]sx%[3]dx1}}", s.several(), f.table, s.vecs)
+			fmt.Fprintf(&f.tables, ", {{%d, %[2]sx%[3]dx%[1]d}, {1, %[2]sx%[3]dx1}}", s.several(), s.table(), s.vecs)
 		}
-		g.WriteString(",\n}\n\n")
+		f.tables.WriteString(",\n}\n\n")
 	}
 }
 
