@@ -37,6 +37,7 @@ type attention[T float32 | float64] struct {
 	d              *Device
 	t              dtype.DType
 	wide           bool
+	product        gemm.Type
 	size           int // of an element
 	causal         bool
 	b, h           int // batches, heads
@@ -110,7 +111,7 @@ func (d *Device) attention(l *kernel.Library, s scratch) (routine, error) {
 // common takes the operands q, k, v and the mask, if there is one.
 func common[T float32 | float64](d *Device, at ir.Attention, in []kernel.Operand) attention[T] {
 	a := attention[T]{
-		d: d, t: in[0].DType, wide: in[0].DType == dtype.Float64, size: in[0].DType.Size(), causal: at.Causal,
+		d: d, t: in[0].DType, wide: in[0].DType == dtype.Float64, product: productTypes[in[0].DType], size: in[0].DType.Size(), causal: at.Causal,
 		b: in[0].Shape[0], h: in[0].Shape[1], tt: in[0].Shape[2], s: in[1].Shape[2], dk: in[0].Shape[3], dv: in[2].Shape[3],
 		q: &in[0], k: &in[1], v: &in[2],
 		scale: T(at.Scale), one: 1,
@@ -162,10 +163,7 @@ func (a *attention[T]) row(o *kernel.Operand, head, i int) unsafe.Pointer {
 // multiply is c (+)= x·y, of m×k and k×n matrices, none of which is empty.
 func (a *attention[T]) multiply(w *attentionWorker, m, n, k int, x, y gemm.Mat, c unsafe.Pointer, ldc int, accumulate bool) {
 	p := &w.product
-	p.M, p.N, p.K, p.A, p.B, p.C, p.LDC, p.Accumulate = m, n, k, x, y, c, ldc, accumulate
-	if a.wide {
-		p.Type = gemm.Float64
-	}
+	p.Type, p.M, p.N, p.K, p.A, p.B, p.C, p.LDC, p.Accumulate = a.product, m, n, k, x, y, c, ldc, accumulate
 	p.InPlace = y.P == unsafe.Add(w.memory, a.queries) // the only one with room behind it
 	p.RunSerial(w.scratch)
 }

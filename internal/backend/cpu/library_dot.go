@@ -35,6 +35,9 @@ func boxed(l *kernel.Library, after *fusedKernel) bool {
 	return after != nil && slices.Equal(l.Epilogue.Parts[0].Outer, l.Out[0].Shape)
 }
 
+// productTypes are the element types whose products package gemm computes.
+var productTypes = map[dtype.DType]gemm.Type{dtype.Float32: gemm.Float32, dtype.Float64: gemm.Float64, dtype.BFloat16: gemm.BFloat16}
+
 // dot is the matrix product [batch…, M, K] × [batch…, K, N]. The product of bfloat16
 // operands is computed in float32; a result of bfloat16 is rounded from it.
 func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (routine, error) {
@@ -61,15 +64,8 @@ func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (rout
 		bt.shape = nil
 	}
 
-	var typ gemm.Type
-	switch a.DType {
-	case dtype.Float32:
-		typ = gemm.Float32
-	case dtype.Float64:
-		typ = gemm.Float64
-	case dtype.BFloat16:
-		typ = gemm.BFloat16
-	default:
+	typ, ok := productTypes[a.DType]
+	if !ok {
 		return d.intDot(a, b, c, bt, m, n, k, am, bm)
 	}
 	out := routine{epilogue: boxed(l, after) && (len(bt.shape) > 0 || r == 0)}
@@ -79,7 +75,7 @@ func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (rout
 		outSize = 4
 		out.workspace = align(bt.n * m * n * outSize)
 	}
-	template := gemm.Problem{Type: typ, M: m, N: n, K: k, A: am, B: bm, LDC: n}
+	template := gemm.Problem{Type: typ, Whole: true, M: m, N: n, K: k, A: am, B: bm, LDC: n}
 	// A single row times the transpose of a matrix that lies row by row: exchange
 	// the operands, and what would have to be transposed is read as it lies. The
 	// bits are the same.

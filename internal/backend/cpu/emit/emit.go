@@ -11,6 +11,11 @@
 // one argument, the address of a record, which Asm.Args moves to a register.
 package emit
 
+import (
+	"encoding/binary"
+	"slices"
+)
+
 // Reg is a register: AX … R15, or vector register i as X(i), Y(i), Z(i), or mask
 // register K(i).
 type Reg uint8
@@ -66,10 +71,17 @@ type Imm int64
 // Label is a place in the code, the target of jumps.
 type Label int32
 
-func (Reg) operand()   {}
-func (Mem) operand()   {}
-func (Imm) operand()   {}
-func (Label) operand() {}
+// parameter is a function's parameter in memory.
+type parameter struct {
+	name   string
+	offset int
+}
+
+func (Reg) operand()       {}
+func (Mem) operand()       {}
+func (Imm) operand()       {}
+func (Label) operand()     {}
+func (parameter) operand() {}
 
 // Flags of an instruction, added to an Op: Zero clears the lanes that are not in the
 // mask (.Z in Go's assembler), Bcst repeats a memory operand in all lanes (.BCST).
@@ -88,7 +100,7 @@ type Asm struct {
 	code      []instruction
 	labels    Label
 	constants [][]uint32
-	known     map[string]int32 // the number of a constant by its name
+	known     map[string]int32 // the number of a constant by its bytes
 }
 
 // instruction is what I, Bind or Args was called with.
@@ -127,6 +139,10 @@ func (a *Asm) Bind(l Label) { a.I(bind, l) }
 // with it.
 func (a *Asm) Args(r Reg) { a.I(argument, r) }
 
+// Parameter moves one of several parameters, each of 8 bytes, to r: the one that lies
+// at offset. Only the text form has functions with several.
+func (a *Asm) Parameter(name string, offset int, r Reg) { a.I(argument, r, parameter{name, offset}) }
+
 // Return ends the function.
 func (a *Asm) Return() {
 	a.I(VZEROUPPER)
@@ -139,12 +155,16 @@ func (a *Asm) Word(bits uint32) Mem { return a.Words(bits) }
 // Words is a constant of several words in memory; Disp may be added to. The
 // run-time form aligns constants of 64 bytes and more to 64, the text to 32.
 func (a *Asm) Words(words ...uint32) Mem {
-	name := constantName(words)
-	n, ok := a.known[name]
+	var space [64]byte
+	key := space[:0]
+	for _, w := range words {
+		key = binary.LittleEndian.AppendUint32(key, w)
+	}
+	n, ok := a.known[string(key)]
 	if !ok {
-		a.constants = append(a.constants, append([]uint32(nil), words...))
+		a.constants = append(a.constants, slices.Clone(words))
 		n = int32(len(a.constants))
-		a.known[name] = n
+		a.known[string(key)] = n
 	}
 	return Mem{constant: n}
 }

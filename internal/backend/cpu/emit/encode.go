@@ -15,8 +15,7 @@ func (a *Asm) Bytes() ([]byte, error) {
 	e := encoder{avx2: a.AVX2, labels: make([]int, a.labels+1)}
 	var errs []error
 	for _, in := range a.code {
-		err := e.instruction(in.op, in.args)
-		if err != nil && len(errs) < 10 {
+		if err := e.instruction(in.op, in.args); err != nil && len(errs) < 10 {
 			errs = append(errs, fmt.Errorf("emit: %s: %w", a.line(in), err))
 		}
 	}
@@ -88,6 +87,8 @@ type reference struct {
 var (
 	errOperands = errors.New("no such operands")
 	errMask     = errors.New("no such mask")
+
+	errParameters = errors.New("a function with several parameters has only a text")
 )
 
 func (e *encoder) instruction(op Op, args []Operand) error {
@@ -96,6 +97,9 @@ func (e *encoder) instruction(op Op, args []Operand) error {
 		e.labels[args[0].(Label)] = len(e.buf) + 1
 		return nil
 	case argument:
+		if len(args) > 1 {
+			return errParameters
+		}
 		if args[0] == AX {
 			return nil
 		}
@@ -378,7 +382,7 @@ func (e *encoder) vector(p *parts) {
 		if inMemory && m.Index.vector() {
 			bit4 = index
 		}
-		long := map[int]byte{0: 0, 16: 0, 32: 1, 64: 2}[p.length]
+		long := byte(p.length / 32) // 0, 1 or 2
 		e.bytes(0x62,
 			^reg<<4&0x80|^index<<3&0x40|^base<<2&0x20|^reg&0x10|opcodes,
 			bit(f.encoding&ew1 != 0)<<7|^vnum<<3&0x78|4|prefix,

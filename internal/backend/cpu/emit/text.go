@@ -11,13 +11,23 @@ import (
 // Text writes the function for Go's assembler, with doc as a comment in front. Its
 // constants are for WriteConstants. It panics if the code cannot be encoded.
 func (a *Asm) Text(w io.Writer, name, doc string) {
-	if _, err := a.Bytes(); err != nil {
+	frame := 8
+	checked := *a
+	checked.code = nil
+	for _, in := range a.code {
+		if in.op != argument {
+			checked.code = append(checked.code, in)
+		} else if len(in.args) > 1 {
+			frame = max(frame, in.args[1].(parameter).offset+8)
+		}
+	}
+	if _, err := checked.Bytes(); err != nil {
 		panic(fmt.Sprintf("%s: %v", name, err))
 	}
 	if doc != "" {
 		fmt.Fprintf(w, "// %s\n", strings.ReplaceAll(strings.TrimSpace(doc), "\n", "\n// "))
 	}
-	fmt.Fprintf(w, "TEXT ·%s(SB), NOSPLIT, $0-8\n", name)
+	fmt.Fprintf(w, "TEXT ·%s(SB), NOSPLIT, $0-%d\n", name, frame)
 	for _, in := range a.code {
 		switch in.op {
 		case bind:
@@ -72,7 +82,11 @@ func constantName(words []uint32) string {
 // line is an instruction as Go's assembler reads it.
 func (a *Asm) line(in instruction) string {
 	if in.op == argument {
-		return "MOVQ args+0(FP), " + a.operand(in.args[0])
+		from := parameter{name: "args"}
+		if len(in.args) > 1 {
+			from = in.args[1].(parameter)
+		}
+		return fmt.Sprintf("MOVQ %s+%d(FP), %v", from.name, from.offset, in.args[0])
 	}
 	if op := in.op &^ flags; op == VDPBF16PS || op == VCVTNEPS2BF16 || op == VCVTNE2PS2BF16 {
 		// Go's assembler does not know these.

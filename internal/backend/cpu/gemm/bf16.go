@@ -15,23 +15,18 @@ func (x bfloat16) float32() float32 { return math.Float32frombits(uint32(x) << 1
 func converting(f *family) *family {
 	c := *f
 	c.in = 2
+	c.dot, c.axpy = nil, nil
 	c.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) {
-		width := c.nr
-		d := unsafe.Slice((*float32)(dst), kk*width)
-		if nr < width {
+		d := unsafe.Slice((*float32)(dst), kk*c.nr)
+		if nr < c.nr {
 			clear(d)
 		}
-		rows, cols := b.RS, b.CS
-		if cols == 1 {
-			for k := range kk {
-				widenRow(d[k*width:k*width+nr], unsafe.Add(src, k*rows*2))
-			}
+		if b.CS != 1 {
+			widenColumns(dst, src, b, 0, kk, 0, nr, c.nr)
 			return
 		}
-		for j := range nr {
-			for k := range kk {
-				d[k*width+j] = (*(*bfloat16)(unsafe.Add(src, (k*rows+j*cols)*2))).float32()
-			}
+		for k := range kk {
+			widenRow(d[k*c.nr:k*c.nr+nr], unsafe.Add(src, k*b.RS*2))
 		}
 	}
 	c.packRow = func(dst, src unsafe.Pointer, kk, cs int) {
@@ -45,9 +40,9 @@ func converting(f *family) *family {
 		}
 	}
 	c.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
-		d := unsafe.Slice((*float32)(dst), kk*mr)
+		d := unsafe.Slice((*float32)(dst), kk*c.wide)
 		for k := range kk {
-			widenRow(d[k*mr:(k+1)*mr], unsafe.Add(src, k*cs*2))
+			widenRow(d[k*c.wide:k*c.wide+mr], unsafe.Add(src, k*cs*2))
 		}
 	}
 	return &c
@@ -57,6 +52,16 @@ func converting(f *family) *family {
 func widenRow(dst []float32, src unsafe.Pointer) {
 	for i, x := range unsafe.Slice((*bfloat16)(src), len(dst)) {
 		dst[i] = x.float32()
+	}
+}
+
+// widenColumns converts columns c0 … c1 of rows k0 … kk of a panel of width columns.
+func widenColumns(dst, src unsafe.Pointer, b Mat, k0, kk, c0, c1, width int) {
+	d := unsafe.Slice((*float32)(dst), kk*width)
+	for c := c0; c < c1; c++ {
+		for k := k0; k < kk; k++ {
+			d[k*width+c] = (*(*bfloat16)(unsafe.Add(src, (k*b.RS+c*b.CS)*2))).float32()
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ type family struct {
 
 	mr, nr int // tile
 	mc     int // rows of a block of A
+	wide   int // elements from a packed column of A to the next
 	// kernel computes a.tiles tiles of a.mr × a.nr elements. If it is not masked it
 	// writes nr columns, whatever a.nr, and if it is not exact it reads so many.
 	masked bool
@@ -27,10 +28,12 @@ type family struct {
 	// size/pair bytes.
 	packRow func(dst, src unsafe.Pointer, kk, cs int)
 	// packCol copies mr adjacent rows of A, whose columns are cs apart, to columns of
-	// mr elements of size bytes, one for each step, with zeros beyond the last.
+	// wide elements of size bytes, one for each step, with zeros beyond the last one.
 	packCol func(dst, src unsafe.Pointer, kk, cs, mr int)
 	// transpose, if not nil, is packB for any width.
 	transpose func(dst, src unsafe.Pointer, b Mat, kk, nr, width int)
+	// dot and axpy, if not nil, are the kernels for few vectors, by their number.
+	dot, axpy [][2]streamKernel
 	merge     func(c, tile unsafe.Pointer, mr, nr, ldc int, add bool)
 }
 
@@ -43,14 +46,14 @@ func (f *family) converts() bool { return f.in*f.pair != f.size }
 
 // level is a choice of instruction set.
 type level struct {
-	name     string
-	f32, f64 *family
-	bf16     []*family // the best first
+	name           string
+	f32, f64, bf16 *family
+	pairs          *family // of bfloat16; nil if the processor does not have them
 }
 
 var (
 	// levels that this processor has, the best first.
-	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), []*family{converting(newFamily[float32]())}})
+	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), converting(newFamily[float32]()), nil})
 	current level
 )
 
@@ -63,7 +66,7 @@ func init() {
 	}
 }
 
-// Level is the name of the instruction set in use: avx512, avx2 or generic.
+// Level is the name of the instruction set in use: avx512, avx2, neon or generic.
 func Level() string { return current.name }
 
 // Levels are the instruction sets that this processor has.

@@ -3,13 +3,15 @@
 // A Problem is C (+)= A·B with strided operands. It is cut three times. Rows are
 // taken in blocks and K in chunks, so that a block's chunk of A stays in the second
 // level cache; columns are taken in panels, whose part of B stays in the first.
-// Inside, a micro-kernel computes a tile of C in registers: 14×32 with AVX-512, 6×16 with AVX2 and FMA, 4×4 in Go.
+// Inside, a micro-kernel computes a tile of C in registers: 14×32 with AVX-512,
+// 6×16 with AVX2 and FMA, 8×12 with NEON, 4×4 in Go.
 //
-// Operands may be bfloat16; products and sums are then float32, and so is C. Where
-// VDPBF16PS, which multiplies pairs of adjacent k and adds both products, does more
-// than a multiply-add of float32 (on AMD's processors), A is read in place and B is packed to rows of pairs. It takes numbers
-// below the smallest normal float32, 2⁻¹²⁶, as zero and makes them zero. Elsewhere
-// both operands are packed as float32 and multiplied by the kernels for that.
+// Operands may be bfloat16; products and sums are then float32, and so is C. They
+// are packed as float32 and multiplied by the kernels for that, except where the
+// processor is faster with VDPBF16PS, which multiplies pairs of adjacent k and adds
+// both products: A is then read in place and B is packed to rows of pairs. That
+// instruction takes numbers below the smallest normal float32, 2⁻¹²⁶, as zero and
+// makes them zero.
 //
 // Operands are read in place where that is as fast as a copy. Row-major A needs
 // no packing at all, unless its rows lie a multiple of 2 KiB apart and would fall
@@ -19,8 +21,8 @@
 // The chunks of K depend on K alone, and every element of C is one chain of
 // multiply-adds per chunk, in order, whatever tile it falls in. So an element has
 // the same bits at any number of workers, whichever worker computes it, and
-// whether it is computed in one Problem or in one that is cut out of it. Different
-// instruction sets round differently.
+// whether it is computed in one Problem or in one that is cut out of it, unless
+// these say that they are Whole. Different instruction sets round differently.
 package gemm
 
 import (
@@ -63,12 +65,16 @@ type Problem struct {
 	C          unsafe.Pointer
 	LDC        int // elements between the rows of C; its columns are adjacent
 	Accumulate bool
+	// Whole says that this is not a part of a larger product. Then the order of
+	// additions may be chosen by its shape; otherwise it depends on K alone.
+	Whole bool
 	// Done, if not nil, is called when rows r0 … r1 of columns c0 … c1 have their
 	// final value, by the worker that has just computed them.
 	Done func(worker, r0, r1, c0, c1 int)
 
 	plan
-	task func(worker, chunk int) // regionTask, bound once
+	stream
+	task, streamed func(worker, chunk int) // regionTask and streamTask, bound once
 }
 
 // Slack is how far kernels read beyond the last column of a B that is InPlace.
@@ -96,7 +102,7 @@ type plan struct {
 }
 
 func (p *Problem) prepare() {
-	f := [...]*family{Float32: current.f32, Float64: current.f64, BFloat16: current.bf16[0]}[p.Type]
+	f := [...]*family{Float32: current.f32, Float64: current.f64, BFloat16: current.bf16}[p.Type]
 	p.fam = f
 	p.kc = p.K
 	if p.K > kcSplit*f.pair {
@@ -164,7 +170,11 @@ func (p *Problem) empty(worker int) bool {
 // of one worker.
 func (p *Problem) RunSerial(s *Scratch) {
 	p.prepare()
-	if !p.empty(s.id) {
+	switch {
+	case p.empty(s.id):
+	case p.streams():
+		p.runStream(s, nil)
+	default:
 		p.region(s, 0, p.tiles, 0, p.panels)
 	}
 }
@@ -174,13 +184,16 @@ const parallelFrom = 1 << 20
 
 // Run computes the product on all workers.
 func (p *Problem) Run(c *Ctx) {
-	workers := c.pool.Workers()
-	if workers == 1 || p.M*p.N*p.K < parallelFrom {
-		p.RunSerial(c.Worker(0))
-		return
-	}
 	p.prepare()
-	if p.empty(0) {
+	workers := c.pool.Workers()
+	switch {
+	case p.empty(0):
+		return
+	case p.streams():
+		p.runStream(c.Worker(0), c)
+		return
+	case workers == 1 || p.M*p.N*p.K < parallelFrom:
+		p.region(c.Worker(0), 0, p.tiles, 0, p.panels)
 		return
 	}
 	if p.task == nil {
@@ -196,7 +209,7 @@ func (p *Problem) Run(c *Ctx) {
 // than one task.
 func (p *Problem) grid(workers int) {
 	want := 2 * workers
-	if p.M*p.N*p.K > 1<<25 {
+	if p.M*p.N*p.K > 1<<30 {
 		want = 4 * workers
 	}
 	cost := func(packed bool) int {
@@ -270,7 +283,11 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 	src := p.in(p.a.P, pc*p.a.CS)
 	r0, r1 := p.tile(t0), p.tile(t1)
 	if p.packA {
-		s.a.need((r1 - r0) * p.packedRow(kk))
+		if p.colA {
+			s.a.need((t1 - t0) * steps * f.wide * f.size)
+		} else {
+			s.a.need((r1 - r0) * p.packedRow(kk))
+		}
 		p.packRows(s, src, kk, t0, t1)
 	}
 	rows := s.rows[:steps]
@@ -336,14 +353,15 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 					a.tiles = min(a.tiles, (kk-from+side-1)/side)
 				}
 			}
-			t += a.tiles
+			end := t + a.tiles
 			switch {
 			case !p.packA:
 				a.a, a.rsa, a.csa = p.in(src, r*p.a.RS), p.a.RS*f.in, p.a.CS*f.in
 				a.astep = a.mr * a.rsa
 			case p.colA:
-				a.a, a.rsa, a.csa = p.elem(s.a.p, (r-r0)*steps), f.size, a.mr*f.size
-				a.astep = a.mr * steps * f.size
+				a.rsa, a.csa = f.size, f.wide*f.size
+				a.astep = steps * a.csa
+				a.a = unsafe.Add(s.a.p, (t-t0)*a.astep)
 			default:
 				a.rsa, a.csa = p.packedRow(kk), f.size/f.pair
 				a.a = unsafe.Add(s.a.p, (r-r0)*a.rsa)
@@ -359,6 +377,7 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 			} else {
 				p.edge(s)
 			}
+			t = end
 		}
 		if last && p.Done != nil && (j+1 == p1 || (j+2-done)*f.nr*(r1-r0)*f.size > doneBytes) {
 			p.Done(s.id, r0, r1, done*f.nr, min((j+1)*f.nr, p.N))
@@ -411,9 +430,14 @@ func (p *Problem) packRows(s *Scratch, src unsafe.Pointer, kk, t0, t1 int) {
 		}
 		return
 	}
-	for t := t0; t < t1; t++ {
-		r := p.tile(t)
-		f.packCol(p.elem(s.a.p, (r-r0)*p.steps(kk)), p.in(src, r), kk, p.a.CS, p.tile(t+1)-r)
+	// A few columns for all tiles, then the next: tiles share cache lines of A.
+	const few = 32
+	for k := 0; k < kk; k += few {
+		for t := t0; t < t1; t++ {
+			r := p.tile(t)
+			mr := p.tile(t+1) - r
+			f.packCol(p.elem(s.a.p, ((t-t0)*p.steps(kk)+k/f.pair)*f.wide), p.in(src, r+k*p.a.CS), min(few, kk-k), p.a.CS, mr)
+		}
 	}
 }
 
@@ -447,6 +471,7 @@ type Scratch struct {
 	rowsBy int // stride that rows holds
 	rowsN  int // valid entries of rows
 	args   args
+	stream streamArgs
 	_      [128]byte // workers' scratch must not share cache lines
 }
 

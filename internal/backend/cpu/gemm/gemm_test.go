@@ -12,7 +12,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/backend/cpu/pool"
 )
 
-// The order that gen/main.go assumes.
+// The order that gen/main.go and gen/stream.go assume.
 func TestArgsLayout(t *testing.T) {
 	var a args
 	got := []uintptr{
@@ -26,19 +26,32 @@ func TestArgsLayout(t *testing.T) {
 			t.Errorf("field %d lies at %d", i, o)
 		}
 	}
+	var s streamArgs
+	for i, o := range []uintptr{
+		unsafe.Offsetof(s.y), unsafe.Offsetof(s.x), unsafe.Offsetof(s.w), unsafe.Offsetof(s.ldy), unsafe.Offsetof(s.ldx),
+		unsafe.Offsetof(s.ldw), unsafe.Offsetof(s.step), unsafe.Offsetof(s.n), unsafe.Offsetof(s.mask), unsafe.Offsetof(s.groups),
+		unsafe.Offsetof(s.acc),
+	} {
+		if unsafe.Sizeof(uintptr(0)) == 8 && o != uintptr(8*i) {
+			t.Errorf("field %d of a streaming kernel's lies at %d", i, o)
+		}
+	}
 }
 
-// eachLevel runs a test at every instruction set of this machine, and with all
-// ways to multiply bfloat16.
+// eachLevel runs a test at every instruction set of this machine, and with both ways
+// to multiply bfloat16.
 func eachLevel(t *testing.T, f func(t *testing.T)) {
 	before := current
 	defer func() { current = before }()
 	for _, l := range levels {
 		current = l
 		t.Run(l.name, f)
-		for i := 1; i < len(l.bf16); i++ {
-			current.bf16 = l.bf16[i:]
-			t.Run(fmt.Sprintf("%s with bfloat16 the other way, pairs of %d", l.name, l.bf16[i].pair), f)
+		if l.pairs != nil {
+			current.bf16 = l.pairs
+			if l.bf16 == l.pairs {
+				current.bf16 = converting(l.f32)
+			}
+			t.Run(l.name+" otherwise", f)
 		}
 	}
 }
@@ -147,7 +160,7 @@ func check[T element, U Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, 
 		c := unsafe.Slice((*U)(guarded(t, count*size)), count)
 		copy(c, start)
 		covered := make([]int32, m*n)
-		p := Problem{Type: typeOf[T](), M: m, N: n, K: k, A: a.mat, B: b.mat, C: unsafe.Pointer(&c[0]), LDC: ldc, Accumulate: acc,
+		p := Problem{Type: typeOf[T](), Whole: true, M: m, N: n, K: k, A: a.mat, B: b.mat, C: unsafe.Pointer(&c[0]), LDC: ldc, Accumulate: acc,
 			Done: func(_, r0, r1, c0, c1 int) {
 				for i := r0; i < r1; i++ {
 					for j := c0; j < c1; j++ {
@@ -228,6 +241,35 @@ func TestProduct(t *testing.T) {
 		check[float64, float64](t, r, 70, 70, 300, 0, 1, false)
 		check[bfloat16, float32](t, r, 33, 1100, 65, 1, 0, false)
 		check[bfloat16, float32](t, r, 70, 70, 1024, 8, 8, true)
+	})
+}
+
+// Few vectors and a large matrix, every number of them, layout and rest.
+func TestStream(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(5, 6))
+		for few := 1; few <= 9; few++ {
+			for layout := range 16 {
+				k := 1 + r.IntN(300)
+				if layout == 3 {
+					k += 1000 * 8 / few
+				}
+				many := streamFrom/k + 1 + r.IntN(100)
+				m, n := few, many
+				if r.IntN(2) == 0 {
+					m, n = many, few
+				}
+				check[float32, float32](t, r, m, n, k, layout%4, layout/4, r.IntN(2) == 0)
+				check[bfloat16, float32](t, r, m, n, k, layout%4, layout/4, r.IntN(2) == 0)
+			}
+		}
+		// Too large to be cached.
+		for few := 5; few <= 8; few += 1 + r.IntN(2) {
+			k, many := 600+r.IntN(9), 1000+r.IntN(99)
+			check[float32, float32](t, r, few, many, k, 0, 0, true)
+			check[float32, float32](t, r, many, few, k, 1, 1, true)
+			check[bfloat16, float32](t, r, few, 2*many, k, 0, 0, false)
+		}
 	})
 }
 

@@ -9,8 +9,9 @@ type Float interface{ float32 | float64 }
 // replace what they do better.
 func newFamily[T Float]() *family {
 	size := int(unsafe.Sizeof(T(0)))
-	f := &family{
-		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64,
+	var f *family
+	f = &family{
+		size: size, in: size, pair: 1, mr: 4, nr: 4, mc: 64, wide: 4,
 		masked: true, exact: true,
 		kernel: func(a *args, _ bool) { kernel4x4[T](a) },
 		packRow: func(dst, src unsafe.Pointer, kk, cs int) {
@@ -23,13 +24,8 @@ func newFamily[T Float]() *family {
 				d[k] = *(*T)(unsafe.Add(src, k*cs*size))
 			}
 		},
-		packCol: func(dst, src unsafe.Pointer, kk, cs, mr int) {
-			for k := range kk {
-				copy(unsafe.Slice((*T)(unsafe.Add(dst, k*mr*size)), mr), unsafe.Slice((*T)(unsafe.Add(src, k*cs*size)), mr))
-			}
-		},
 		merge: func(c, tile unsafe.Pointer, mr, nr, ldc int, add bool) {
-			width := 64 / size // the tile's rows are two vectors of 32 bytes
+			width := f.nr
 			for i := range mr {
 				d := unsafe.Slice((*T)(unsafe.Add(c, i*ldc)), nr)
 				s := unsafe.Slice((*T)(unsafe.Add(tile, i*width*size)), nr)
@@ -42,6 +38,11 @@ func newFamily[T Float]() *family {
 				}
 			}
 		},
+	}
+	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
+		for k := range kk {
+			copy(unsafe.Slice((*T)(unsafe.Add(dst, k*f.wide*size)), mr), unsafe.Slice((*T)(unsafe.Add(src, k*cs*size)), mr))
+		}
 	}
 	f.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) { packPanel[T](dst, src, b, kk, nr, f.nr) }
 	return f

@@ -50,6 +50,22 @@ var kernY64Colx2 = [...]func(*args){
 	nil, kernY64Colx1x2, kernY64Colx2x2, kernY64Colx3x2, kernY64Colx4x2, kernY64Colx5x2, kernY64Colx6x2,
 }
 
+var dot32 = [...][2]streamKernel{
+	{}, {{4, dot32x1x4}, {1, dot32x1x1}}, {{4, dot32x2x4}, {1, dot32x2x1}}, {{4, dot32x3x4}, {1, dot32x3x1}}, {{4, dot32x4x4}, {1, dot32x4x1}}, {{2, dot32x5x2}, {1, dot32x5x1}}, {{2, dot32x6x2}, {1, dot32x6x1}}, {{2, dot32x7x2}, {1, dot32x7x1}}, {{2, dot32x8x2}, {1, dot32x8x1}},
+}
+
+var dot16 = [...][2]streamKernel{
+	{}, {{4, dot16x1x4}, {1, dot16x1x1}}, {{4, dot16x2x4}, {1, dot16x2x1}}, {{4, dot16x3x4}, {1, dot16x3x1}}, {{4, dot16x4x4}, {1, dot16x4x1}}, {{2, dot16x5x2}, {1, dot16x5x1}}, {{2, dot16x6x2}, {1, dot16x6x1}}, {{2, dot16x7x2}, {1, dot16x7x1}}, {{2, dot16x8x2}, {1, dot16x8x1}},
+}
+
+var axpy32 = [...][2]streamKernel{
+	{}, {{8, axpy32x1x8}, {1, axpy32x1x1}}, {{8, axpy32x2x8}, {1, axpy32x2x1}}, {{8, axpy32x3x8}, {1, axpy32x3x1}}, {{8, axpy32x4x8}, {1, axpy32x4x1}}, {{8, axpy32x5x8}, {1, axpy32x5x1}}, {{8, axpy32x6x8}, {1, axpy32x6x1}}, {{8, axpy32x7x8}, {1, axpy32x7x1}}, {{8, axpy32x8x8}, {1, axpy32x8x1}},
+}
+
+var axpy16 = [...][2]streamKernel{
+	{}, {{8, axpy16x1x8}, {1, axpy16x1x1}}, {{8, axpy16x2x8}, {1, axpy16x2x1}}, {{8, axpy16x3x8}, {1, axpy16x3x1}}, {{8, axpy16x4x8}, {1, axpy16x4x1}}, {{8, axpy16x5x8}, {1, axpy16x5x1}}, {{8, axpy16x6x8}, {1, axpy16x6x1}}, {{8, axpy16x7x8}, {1, axpy16x7x1}}, {{8, axpy16x8x8}, {1, axpy16x8x1}},
+}
+
 //go:noescape
 func kernZ32Rowx1x2(args *args)
 
@@ -457,3 +473,195 @@ func kernY64Colx5x2(args *args)
 
 //go:noescape
 func kernY64Colx6x2(args *args)
+
+//go:noescape
+func dot32x1x4(args *streamArgs)
+
+//go:noescape
+func dot32x1x1(args *streamArgs)
+
+//go:noescape
+func dot32x2x4(args *streamArgs)
+
+//go:noescape
+func dot32x2x1(args *streamArgs)
+
+//go:noescape
+func dot32x3x4(args *streamArgs)
+
+//go:noescape
+func dot32x3x1(args *streamArgs)
+
+//go:noescape
+func dot32x4x4(args *streamArgs)
+
+//go:noescape
+func dot32x4x1(args *streamArgs)
+
+//go:noescape
+func dot32x5x2(args *streamArgs)
+
+//go:noescape
+func dot32x5x1(args *streamArgs)
+
+//go:noescape
+func dot32x6x2(args *streamArgs)
+
+//go:noescape
+func dot32x6x1(args *streamArgs)
+
+//go:noescape
+func dot32x7x2(args *streamArgs)
+
+//go:noescape
+func dot32x7x1(args *streamArgs)
+
+//go:noescape
+func dot32x8x2(args *streamArgs)
+
+//go:noescape
+func dot32x8x1(args *streamArgs)
+
+//go:noescape
+func dot16x1x4(args *streamArgs)
+
+//go:noescape
+func dot16x1x1(args *streamArgs)
+
+//go:noescape
+func dot16x2x4(args *streamArgs)
+
+//go:noescape
+func dot16x2x1(args *streamArgs)
+
+//go:noescape
+func dot16x3x4(args *streamArgs)
+
+//go:noescape
+func dot16x3x1(args *streamArgs)
+
+//go:noescape
+func dot16x4x4(args *streamArgs)
+
+//go:noescape
+func dot16x4x1(args *streamArgs)
+
+//go:noescape
+func dot16x5x2(args *streamArgs)
+
+//go:noescape
+func dot16x5x1(args *streamArgs)
+
+//go:noescape
+func dot16x6x2(args *streamArgs)
+
+//go:noescape
+func dot16x6x1(args *streamArgs)
+
+//go:noescape
+func dot16x7x2(args *streamArgs)
+
+//go:noescape
+func dot16x7x1(args *streamArgs)
+
+//go:noescape
+func dot16x8x2(args *streamArgs)
+
+//go:noescape
+func dot16x8x1(args *streamArgs)
+
+//go:noescape
+func axpy32x1x8(args *streamArgs)
+
+//go:noescape
+func axpy32x1x1(args *streamArgs)
+
+//go:noescape
+func axpy32x2x8(args *streamArgs)
+
+//go:noescape
+func axpy32x2x1(args *streamArgs)
+
+//go:noescape
+func axpy32x3x8(args *streamArgs)
+
+//go:noescape
+func axpy32x3x1(args *streamArgs)
+
+//go:noescape
+func axpy32x4x8(args *streamArgs)
+
+//go:noescape
+func axpy32x4x1(args *streamArgs)
+
+//go:noescape
+func axpy32x5x8(args *streamArgs)
+
+//go:noescape
+func axpy32x5x1(args *streamArgs)
+
+//go:noescape
+func axpy32x6x8(args *streamArgs)
+
+//go:noescape
+func axpy32x6x1(args *streamArgs)
+
+//go:noescape
+func axpy32x7x8(args *streamArgs)
+
+//go:noescape
+func axpy32x7x1(args *streamArgs)
+
+//go:noescape
+func axpy32x8x8(args *streamArgs)
+
+//go:noescape
+func axpy32x8x1(args *streamArgs)
+
+//go:noescape
+func axpy16x1x8(args *streamArgs)
+
+//go:noescape
+func axpy16x1x1(args *streamArgs)
+
+//go:noescape
+func axpy16x2x8(args *streamArgs)
+
+//go:noescape
+func axpy16x2x1(args *streamArgs)
+
+//go:noescape
+func axpy16x3x8(args *streamArgs)
+
+//go:noescape
+func axpy16x3x1(args *streamArgs)
+
+//go:noescape
+func axpy16x4x8(args *streamArgs)
+
+//go:noescape
+func axpy16x4x1(args *streamArgs)
+
+//go:noescape
+func axpy16x5x8(args *streamArgs)
+
+//go:noescape
+func axpy16x5x1(args *streamArgs)
+
+//go:noescape
+func axpy16x6x8(args *streamArgs)
+
+//go:noescape
+func axpy16x6x1(args *streamArgs)
+
+//go:noescape
+func axpy16x7x8(args *streamArgs)
+
+//go:noescape
+func axpy16x7x1(args *streamArgs)
+
+//go:noescape
+func axpy16x8x8(args *streamArgs)
+
+//go:noescape
+func axpy16x8x1(args *streamArgs)

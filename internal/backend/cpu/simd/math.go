@@ -147,17 +147,18 @@ func logarithm(v *V, d, x int, temps []int) {
 	v.OpF(emit.VADDPS, -0.5, d, d)
 	v.Op(emit.VFMADD213PS, m, t, d) // d·t + m
 	v.OpF(emit.VFMADD231PS, math.Ln2, e, d)
-	if v.W == 8 {
+	if !v.wide() {
+		special := Lanes{R: e}
 		v.SetF(math.Inf(1), t)
-		v.OpI(emit.VCMPPS, equal, t, x, e) // ∞
-		v.Op(emit.VBLENDVPS, e, t, d, d)
+		v.Compare(equal, x, t, special) // ∞
+		v.Choose(special, t, d)
 		v.Op(emit.VXORPS, t, t, t)
-		v.OpI(emit.VCMPPS, notGreaterEq, t, x, e)
+		v.Compare(notGreaterEq, x, t, special)
 		v.Set(NaN, m)
-		v.Op(emit.VBLENDVPS, e, m, d, d)
-		v.OpI(emit.VCMPPS, equal, t, x, e) // zero
+		v.Choose(special, m, d)
+		v.Compare(equal, x, t, special) // zero
 		v.SetF(math.Inf(-1), m)
-		v.Op(emit.VBLENDVPS, e, m, d, d)
+		v.Choose(special, m, d)
 	}
 }
 

@@ -1,5 +1,6 @@
-// Package simd is a layer over package emit that hides what is different between
-// vectors of AVX-512 (16 lanes of float32) and of AVX2 with FMA (8 lanes).
+// Package simd is a layer over packages emit and neon that hides what is different
+// between vectors of AVX-512 (16 lanes of float32), of AVX2 with FMA (8 lanes) and of
+// NEON (4 lanes).
 //
 // A V is the code of one function with vectors of one width. Vector registers are
 // numbers. The mathematical functions (math.go) are written once here and serve the
@@ -15,17 +16,22 @@ import (
 	"slices"
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu/emit"
+	"github.com/sinter-dl/sinter/internal/backend/cpu/neon"
 )
 
 // V collects the code of a function on vectors of W floats.
 type V struct {
 	*emit.Asm
-	W int // 16 for AVX-512, 8 for AVX2
+	W    int       // 16 for AVX-512, 8 for AVX2, 4 for NEON
+	Neon *neon.Asm // instead of the other, for NEON (neon.go)
 }
 
-// New begins a function with vectors of w lanes, 16 or 8.
+// New begins a function with vectors of w lanes, 16, 8 or 4.
 func New(w int) *V {
-	v := &V{emit.New(), w}
+	if w == 4 {
+		return &V{W: w, Neon: new(neon.Asm)}
+	}
+	v := &V{Asm: emit.New(), W: w}
 	v.AVX2 = w == 8
 	return v
 }
@@ -67,10 +73,20 @@ func (v *V) regs(first []emit.Operand, regs []int) []emit.Operand {
 }
 
 // Op adds an instruction on vector registers, the destination last.
-func (v *V) Op(op emit.Op, regs ...int) { v.I(op, v.regs(nil, regs)...) }
+func (v *V) Op(op emit.Op, regs ...int) {
+	if v.Neon != nil {
+		v.neonOp(op, regs)
+		return
+	}
+	v.I(op, v.regs(nil, regs)...)
+}
 
 // OpI is Op with an immediate operand first.
 func (v *V) OpI(op emit.Op, imm int, regs ...int) {
+	if v.Neon != nil {
+		v.neonOpI(op, imm, regs)
+		return
+	}
 	v.I(op, v.regs([]emit.Operand{emit.Imm(imm)}, regs)...)
 }
 
@@ -79,6 +95,10 @@ func (v *V) OpM(op emit.Op, m emit.Mem, regs ...int) { v.I(op, v.regs([]emit.Ope
 
 // OpC is Op whose first operand is a constant in all lanes.
 func (v *V) OpC(op emit.Op, bits uint32, regs ...int) {
+	if v.Neon != nil {
+		v.neonOpC(op, bits, regs)
+		return
+	}
 	if v.wide() {
 		op |= emit.Bcst
 	}
@@ -104,11 +124,14 @@ func (v *V) repeated(words ...uint32) emit.Mem {
 
 // Set puts a constant into all lanes.
 func (v *V) Set(bits uint32, r int) {
-	if bits == 0 {
+	switch {
+	case v.Neon != nil:
+		v.Neon.Constant(bits, r)
+	case bits == 0:
 		v.I(emit.VXORPS, emit.X(r), emit.X(r), emit.X(r))
-		return
+	default:
+		v.Broadcast(v.constant(bits), r)
 	}
-	v.Broadcast(v.constant(bits), r)
 }
 
 // SetF is Set for a float.
@@ -231,6 +254,11 @@ func (v *V) Compare(predicate, x, y int, b Lanes) {
 func (v *V) CompareC(predicate, x int, bits uint32, b Lanes) {
 	if v.wide() {
 		v.I(emit.VCMPPS|emit.Bcst, emit.Imm(predicate), v.constant(bits), v.Reg(x), emit.K(b.K))
+		return
+	}
+	if v.Neon != nil {
+		v.Neon.Constant(bits, constant)
+		v.neonOpI(emit.VCMPPS, predicate, []int{constant, x, b.R})
 		return
 	}
 	v.I(emit.VCMPPS, emit.Imm(predicate), v.constant(bits), v.Reg(x), v.Reg(b.R))

@@ -14,6 +14,7 @@ const (
 	Generic Level = "generic"
 	AVX2    Level = "avx2"   // with FMA
 	AVX512  Level = "avx512" // F, BW, DQ and VL
+	NEON    Level = "neon"   // of arm64
 )
 
 var level Level

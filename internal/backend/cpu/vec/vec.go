@@ -11,11 +11,11 @@
 // for the whole block. Broadcasting therefore costs no copies.
 //
 // Every routine exists as portable Go (generic.go, math.go). For float32, and for
-// moving and converting data, there are AVX2 and AVX-512 versions, written by the
-// generator in gen and chosen once, when the program starts; what they compute,
-// package simd describes. The environment
-// variable SINTER_CPU (avx512, avx2 or generic) lowers the level, for tests and
-// for finding out.
+// moving and converting data, there are AVX2 and AVX-512 versions, and of the most
+// frequent ones NEON versions for arm64. They are written by the generator in gen,
+// from what package simd says about them, and chosen once, when the program starts.
+// The environment variable SINTER_CPU (avx512, avx2, neon or generic) lowers the
+// level, for tests and for finding out.
 //
 // A result depends on the operands alone and never on an element's position in
 // the block: tails are done by the same instructions under a mask. A reduction's

@@ -151,6 +151,36 @@ func TestUnarySpecial(t *testing.T) {
 	})
 }
 
+// No function reads or writes behind the end of its operands.
+func TestGuard(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		for n := 1; n < 70; n++ {
+			x, y := guardedFloats(t, make([]float32, n)), guardedFloats(t, make([]float32, n))
+			d := guardedFloats(t, make([]float32, n))
+			for i := range x {
+				x[i], y[i] = 1e5, 2
+			}
+			g := &Args{Dst: ptr(d), A: ptr(x), B: ptr(y), N: n, Rows: 1}
+			for _, c := range unaries {
+				Unary(c.op, dtype.Float32)(g)
+			}
+			for _, op := range []ir.Op{ir.Add, ir.Sub, ir.Mul, ir.Div, ir.Max, ir.Min, ir.Pow} {
+				for scalar := range uint8(3) {
+					g.Scalar = scalar
+					Binary(op, dtype.Float32, scalar)(g)
+				}
+			}
+			g.Scalar = 0
+			for _, op := range []ir.Op{ir.ReduceSum, ir.ReduceMax, ir.ReduceMin} {
+				ColReduce(op, dtype.Float32)(g)
+				g.Dst = unsafe.Pointer(&d[n-1])
+				RowReduce(op, dtype.Float32)(g)
+				g.Dst = ptr(d)
+			}
+		}
+	})
+}
+
 // specials are mixed into the operands of the tests of exact operations.
 var specials = []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 0, float32(math.Copysign(0, -1)), 1, -1, math.SmallestNonzeroFloat32, math.MaxFloat32}
 

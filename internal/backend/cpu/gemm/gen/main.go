@@ -1,12 +1,16 @@
-// Command gen prints the assembly of package gemm: the micro-kernels for every
-// number of rows and the routines that pack operands. Run it through go generate.
+// Command gen writes the assembly of package gemm: the micro-kernels for every
+// number of rows, the kernels that read a large matrix once, and the routines that
+// pack operands. Run it through go generate.
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"log"
 	"os"
 	"strings"
+
+	. "github.com/sinter-dl/sinter/internal/backend/cpu/emit"
 )
 
 // Byte offsets of the fields of gemm.args, which a test compares with the struct.
@@ -31,6 +35,23 @@ const (
 	oRest
 )
 
+// field is a field of the record of arguments, which every kernel keeps in DI.
+func field(offset int32) Mem { return at(DI, offset) }
+
+// at is the memory at displacement disp from base.
+func at(base Reg, disp int32) Mem { return Mem{Base: base, Disp: disp} }
+
+// indexed is the memory at base + index·scale + disp.
+func indexed(base, index Reg, scale uint8, disp int32) Mem {
+	return Mem{Base: base, Index: index, Scale: scale, Disp: disp}
+}
+
+// moved is memory disp bytes further.
+func moved(m Mem, disp int32) Mem {
+	m.Disp += disp
+	return m
+}
+
 // kern is one micro-kernel: a tile of rows × nv vectors of the result.
 //
 // The tile's accumulators start at zero and stay in registers; every step of k
@@ -48,17 +69,21 @@ const (
 // values of adjacent k, whose products VDPBF16PS adds to a float32. Where the number
 // of k is odd, the last value of a row of A stands alone and is read alone.
 type kern struct {
-	reg  string // "Z" or "Y"
-	wide bool   // float64
-	pair bool   // pairs of bfloat16
+	avx2 bool // vectors of 32 bytes
+	wide bool // float64
+	pair bool // pairs of bfloat16
 	rows int
 	nv   int
 	mask bool // C is read and written with a mask; otherwise whole vectors
 	col  bool
 }
 
-func (k kern) name() string {
-	form, elem := "Row", "32"
+// table is the name of the table of such kernels by their number of rows.
+func (k kern) table() string {
+	reg, form, elem := "Z", "Row", "32"
+	if k.avx2 {
+		reg = "Y"
+	}
 	if k.col {
 		form = "Col"
 	}
@@ -68,19 +93,38 @@ func (k kern) name() string {
 	case k.pair:
 		elem = "16"
 	}
-	return fmt.Sprintf("kern%s%s%sx%dx%d", k.reg, elem, form, k.rows, k.nv)
+	return fmt.Sprintf("kern%s%s%sx%d", reg, elem, form, k.nv)
 }
 
-func (k kern) vectorBytes() int { return map[string]int{"Z": 64, "Y": 32}[k.reg] }
+func (k kern) name() string {
+	t := k.table()
+	i := strings.LastIndexByte(t, 'x')
+	return fmt.Sprintf("%sx%d%s", t[:i], k.rows, t[i:])
+}
 
-func (k kern) suffix() string {
-	if k.wide {
-		return "D"
+func (k kern) reg(i int) Reg {
+	if k.avx2 {
+		return Y(i)
 	}
-	return "S"
+	return Z(i)
 }
 
-func (k kern) elem() int {
+func (k kern) vectorBytes() int32 {
+	if k.avx2 {
+		return 32
+	}
+	return 64
+}
+
+// op is the instruction for the type of the elements.
+func (k kern) op(single, double Op) Op {
+	if k.wide {
+		return double
+	}
+	return single
+}
+
+func (k kern) elem() int32 {
 	if k.wide {
 		return 8
 	}
@@ -90,249 +134,259 @@ func (k kern) elem() int {
 // unroll is the number of steps in a turn of the loop; the code knows it is 1<<2.
 const unroll = 4
 
-var rowPtr = []string{"AX", "R12", "R13", "R14", "R15"}
+var rowPtr = []Reg{AX, R12, R13, R14, R15}
 
 // a is the address of A's element in row i at step u of the unrolled loop.
-func (k kern) a(i, u int) string {
+func (k kern) a(i, u int) Mem {
 	if k.col {
-		return fmt.Sprintf("%d(AX)", k.elem()*i)
+		return at(AX, k.elem()*int32(i))
 	}
-	return fmt.Sprintf("%d(%s)%s", k.elem()*u, rowPtr[i/3], []string{"", "(R8*1)", "(R8*2)"}[i%3])
+	m := at(rowPtr[i/3], k.elem()*int32(u))
+	if i%3 > 0 {
+		m.Index, m.Scale = R8, uint8(i%3)
+	}
+	return m
 }
 
-func (k kern) print(p func(string, ...any)) {
-	R, S, vb := k.reg, k.suffix(), k.vectorBytes()
-	registers := map[string]int{"Z": 32, "Y": 16}[R]
+// code is the kernel's code.
+func (k kern) code() *Asm {
+	a := New()
+	a.AVX2 = k.avx2
+	vb := k.vectorBytes()
+	registers := 32
+	if k.avx2 {
+		registers = 16
+	}
 	nacc := k.rows * k.nv
 	tmp := nacc + k.nv
 	ntmp := min(registers-tmp, 4)
 	if ntmp < 1 {
 		log.Fatalf("%s needs more registers than there are", k.name())
 	}
-	masked := func(j int) string {
-		if k.mask {
-			return fmt.Sprintf("K%d, ", j+1)
+	// masked puts the mask of vector j before the destination.
+	masked := func(j int, l ...Operand) []Operand {
+		if !k.mask {
+			return l
 		}
-		return ""
+		n := len(l) - 1
+		return append(l[:n:n], K(j+1), l[n])
 	}
+	load := k.op(VMOVUPS, VMOVUPD)
 
-	p("TEXT ·%s(SB), NOSPLIT, $0-8", k.name())
-	p("MOVQ args+0(FP), DI")
-	p("MOVQ %d(DI), AX", oA)
-	p("MOVQ AX, %d(DI)", oAt)
-	p("MOVQ %d(DI), BX", oB)
-	p("MOVQ %d(DI), DX", oC)
+	a.Args(DI)
+	a.I(MOVQ, field(oA), AX)
+	a.I(MOVQ, AX, field(oAt))
+	a.I(MOVQ, field(oB), BX)
+	a.I(MOVQ, field(oC), DX)
 	if k.col {
-		p("MOVQ %d(DI), R12", oCsa)
+		a.I(MOVQ, field(oCsa), R12)
 	} else {
-		p("MOVQ %d(DI), R8", oRsa)
+		a.I(MOVQ, field(oRsa), R8)
 	}
 	if k.mask {
-		p("KMOVQ %d(DI), K1", oMask)
+		a.I(KMOVQ, field(oMask), K(1))
 		if k.nv > 1 {
-			p("KSHIFTRQ $16, K1, K2")
+			a.I(KSHIFTRQ, Imm(16), K(1), K(2))
 		}
 	}
-	p("tile:")
-	p("MOVQ %d(DI), AX", oAt)
+	tile := a.NewLabel()
+	a.Bind(tile)
+	a.I(MOVQ, field(oAt), AX)
 	if !k.col && k.rows > 3 {
-		p("LEAQ (R8)(R8*2), CX")
+		a.I(LEAQ, indexed(R8, R8, 2, 0), CX)
 		for g := 1; g*3 < k.rows; g++ {
-			p("LEAQ (%s)(CX*1), %s", rowPtr[g-1], rowPtr[g])
+			a.I(LEAQ, indexed(rowPtr[g-1], CX, 1, 0), rowPtr[g])
 		}
 	}
 	for i := range nacc {
-		if R == "Z" {
-			p("VPXORQ Z%d, Z%d, Z%d", i, i, i)
+		if k.avx2 {
+			a.I(VXORPS, Y(i), Y(i), Y(i))
 		} else {
-			p("VXORPS Y%d, Y%d, Y%d", i, i, i)
+			a.I(VPXORQ, Z(i), Z(i), Z(i))
 		}
 	}
-	p("MOVQ %d(DI), R10", oTab)
+	a.I(MOVQ, field(oTab), R10)
 	loadB := func(u int) {
-		p("MOVQ %d(R10), R9", 8*u)
+		a.I(MOVQ, at(R10, int32(8*u)), R9)
 		for j := range k.nv {
-			p("VMOVUP%s %d(BX)(R9*1), %s%d", S, j*vb, R, nacc+j)
+			a.I(load, indexed(BX, R9, 1, int32(j)*vb), k.reg(nacc+j))
 		}
 	}
 	multiply := func(i, t int) {
+		op := k.op(VFMADD231PS, VFMADD231PD)
+		if k.pair {
+			op = VDPBF16PS
+		}
 		for j := range k.nv {
-			if k.pair {
-				p("%s", dotPairs(nacc+j, t, i*k.nv+j))
-			} else {
-				p("VFMADD231P%s %s%d, %s%d, %s%d", S, R, nacc+j, R, t, R, i*k.nv+j)
-			}
+			a.I(op, k.reg(nacc+j), k.reg(t), k.reg(i*k.nv+j))
 		}
 	}
 	step := func(u, of int) {
 		loadB(u)
 		for i := range k.rows {
 			t := tmp + i%ntmp
-			p("VBROADCASTS%s %s, %s%d", S, k.a(i, u), R, t)
+			a.I(k.op(VBROADCASTSS, VBROADCASTSD), k.a(i, u), k.reg(t))
 			multiply(i, t)
 		}
 		if k.col {
-			p("ADDQ R12, AX")
+			a.I(ADDQ, R12, AX)
 		}
 		if u == of-1 {
-			p("ADDQ $%d, R10", 8*of)
+			a.I(ADDQ, Imm(8*of), R10)
 			for g := 0; g*3 < k.rows && !k.col; g++ {
-				p("ADDQ $%d, %s", k.elem()*of, rowPtr[g])
+				a.I(ADDQ, Imm(k.elem()*int32(of)), rowPtr[g])
 			}
 		}
 	}
 	// The loop fetches a row of memory that is needed later at each turn: of the
 	// result first, which is needed at the end, then of what next says.
-	p("MOVQ %d(DI), CX", oK)
-	p("SHRQ $2, CX")
-	p("JZ tail")
-	p("MOVQ DX, SI")
-	p("MOVQ %d(DI), R11", oLdc)
-	p("MOVQ CX, R9")
-	p("SUBQ $%d, R9", k.rows)
-	p("JGT long")
-	p("XORL R9, R9")
-	p("JMP start")
-	p("long:")
-	p("MOVQ $%d, CX", k.rows)
-	p("start:")
-	p("MOVQ R9, %d(DI)", oRest)
-	p("loop:")
+	tail, long, start, loop := a.NewLabel(), a.NewLabel(), a.NewLabel(), a.NewLabel()
+	a.I(MOVQ, field(oK), CX)
+	a.I(SHRQ, Imm(2), CX)
+	a.I(JZ, tail)
+	a.I(MOVQ, DX, SI)
+	a.I(MOVQ, field(oLdc), R11)
+	a.I(MOVQ, CX, R9)
+	a.I(SUBQ, Imm(k.rows), R9)
+	a.I(JGT, long)
+	a.I(XORL, R9, R9)
+	a.I(JMP, start)
+	a.Bind(long)
+	a.I(MOVQ, Imm(k.rows), CX)
+	a.Bind(start)
+	a.I(MOVQ, R9, field(oRest))
+	a.Bind(loop)
 	for u := range unroll {
 		step(u, unroll)
 	}
-	p("PREFETCHT0 (SI)")
-	if vb*k.nv > 64 {
-		p("PREFETCHT0 64(SI)")
+	a.I(PREFETCHT0, at(SI, 0))
+	if vb*int32(k.nv) > 64 {
+		a.I(PREFETCHT0, at(SI, 64))
 	}
-	p("ADDQ R11, SI")
-	p("SUBQ $1, CX")
-	p("JNZ loop")
-	p("MOVQ %d(DI), CX", oRest)
-	p("TESTQ CX, CX")
-	p("JZ tail")
-	p("MOVQ $0, %d(DI)", oRest)
-	p("MOVQ %d(DI), SI", oNext)
-	p("MOVQ %d(DI), R11", oNextStep)
-	p("MOVQ R11, R9")
-	p("IMULQ CX, R9")
-	p("ADDQ R9, %d(DI)", oNext)
-	p("JMP loop")
-	p("tail:")
-	p("MOVQ %d(DI), CX", oK)
-	p("ANDQ $3, CX")
-	p("JZ done")
-	p("one:")
+	a.I(ADDQ, R11, SI)
+	a.I(SUBQ, Imm(1), CX)
+	a.I(JNZ, loop)
+	a.I(MOVQ, field(oRest), CX)
+	a.I(TESTQ, CX, CX)
+	a.I(JZ, tail)
+	a.I(MOVQ, Imm(0), field(oRest))
+	a.I(MOVQ, field(oNext), SI)
+	a.I(MOVQ, field(oNextStep), R11)
+	a.I(MOVQ, R11, R9)
+	a.I(IMULQ, CX, R9)
+	a.I(ADDQ, R9, field(oNext))
+	a.I(JMP, loop)
+
+	one, done := a.NewLabel(), a.NewLabel()
+	a.Bind(tail)
+	a.I(MOVQ, field(oK), CX)
+	a.I(ANDQ, Imm(3), CX)
+	a.I(JZ, done)
+	a.Bind(one)
 	step(0, 1)
-	p("SUBQ $1, CX")
-	p("JNZ one")
-	p("done:")
+	a.I(SUBQ, Imm(1), CX)
+	a.I(JNZ, one)
+	a.Bind(done)
 	if k.pair && !k.col {
-		p("CMPQ %d(DI), $0", oOdd)
-		p("JEQ even")
+		even := a.NewLabel()
+		a.I(CMPQ, field(oOdd), Imm(0))
+		a.I(JEQ, even)
 		loadB(0)
 		for i := range k.rows {
 			t := tmp + i%ntmp
-			p("MOVWLZX %s, CX", k.a(i, 0))
-			p("VPBROADCASTD CX, Z%d", t)
+			a.I(MOVWLZX, k.a(i, 0), CX)
+			a.I(VPBROADCASTD, CX, Z(t))
 			multiply(i, t)
 		}
-		p("even:")
+		a.Bind(even)
 	}
-	p("MOVQ %d(DI), R11", oLdc)
-	p("CMPQ %d(DI), $0", oAcc)
-	p("JEQ store")
-	p("MOVQ DX, CX")
-	for i := range k.rows {
-		for j := range k.nv {
-			acc := i*k.nv + j
-			p("VADDP%s %d(CX), %s%d, %s%s%d", S, j*vb, R, acc, masked(j), R, acc)
-		}
-		if i < k.rows-1 {
-			p("ADDQ R11, CX")
-		}
-	}
-	p("store:")
-	p("MOVQ DX, CX")
-	for i := range k.rows {
-		for j := range k.nv {
-			p("VMOVUP%s %s%d, %s%d(CX)", S, R, i*k.nv+j, masked(j), j*vb)
-		}
-		if i < k.rows-1 {
-			p("ADDQ R11, CX")
+
+	store := a.NewLabel()
+	eachRow := func(f func(acc, j int, c Mem)) {
+		a.I(MOVQ, DX, CX)
+		for i := range k.rows {
+			for j := range k.nv {
+				f(i*k.nv+j, j, at(CX, int32(j)*vb))
+			}
+			if i < k.rows-1 {
+				a.I(ADDQ, R11, CX)
+			}
 		}
 	}
-	p("MOVQ %d(DI), CX", oAstep)
-	p("ADDQ CX, %d(DI)", oAt)
-	p("ADDQ %d(DI), DX", oCstep)
-	p("SUBQ $1, %d(DI)", oTiles)
-	p("JNZ tile")
-	p("VZEROUPPER")
-	p("RET\n")
+	a.I(MOVQ, field(oLdc), R11)
+	a.I(CMPQ, field(oAcc), Imm(0))
+	a.I(JEQ, store)
+	eachRow(func(acc, j int, c Mem) {
+		a.I(k.op(VADDPS, VADDPD), masked(j, c, k.reg(acc), k.reg(acc))...)
+	})
+	a.Bind(store)
+	eachRow(func(acc, j int, c Mem) { a.I(load, masked(j, k.reg(acc), c)...) })
+	a.I(MOVQ, field(oAstep), CX)
+	a.I(ADDQ, CX, field(oAt))
+	a.I(ADDQ, field(oCstep), DX)
+	a.I(SUBQ, Imm(1), field(oTiles))
+	a.I(JNZ, tile)
+	a.Return()
+	return a
 }
 
-// dotPairs is VDPBF16PS Zb, Za, Zd, which Go's assembler lacks: the encoding is
-// EVEX.512.F3.0F38.W0 52 /r. It stores register numbers inverted, a bit of each in
-// the prefix.
-func dotPairs(b, a, d int) string {
-	inverted := func(bit int) int { return ^bit & 1 }
-	p0 := inverted(d>>3)<<7 | inverted(b>>4)<<6 | inverted(b>>3)<<5 | inverted(d>>4)<<4 | 2
-	p1 := (^a&15)<<3 | 1<<2 | 2
-	p2 := 2<<5 | inverted(a>>4)<<3
-	modrm := 3<<6 | d&7<<3 | b&7
-	return fmt.Sprintf("LONG $0x%02x%02x%02x62; BYTE $0x52; BYTE $0x%02x // VDPBF16PS Z%d, Z%d, Z%d", p2, p1, p0, modrm, b, a, d)
+// file is what is written: the functions, their declarations and the tables of them.
+type file struct {
+	text, declarations, tables bytes.Buffer
 }
+
+// add writes a function of a record of arguments.
+func (f *file) add(a *Asm, name, record string) {
+	declaration := fmt.Sprintf("func %s(args *%s)", name, record)
+	a.Text(&f.text, name, declaration)
+	fmt.Fprintf(&f.declarations, "//go:noescape\n%s\n\n", declaration)
+}
+
+const head = "// Code generated by gen. DO NOT EDIT.\n\n"
 
 func main() {
-	var s, g strings.Builder
-	const head = "// Code generated by gen. DO NOT EDIT.\n\n"
-	s.WriteString(head + "#include \"textflag.h\"\n\n")
-	g.WriteString(head + "package gemm\n\n")
-	p := func(format string, args ...any) {
-		line := fmt.Sprintf(format, args...)
-		if !strings.HasPrefix(line, "TEXT") && !strings.HasSuffix(line, ":") {
-			line = "\t" + line
-		}
-		s.WriteString(line + "\n")
-	}
-	var decls []string
-	for _, f := range []struct {
+	var f file
+	for _, t := range []struct {
 		kern
 		max int
 	}{
-		{kern{reg: "Z", nv: 2, mask: true}, 14},
-		{kern{reg: "Z", nv: 1, mask: true}, 14},
-		{kern{reg: "Z", nv: 2, mask: true, col: true}, 14},
-		{kern{reg: "Z", nv: 1, mask: true, col: true}, 14},
-		{kern{reg: "Z", nv: 2, mask: true, pair: true}, 14},
-		{kern{reg: "Z", nv: 1, mask: true, pair: true}, 14},
-		{kern{reg: "Z", nv: 2, mask: true, pair: true, col: true}, 14},
-		{kern{reg: "Z", nv: 1, mask: true, pair: true, col: true}, 14},
-		{kern{reg: "Y", nv: 2}, 6},
-		{kern{reg: "Y", nv: 2, col: true}, 6},
-		{kern{reg: "Y", nv: 2, wide: true}, 6},
-		{kern{reg: "Y", nv: 2, wide: true, col: true}, 6},
+		{kern{nv: 2, mask: true}, 14},
+		{kern{nv: 1, mask: true}, 14},
+		{kern{nv: 2, mask: true, col: true}, 14},
+		{kern{nv: 1, mask: true, col: true}, 14},
+		{kern{nv: 2, mask: true, pair: true}, 14},
+		{kern{nv: 1, mask: true, pair: true}, 14},
+		{kern{nv: 2, mask: true, pair: true, col: true}, 14},
+		{kern{nv: 1, mask: true, pair: true, col: true}, 14},
+		{kern{avx2: true, nv: 2}, 6},
+		{kern{avx2: true, nv: 2, col: true}, 6},
+		{kern{avx2: true, nv: 2, wide: true}, 6},
+		{kern{avx2: true, nv: 2, wide: true, col: true}, 6},
 	} {
-		k := f.kern
-		table := strings.Replace(k.name(), "x0x", "x", 1)
-		fmt.Fprintf(&g, "var %s = [...]func(*args){\n\tnil", table)
-		for k.rows = 1; k.rows <= f.max; k.rows++ {
-			k.print(p)
-			decls = append(decls, k.name())
-			fmt.Fprintf(&g, ", %s", k.name())
+		k := t.kern
+		fmt.Fprintf(&f.tables, "var %s = [...]func(*args){\n\tnil", k.table())
+		for k.rows = 1; k.rows <= t.max; k.rows++ {
+			f.add(k.code(), k.name(), "args")
+			fmt.Fprintf(&f.tables, ", %s", k.name())
 		}
-		g.WriteString(",\n}\n\n")
+		f.tables.WriteString(",\n}\n\n")
 	}
-	for _, d := range decls {
-		fmt.Fprintf(&g, "//go:noescape\nfunc %s(args *args)\n\n", d)
-	}
-	pack(&s)
-	write("kern_amd64.s", s.String())
-	write("kern_amd64.go", strings.TrimSuffix(g.String(), "\n"))
+	f.streams()
+	f.packing()
+	f.write("amd64")
+
+	var arm file
+	arm.neon()
+	arm.write("arm64")
+}
+
+func (f *file) write(arch string) {
+	write("kern_"+arch+".s", head+"#include \"textflag.h\"\n\n"+f.text.String())
+	write("kern_"+arch+".go", head+"package gemm\n\n"+f.tables.String()+f.declarations.String())
 }
 
 func write(name, text string) {
-	if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+	if err := os.WriteFile(name, []byte(strings.TrimSuffix(text, "\n")), 0o666); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -3,184 +3,260 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	. "github.com/sinter-dl/sinter/internal/backend/cpu/emit"
 )
 
-// pairRows prints the routine that interleaves two rows of bfloat16, 16 values for
-// each of nv vectors.
-func pairRows(p func(string, ...any), nv int) {
-	load := func(row int, address string) {
-		for j := range nv {
-			p("\tVPMOVZXWD.Z %d%s, K%d, Z%d", 32*j, address, j+1, row*nv+j)
-		}
-	}
-	store := func() {
-		for j := range nv {
-			if nv == 1 {
-				p("\tVMOVDQU32 Z0, K1, (DI)")
-			} else {
-				p("\tVMOVDQU32 Z%d, %d(DI)", j, 64*j)
-			}
-		}
-	}
-	if nv == 1 {
-		p(`
-// func pairRows16(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
-TEXT ·pairRows16(SB), NOSPLIT, $0-48
-	MOVQ dstStride+32(FP), R9
-	KMOVQ mask+40(FP), K1
-	MOVQ srcStride+24(FP), R8`)
-	} else {
-		p(`
-// func pairRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
-TEXT ·pairRows32(SB), NOSPLIT, $0-40
-	MOVQ $128, R9
-	KMOVQ mask+32(FP), K1
-	KSHIFTRQ $16, K1, K2
-	MOVQ stride+24(FP), R8`)
-	}
-	p(`	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ rows+16(FP), CX
-	SUBQ $2, CX
-	JLT odd
-loop:`)
-	load(0, "(SI)")
-	load(1, "(SI)(R8*1)")
-	for j := range nv {
-		p("\tVPSLLD $16, Z%d, Z%d", nv+j, nv+j)
-		p("\tVPORD Z%d, Z%d, Z%d", nv+j, j, j)
-	}
-	store()
-	p(`	LEAQ (SI)(R8*2), SI
-	ADDQ R9, DI
-	SUBQ $2, CX
-	JGE loop
-odd:
-	ADDQ $2, CX
-	JZ done`)
-	load(0, "(SI)")
-	store()
-	p(`done:
-	VZEROUPPER
-	RET`)
+// packing adds the routines that pack operands: copies of rows with masks, the
+// transpose of sixteen rows, and what is done with bfloat16.
+func (f *file) packing() {
+	f.copyRows(1)
+	f.copyRows(2)
+	f.transpose("transpose16", false)
+	f.transpose("transposePairs16", true)
+	f.pairRows(1)
+	f.pairRows(2)
+	f.widenRows(1)
+	f.widenRows(2)
+	f.widenY()
 }
 
-// pack prints the packing routines for AVX-512: copies of rows with masks, the
-// transpose of sixteen rows, and the pairing of rows.
-func pack(s *strings.Builder) {
-	p := func(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
-	p(`// func copyRows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
-TEXT ·copyRows32(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ rows+16(FP), CX
-	MOVQ stride+24(FP), R8
-	KMOVQ mask+32(FP), K1
-	KSHIFTRQ $16, K1, K2
-	LEAQ (R8)(R8*2), R9
-	SUBQ $4, CX
-	JLT tail
-loop:
-	VMOVUPS.Z (SI), K1, Z0
-	VMOVUPS.Z 64(SI), K2, Z1
-	VMOVUPS.Z (SI)(R8*1), K1, Z2
-	VMOVUPS.Z 64(SI)(R8*1), K2, Z3
-	VMOVUPS.Z (SI)(R8*2), K1, Z4
-	VMOVUPS.Z 64(SI)(R8*2), K2, Z5
-	VMOVUPS.Z (SI)(R9*1), K1, Z6
-	VMOVUPS.Z 64(SI)(R9*1), K2, Z7`)
-	for i := range 8 {
-		p("\tVMOVUPS Z%d, %d(DI)", i, 64*i)
+// routine adds a function of several parameters, which are moved to registers in
+// their order. What package gemm declares has the same order.
+func (f *file) routine(name string, parameters string, registers []Reg, body func(a *Asm)) {
+	a := New()
+	for i, r := range registers {
+		a.Parameter(names(parameters)[i], 8*i, r)
 	}
-	p(`	LEAQ (SI)(R8*4), SI
-	ADDQ $512, DI
-	SUBQ $4, CX
-	JGE loop
-tail:
-	ADDQ $4, CX
-	JZ done
-one:
-	VMOVUPS.Z (SI), K1, Z0
-	VMOVUPS.Z 64(SI), K2, Z1
-	VMOVUPS Z0, (DI)
-	VMOVUPS Z1, 64(DI)
-	ADDQ R8, SI
-	ADDQ $128, DI
-	SUBQ $1, CX
-	JNZ one
-done:
-	VZEROUPPER
-	RET
+	body(a)
+	a.Return()
+	a.Text(&f.text, name, fmt.Sprintf("func %s(%s)", name, parameters))
+}
 
-// func copyRowsMask(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
-TEXT ·copyRowsMask(SB), NOSPLIT, $0-48
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ rows+16(FP), CX
-	MOVQ srcStride+24(FP), R8
-	MOVQ dstStride+32(FP), R9
-	KMOVQ mask+40(FP), K1
-loop:
-	VMOVUPS.Z (SI), K1, Z0
-	VMOVUPS Z0, K1, (DI)
-	ADDQ R8, SI
-	ADDQ R9, DI
-	SUBQ $1, CX
-	JNZ loop
-	VZEROUPPER
-	RET
+// loop repeats body while its counter, of which it takes n at a time, lasts; what is
+// left of it stays there.
+func loop(a *Asm, counter Reg, n int, body func()) {
+	again, done := a.NewLabel(), a.NewLabel()
+	a.I(SUBQ, Imm(n), counter)
+	a.I(JLT, done)
+	a.Bind(again)
+	body()
+	a.I(SUBQ, Imm(n), counter)
+	a.I(JGE, again)
+	a.Bind(done)
+	a.I(ADDQ, Imm(n), counter)
+}
 
-// func transpose16(dst, src unsafe.Pointer, blocks, srcStride, dstStride int)
-TEXT ·transpose16(SB), NOSPLIT, $0-40
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ blocks+16(FP), CX
-	MOVQ srcStride+24(FP), R8
-	MOVQ dstStride+32(FP), DX
-	LEAQ (R8)(R8*2), R9
-	LEAQ (R8)(R8*4), R10
-	LEAQ (R9)(R8*4), R11
-	LEAQ (SI)(R8*8), BX
-loop:`)
-	index := []string{"", "(R8*1)", "(R8*2)", "(R9*1)", "(R8*4)", "(R10*1)", "(R9*2)", "(R11*1)"}
-	for r := range 16 {
-		p("\tVMOVUPS (%s)%s, Z%d", []string{"SI", "BX"}[r/8], index[r%8], r)
+// repeat repeats body as often as its counter says, once at least.
+func repeat(a *Asm, counter Reg, body func()) {
+	again := a.NewLabel()
+	a.Bind(again)
+	body()
+	a.I(SUBQ, Imm(1), counter)
+	a.I(JNZ, again)
+}
+
+// masks moves the mask in r to K1, and its upper half to K2.
+func masks(a *Asm, r Reg) {
+	a.I(KMOVQ, r, K(1))
+	a.I(KSHIFTRQ, Imm(16), K(1), K(2))
+}
+
+// upperHalves sets register r to a mask of the upper half of each lane.
+func upperHalves(a *Asm, r int) {
+	a.I(VPTERNLOGD, Imm(0xff), Z(r), Z(r), Z(r))
+	a.I(VPSLLD, Imm(16), Z(r), Z(r))
+}
+
+// names are the names of parameters.
+func names(parameters string) []string {
+	var l []string
+	for _, p := range strings.Split(parameters, ", ") {
+		name, _, _ := strings.Cut(p, " ")
+		l = append(l, name)
 	}
-	for r := 0; r < 16; r += 2 {
-		p("\tVUNPCKLPS Z%d, Z%d, Z%d", r+1, r, 16+r)
-		p("\tVUNPCKHPS Z%d, Z%d, Z%d", r+1, r, 17+r)
+	return l
+}
+
+const (
+	strided    = "dst, src unsafe.Pointer, rows, stride int, mask uint64"
+	twoStrides = "dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64"
+)
+
+// copyRows copies rows of nv vectors, which become adjacent.
+func (f *file) copyRows(nv int) {
+	f.routine(fmt.Sprintf("copyRows%d", 16*nv), strided, []Reg{DI, SI, CX, R8, AX}, func(a *Asm) {
+		masks(a, AX)
+		a.I(LEAQ, indexed(R8, R8, 2, 0), R9)
+		rows := []Mem{at(SI, 0), indexed(SI, R8, 1, 0), indexed(SI, R8, 2, 0), indexed(SI, R9, 1, 0)}
+		for _, n := range []int{4, 1} {
+			loop(a, CX, n, func() {
+				for i := range n * nv {
+					a.I(VMOVUPS|Zero, moved(rows[i/nv], int32(64*(i%nv))), K(1+i%nv), Z(i))
+				}
+				for i := range n * nv {
+					a.I(VMOVUPS, Z(i), at(DI, int32(64*i)))
+				}
+				a.I(LEAQ, indexed(SI, R8, uint8(n), 0), SI)
+				a.I(ADDQ, Imm(64*n*nv), DI)
+			})
+		}
+	})
+}
+
+// transpose adds the transpose of 16 rows of 32-bit words. If widen is set, these
+// are pairs of bfloat16, of which it makes two rows of float32: a bfloat16 is the
+// upper half of the float32 of the same value.
+func (f *file) transpose(name string, widen bool) {
+	const parameters = "dst, src unsafe.Pointer, blocks, srcStride, dstStride int"
+	const upper = 31
+	f.routine(name, parameters, []Reg{DI, SI, CX, R8, DX}, func(a *Asm) {
+		a.I(LEAQ, indexed(R8, R8, 2, 0), R9)
+		a.I(LEAQ, indexed(R8, R8, 4, 0), R10)
+		a.I(LEAQ, indexed(R9, R8, 4, 0), R11)
+		a.I(LEAQ, indexed(SI, R8, 8, 0), BX)
+		repeat(a, CX, func() {
+			for i, base := range []Reg{SI, BX} {
+				for r, m := range rowsAt(base, R8, R9, R10, R11) {
+					a.I(VMOVUPS, m, Z(8*i+r))
+				}
+			}
+			for r := 0; r < 16; r += 2 {
+				a.I(VUNPCKLPS, Z(r+1), Z(r), Z(16+r))
+				a.I(VUNPCKHPS, Z(r+1), Z(r), Z(17+r))
+			}
+			// Register 4g+c: in each lane of four, column c of rows 4g … 4g+3.
+			for g := range 4 {
+				x, y := 16+4*g, 18+4*g
+				a.I(VUNPCKLPD, Z(y), Z(x), Z(4*g))
+				a.I(VUNPCKHPD, Z(y), Z(x), Z(4*g+1))
+				a.I(VUNPCKLPD, Z(y+1), Z(x+1), Z(4*g+2))
+				a.I(VUNPCKHPD, Z(y+1), Z(x+1), Z(4*g+3))
+			}
+			// For each c the lanes of registers c, 4+c, 8+c, 12+c are a 4×4 transpose.
+			shuffle := func(imm Imm, y, x, d int) { a.I(VSHUFF32X4, imm, Z(y), Z(x), Z(d)) }
+			for c := range 4 {
+				t := 16 + 4*c
+				shuffle(0x88, 4+c, c, t)
+				shuffle(0xdd, 4+c, c, t+1)
+				shuffle(0x88, 12+c, 8+c, t+2)
+				shuffle(0xdd, 12+c, 8+c, t+3)
+				shuffle(0x88, t+2, t, c)
+				shuffle(0x88, t+3, t+1, 4+c)
+				shuffle(0xdd, t+2, t, 8+c)
+				shuffle(0xdd, t+3, t+1, 12+c)
+			}
+			if widen {
+				upperHalves(a, upper)
+			}
+			for c := range 16 {
+				if widen {
+					t := Z(16 + c%8)
+					a.I(VPSLLD, Imm(16), Z(c), t)
+					a.I(VMOVUPS, t, at(DI, 0))
+					a.I(ADDQ, DX, DI)
+					a.I(VPANDD, Z(upper), Z(c), Z(c))
+				}
+				a.I(VMOVUPS, Z(c), at(DI, 0))
+				a.I(ADDQ, DX, DI)
+			}
+			a.I(ADDQ, Imm(64), SI)
+			a.I(ADDQ, Imm(64), BX)
+		})
+	})
+}
+
+// halfRows adds a routine on rows of bfloat16, 16 values for each of nv vectors. With
+// two vectors the rows of the destination are adjacent.
+func (f *file) halfRows(name string, nv int, body func(a *Asm)) {
+	name = fmt.Sprintf("%s%d", name, 16*nv)
+	if nv == 1 {
+		f.routine(name, twoStrides, []Reg{DI, SI, CX, R8, R9, AX}, func(a *Asm) {
+			masks(a, AX)
+			body(a)
+		})
+		return
 	}
-	// Register 4g+c: in each lane of four, column c of rows 4g … 4g+3.
-	for g := range 4 {
-		a, b := 16+4*g, 18+4*g
-		p("\tVUNPCKLPD Z%d, Z%d, Z%d", b, a, 4*g)
-		p("\tVUNPCKHPD Z%d, Z%d, Z%d", b, a, 4*g+1)
-		p("\tVUNPCKLPD Z%d, Z%d, Z%d", b+1, a+1, 4*g+2)
-		p("\tVUNPCKHPD Z%d, Z%d, Z%d", b+1, a+1, 4*g+3)
+	f.routine(name, strided, []Reg{DI, SI, CX, R8, AX}, func(a *Asm) {
+		masks(a, AX)
+		a.I(MOVQ, Imm(128), R9)
+		body(a)
+	})
+}
+
+// loadHalves reads a row to the lower halves of the lanes of nv registers from r on.
+func loadHalves(a *Asm, row Mem, nv, r int) {
+	for j := range nv {
+		a.I(VPMOVZXWD|Zero, moved(row, int32(32*j)), K(j+1), Z(r+j))
 	}
-	// For each c the lanes of registers c, 4+c, 8+c, 12+c are a 4×4 transpose.
-	for c := range 4 {
-		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 4+c, c, 16+c)
-		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 4+c, c, 20+c)
-		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 12+c, 8+c, 24+c)
-		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 12+c, 8+c, 28+c)
+}
+
+// storeRow writes a row of words: of one vector those in its mask, of two all.
+func storeRow(a *Asm, nv int) {
+	if nv == 1 {
+		a.I(VMOVDQU32, Z(0), K(1), at(DI, 0))
+		return
 	}
-	for c := range 4 {
-		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 24+c, 16+c, c)
-		p("\tVSHUFF32X4 $0x88, Z%d, Z%d, Z%d", 28+c, 20+c, 4+c)
-		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 24+c, 16+c, 8+c)
-		p("\tVSHUFF32X4 $0xdd, Z%d, Z%d, Z%d", 28+c, 20+c, 12+c)
+	for j := range nv {
+		a.I(VMOVDQU32, Z(j), at(DI, int32(64*j)))
 	}
-	for c := range 16 {
-		p("\tVMOVUPS Z%d, (DI)", c)
-		p("\tADDQ DX, DI")
-	}
-	p(`	ADDQ $64, SI
-	ADDQ $64, BX
-	SUBQ $1, CX
-	JNZ loop
-	VZEROUPPER
-	RET`)
-	pairRows(p, 1)
-	pairRows(p, 2)
+}
+
+// pairRows interleaves two rows of bfloat16.
+func (f *file) pairRows(nv int) {
+	f.halfRows("pairRows", nv, func(a *Asm) {
+		loop(a, CX, 2, func() {
+			loadHalves(a, at(SI, 0), nv, 0)
+			loadHalves(a, indexed(SI, R8, 1, 0), nv, nv)
+			for j := range nv {
+				a.I(VPSLLD, Imm(16), Z(nv+j), Z(nv+j))
+				a.I(VPORD, Z(nv+j), Z(j), Z(j))
+			}
+			storeRow(a, nv)
+			a.I(LEAQ, indexed(SI, R8, 2, 0), SI)
+			a.I(ADDQ, R9, DI)
+		})
+		done := a.NewLabel()
+		a.I(JZ, done)
+		loadHalves(a, at(SI, 0), nv, 0)
+		storeRow(a, nv)
+		a.Bind(done)
+	})
+}
+
+// widenRows converts rows of bfloat16 to float32.
+func (f *file) widenRows(nv int) {
+	f.halfRows("widenRows", nv, func(a *Asm) {
+		repeat(a, CX, func() {
+			loadHalves(a, at(SI, 0), nv, 0)
+			for j := range nv {
+				a.I(VPSLLD, Imm(16), Z(j), Z(j))
+			}
+			storeRow(a, nv)
+			a.I(ADDQ, R8, SI)
+			a.I(ADDQ, R9, DI)
+		})
+	})
+}
+
+// widenY converts rows of whole vectors with AVX2.
+func (f *file) widenY() {
+	const parameters = "dst, src unsafe.Pointer, rows, vectors, srcStride, dstStride int"
+	f.routine("widenRows8", parameters, []Reg{DI, SI, DX, R8, R9, R10}, func(a *Asm) {
+		a.AVX2 = true
+		repeat(a, DX, func() {
+			a.I(MOVQ, SI, AX)
+			a.I(MOVQ, DI, BX)
+			a.I(MOVQ, R8, CX)
+			repeat(a, CX, func() {
+				a.I(VPMOVZXWD, at(AX, 0), Y(0))
+				a.I(VPSLLD, Imm(16), Y(0), Y(0))
+				a.I(VMOVDQU, Y(0), at(BX, 0))
+				a.I(ADDQ, Imm(16), AX)
+				a.I(ADDQ, Imm(32), BX)
+			})
+			a.I(ADDQ, R9, SI)
+			a.I(ADDQ, R10, DI)
+		})
+	})
 }
