@@ -60,7 +60,7 @@ func TestNativeRandom(t *testing.T) {
 		t.Skip("no native code at this level")
 	}
 	one := pool.New(1)
-	n := 6000
+	n := 3000
 	if testing.Short() {
 		n = 1000
 	}
