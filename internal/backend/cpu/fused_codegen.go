@@ -466,6 +466,21 @@ func (g *generator) take(class int) int {
 	return r
 }
 
+// takeAll takes n vector registers.
+func (g *generator) takeAll(n int) []int {
+	regs := make([]int, n)
+	for i := range regs {
+		regs[i] = g.take(0)
+	}
+	return regs
+}
+
+func (g *generator) giveAll(regs []int) {
+	for _, r := range regs {
+		g.give(0, r)
+	}
+}
+
 func (g *generator) give(class, r int) { g.free[class] |= 1 << r }
 
 func (g *generator) drop(h holder) {
@@ -789,6 +804,14 @@ func (g *generator) compute(pos, i, u int) int {
 		g.give(0, t)
 		g.release(pos, u)
 		return d
+	case ir.Pow:
+		x, y := g.get(ops[0], u), g.get(ops[1], u)
+		d := g.take(0)
+		temps := g.takeAll(simd.PowTemps)
+		simd.Pow(v, d, x, y, temps)
+		g.giveAll(temps)
+		g.release(pos, u)
+		return d
 	case ir.Eq, ir.Ne, ir.Lt, ir.Le:
 		x, y := g.get(ops[0], u), g.get(ops[1], u)
 		g.release(pos, u)
@@ -823,14 +846,9 @@ func (g *generator) compute(pos, i, u int) int {
 	}
 	x := g.get(ops[0], u)
 	d := g.take(0)
-	temps := make([]int, f.Temps)
-	for k := range temps {
-		temps[k] = g.take(0)
-	}
+	temps := g.takeAll(f.Temps)
 	f.Emit(v, d, x, temps)
-	for _, t := range temps {
-		g.give(0, t)
-	}
+	g.giveAll(temps)
 	g.release(pos, u)
 	return d
 }

@@ -407,7 +407,7 @@ func nativeApply(m *meaning) bool {
 		return m.op == ir.And || m.op == ir.Or || m.op == ir.Xor || m.op == ir.Not
 	case dtype.Float32:
 		switch m.op {
-		case ir.Add, ir.Sub, ir.Mul, ir.Div, ir.Max, ir.Min, ir.Eq, ir.Ne, ir.Lt, ir.Le:
+		case ir.Add, ir.Sub, ir.Mul, ir.Div, ir.Max, ir.Min, ir.Pow, ir.Eq, ir.Ne, ir.Lt, ir.Le:
 			return true
 		}
 		_, ok := simd.Unary[m.op]
