@@ -8,13 +8,20 @@
 // helpers that come late, or not at all because other processes hold the
 // processors, cost nothing but the help they would have been.
 //
+// How many workers there are at most is settled when a pool is made; how many take
+// part can be changed at any time (SetThreads). Their goroutines start when they are
+// first needed.
+//
 // Which worker runs which chunk is not determined. Kernels whose results must not
 // depend on the number of workers cut their work by shapes alone and use the
 // worker's number only to find scratch memory.
 package pool
 
 import (
+	"fmt"
+	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +41,7 @@ type Pool struct {
 	chunks int64
 	_      pad
 	open   atomic.Uint64 // number of the job that can be joined, 0 if none
+	wanted atomic.Int32  // helpers that may join it: those of the first numbers
 	_      pad
 	next   atomic.Int64 // first chunk that nobody has claimed
 	_      pad
@@ -42,6 +50,8 @@ type Pool struct {
 
 	jobs    uint64 // number of the last job
 	helpers []*helper
+	started int          // helpers that run
+	threads atomic.Int32 // workers that take part, with the caller
 	closed  atomic.Bool
 	failure atomic.Pointer[failure]
 }
@@ -55,12 +65,16 @@ type helper struct {
 	_ pad
 }
 
-// A helper spins between minSpin and maxSpin before it parks: longer when
-// spinning has paid lately, so that the short gaps inside a step cost no system
-// call, shorter when it has not, so that an idle program is idle.
+// A helper spins for up to maxSpin before it parks, which the short gaps inside a step
+// do not exceed, so that they cost no system call. Where jobs come further apart, it
+// spins less each time, down to minSpin, so that an idle program is idle. A helper that
+// lost its processor while it spun, for longer than preempted, was in the way of
+// another process: it falls back to minSpin for the next distrust jobs.
 const (
-	minSpin = 5 * time.Microsecond
-	maxSpin = 300 * time.Microsecond
+	minSpin   = 5 * time.Microsecond
+	maxSpin   = 300 * time.Microsecond
+	preempted = 100 * time.Microsecond
+	distrust  = 16
 )
 
 // New makes a pool of n workers, one of which is the caller of Run.
@@ -70,16 +84,43 @@ func New(n int) *Pool {
 		h := new(helper)
 		h.init()
 		p.helpers = append(p.helpers, h)
-		go p.help(h, i)
 	}
+	p.threads.Store(int32(max(n, 1)))
 	return p
 }
 
-// Default is the pool of the whole process, with GOMAXPROCS workers as of its
-// first use.
-var Default = sync.OnceValue(func() *Pool { return New(runtime.GOMAXPROCS(0)) })
+// Variable is the environment variable that sets the number of workers of Default.
+const Variable = "SINTER_THREADS"
 
-// Workers is the number of workers; Run calls with worker numbers below it.
+// Default is the pool of the whole process, with a worker for every processor. As
+// many take part as the environment variable says, or else GOMAXPROCS as of its
+// first use.
+var Default = sync.OnceValue(func() *Pool {
+	procs := runtime.GOMAXPROCS(0)
+	p := New(max(procs, runtime.NumCPU()))
+	p.SetThreads(procs)
+	if v := os.Getenv(Variable); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 {
+			fmt.Fprintf(os.Stderr, "sinter: %s=%q is not a positive number; %d threads are used\n", Variable, v, p.Threads())
+		} else {
+			p.SetThreads(n)
+		}
+	}
+	return p
+})
+
+// SetThreads sets how many workers take part in later Runs: from 1, which is the
+// caller alone, to Workers or GOMAXPROCS, whichever is less, for more could not run
+// at a time. Other numbers are brought into that range. No result changes.
+func (p *Pool) SetThreads(n int) {
+	p.threads.Store(int32(max(1, min(n, p.Workers(), runtime.GOMAXPROCS(0)))))
+}
+
+// Threads is how many workers take part.
+func (p *Pool) Threads() int { return int(p.threads.Load()) }
+
+// Workers is the largest number of workers; Run calls with worker numbers below it.
 func (p *Pool) Workers() int { return len(p.helpers) + 1 }
 
 // Close ends the helpers. Later Runs are done by the caller alone.
@@ -99,17 +140,22 @@ func (p *Pool) Close() {
 // If f panics, the chunks that have not begun are dropped and Run panics with the
 // same value.
 func (p *Pool) Run(chunks int, f func(worker, chunk int)) {
-	if chunks <= 1 || len(p.helpers) == 0 || !p.mu.TryLock() {
+	others := min(chunks, p.Threads()) - 1
+	if others <= 0 || !p.mu.TryLock() {
 		for c := range chunks {
 			f(0, c)
 		}
 		return
 	}
+	for ; p.started < others; p.started++ {
+		go p.help(p.helpers[p.started], p.started+1)
+	}
 	p.f, p.chunks = f, int64(chunks)
 	p.next.Store(0)
 	p.jobs++
+	p.wanted.Store(int32(others))
 	p.open.Store(p.jobs)
-	for _, h := range p.helpers[:min(chunks-1, len(p.helpers))] {
+	for _, h := range p.helpers[:others] {
 		h.unpark()
 	}
 	defer p.finish()
@@ -166,22 +212,40 @@ func (p *Pool) join(id int) {
 // help is the life of a helper.
 func (p *Pool) help(h *helper, id int) {
 	seen := uint64(0) // the last job that was joined
-	news := func() bool { o := p.open.Load(); return o != 0 && o != seen }
-	spin := maxSpin
+	news := func() bool {
+		o := p.open.Load()
+		return o != 0 && o != seen && (id <= int(p.wanted.Load()) || p.closed.Load())
+	}
+	spin, wary := maxSpin, 0
 	for !p.closed.Load() {
 		start := time.Now()
+		last := start
 		for i := 1; !news(); i++ {
 			pause(2)
-			if i%64 == 0 && time.Since(start) > spin {
-				spin = max(spin/2, minSpin)
+			if i%64 != 0 {
+				continue
+			}
+			now := time.Now()
+			if now.Sub(last) > preempted {
+				spin, wary = minSpin, distrust
+			}
+			last = now
+			if now.Sub(start) > spin {
 				h.park(news)
-				start = time.Now()
+				break // a job has come, though it may be over by now
 			}
 		}
-		if spin < maxSpin && time.Since(start) > minSpin {
-			spin = min(2*spin, maxSpin)
+		switch wait := time.Since(start); {
+		case wary > 0:
+			wary--
+		case wait <= maxSpin: // spinning that long pays, or would have
+			spin = min(max(spin, 2*wait), maxSpin)
+		default:
+			spin = max(spin/2, minSpin)
 		}
-		seen = p.open.Load()
-		p.join(id)
+		if news() {
+			seen = p.open.Load()
+			p.join(id)
+		}
 	}
 }

@@ -1,6 +1,9 @@
 package pool
 
 import (
+	"fmt"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -121,6 +124,60 @@ func TestClosed(t *testing.T) {
 	p.Run(5, func(w, _ int) { n++ })
 	if n != 5 {
 		t.Fatal(n)
+	}
+}
+
+// Fewer workers take part than there are, and all chunks are run all the same.
+func TestThreads(t *testing.T) {
+	p := New(4)
+	defer p.Close()
+	for _, n := range []int{1, 3, 2, 4, 0, 99} {
+		p.SetThreads(n)
+		most := max(1, min(n, 4, runtime.GOMAXPROCS(0)))
+		if p.Threads() != most {
+			t.Errorf("Threads() = %d after SetThreads(%d), want %d", p.Threads(), n, most)
+		}
+		for range 200 {
+			var ran atomic.Int32
+			p.Run(9, func(w, _ int) {
+				ran.Add(1)
+				if most == 1 && w != 0 {
+					t.Errorf("worker %d runs a chunk with one thread", w)
+				}
+			})
+			if ran.Load() != 9 {
+				t.Fatalf("%d chunks of 9 ran", ran.Load())
+			}
+		}
+	}
+}
+
+// BenchmarkForkJoin is a region of two chunks of the given duration, after the caller
+// has worked alone for the length of gap: what is above the chunk's duration is the
+// cost of handing over and waiting.
+func BenchmarkForkJoin(b *testing.B) {
+	p := New(2)
+	defer p.Close()
+	work := func(us int) {
+		for start := time.Now(); time.Since(start) < time.Duration(us)*time.Microsecond; {
+		}
+	}
+	for _, gap := range []int{0, 20, 200} {
+		for _, us := range []int{0, 5, 20, 100} {
+			b.Run(fmt.Sprintf("gap=%dus/work=2x%dus", gap, us), func(b *testing.B) {
+				var times []time.Duration
+				f := func(_, _ int) { work(us) }
+				for range b.N {
+					work(gap)
+					start := time.Now()
+					p.Run(2, f)
+					times = append(times, time.Since(start))
+				}
+				slices.Sort(times)
+				b.ReportMetric(float64(times[len(times)/2].Nanoseconds())/1000, "median-us")
+				b.ReportMetric(float64(times[len(times)*95/100].Nanoseconds())/1000, "p95-us")
+			})
+		}
 	}
 }
 
