@@ -77,6 +77,15 @@ func SetDevice(name string) error {
 // DeviceName is the device in use, "cpu".
 func DeviceName() string { return current().Name() }
 
+// SetThreads sets how many threads programs on the CPU use from now on, from 1 to the
+// number of processors (GOMAXPROCS, if that is less); other numbers are brought into
+// that range. If it is not called, the environment variable SINTER_THREADS says how
+// many, and without that there are GOMAXPROCS. No result changes by a bit.
+func SetThreads(n int) { cpu.SetThreads(n) }
+
+// Threads is how many threads programs on the CPU use.
+func Threads() int { return cpu.Threads() }
+
 // Eval computes the tensors, all in one program. Their values are kept: evaluating
 // them again, or what is built on them, does not compute them again. Assignments
 // that [Tensor.AlsoAssign] tied to them are carried out. A [Precision] other than

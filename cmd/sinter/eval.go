@@ -11,7 +11,8 @@ import (
 )
 
 func evalCommand() *cobra.Command {
-	var path, device string
+	var path string
+	var on machine
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "eval RUN --data PATH",
@@ -24,7 +25,7 @@ same columns, a text of the same characters.`,
 			if path == "" {
 				return &recipe.UsageError{Reason: "eval: missing --data PATH, the data to measure on"}
 			}
-			if err := setDevice(device); err != nil {
+			if err := on.use(); err != nil {
 				return err
 			}
 			r, err := recipe.LoadRun(args[0])
@@ -48,7 +49,8 @@ same columns, a text of the same characters.`,
 		},
 	}
 	c.Flags().StringVar(&path, "data", "", "data to measure on, a `PATH` as for train")
-	c.Flags().StringVar(&device, "device", "auto", "what to compute on, `auto or cpu`")
+	on.deviceFlag(c)
+	on.threadsFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	c.Flags().SortFlags = false
 	return c
@@ -56,7 +58,7 @@ same columns, a text of the same characters.`,
 
 func generateCommand() *cobra.Command {
 	var o recipe.GenerateOptions
-	var device string
+	var on machine
 	c := &cobra.Command{
 		Use:   "generate RUN --prompt TEXT",
 		Short: "Let a trained language model write on",
@@ -75,7 +77,7 @@ func generateCommand() *cobra.Command {
 					return &recipe.UsageError{Place: bad.flag, Reason: "expected " + bad.want}
 				}
 			}
-			if err := setDevice(device); err != nil {
+			if err := on.use(); err != nil {
 				return err
 			}
 			r, err := recipe.LoadRun(args[0])
@@ -95,7 +97,8 @@ func generateCommand() *cobra.Command {
 	c.Flags().Float64Var(&o.Temperature, "temperature", 0.8, "`T`, below 1 more careful, above 1 more daring")
 	c.Flags().IntVar(&o.TopK, "top-k", 0, "`K`, choose among the K likeliest characters only; 0: all")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "`N`, of the choices")
-	c.Flags().StringVar(&device, "device", "auto", "what to compute on, `auto or cpu`")
+	on.deviceFlag(c)
+	on.threadsFlag(c)
 	c.Flags().SortFlags = false
 	return c
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func predictCommand() *cobra.Command {
-	var device string
+	var on machine
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "predict RUN FILE…",
@@ -27,7 +27,7 @@ probability; a table it prints again, with a column "prediction" added.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := setDevice(device); err != nil {
+			if err := on.use(); err != nil {
 				return err
 			}
 			r, err := recipe.LoadRun(args[0])
@@ -44,7 +44,8 @@ probability; a table it prints again, with a column "prediction" added.`,
 			return predictImages(c, r, files, asJSON)
 		},
 	}
-	c.Flags().StringVar(&device, "device", "auto", "what to compute on, `auto or cpu`")
+	on.deviceFlag(c)
+	on.threadsFlag(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "for images, print one JSON object a line, with all classes")
 	c.Flags().SortFlags = false
 	return c

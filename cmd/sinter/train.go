@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/curve"
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
 	"github.com/sinter-dl/sinter/train"
@@ -33,6 +32,7 @@ var overrides = []override{
 	{"lr", "optimizer.lr", "X", "learning rate; the peak of a schedule"},
 	{"precision", "precision", "P", "of steps and evaluations: fp32, or bf16 for products of bfloat16 with float32 sums"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
+	{"threads", "threads", "N", threadsUsage},
 }
 
 // text is the value of a flag that is checked later, where its key is known.
@@ -46,8 +46,9 @@ func (t *text) Type() string       { return t.kind }
 
 func trainCommand() *cobra.Command {
 	var sets []string
-	var device, out string
+	var out string
 	var asJSON bool
+	var on machine
 	values := make([]text, len(overrides))
 	c := &cobra.Command{
 		Use:   "train [RECIPE | FILE.yaml]",
@@ -102,7 +103,7 @@ and keeps the weights (exit status 130).`,
 			if c.Flags().Changed("steps") && !c.Flags().Changed("epochs") {
 				r.Epochs = 0
 			}
-			if err := setDevice(device); err != nil {
+			if err := on.use(); err != nil {
 				return err
 			}
 			return runTraining(c, r, out, asJSON)
@@ -112,24 +113,12 @@ and keeps the weights (exit status 130).`,
 		values[i].kind = o.kind
 		c.Flags().Var(&values[i], o.flag, o.usage)
 	}
-	c.Flags().StringVar(&device, "device", "auto", "what to compute on, `auto or cpu`")
+	on.deviceFlag(c)
 	c.Flags().StringVar(&out, "out", "", "folder `DIR` to write the run to, instead of runs/<recipe>-<time>")
 	c.Flags().StringArrayVar(&sets, "set", nil, "set a key of the recipe, `key=value`; may be repeated")
 	c.Flags().BoolVar(&asJSON, "json", false, "progress as JSON lines on standard error, the result as one JSON object on standard output")
 	c.Flags().SortFlags = false
 	return c
-}
-
-var devices = []string{"auto", "cpu"}
-
-func setDevice(name string) error {
-	switch name {
-	case "auto":
-		return nil
-	case "cpu":
-		return sinter.SetDevice(name)
-	}
-	return &recipe.UsageError{Place: "--device", Reason: fmt.Sprintf("unknown device %q%s", name, recipe.Suggest(name, devices))}
 }
 
 func runTraining(c *cobra.Command, r *recipe.Recipe, out string, asJSON bool) error {

@@ -44,7 +44,8 @@ type Recipe struct {
 	EvalEvery int       `json:"eval_every,omitempty" min:"1"` // steps between evaluations, besides the end of each epoch
 	Batch     int       `json:"batch" min:"1" max:"65536"`
 	Seed      uint64    `json:"seed"`
-	Precision string    `json:"precision,omitempty"` // of steps and evaluations: fp32 or bf16
+	Precision string    `json:"precision,omitempty"`                  // of steps and evaluations: fp32 or bf16
+	Threads   int       `json:"threads,omitempty" min:"0" max:"1024"` // to compute on; 0: as many as there are processors. Changes no result
 
 	given map[string]string // path of each key that was given → the place it was given at
 }

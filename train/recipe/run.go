@@ -85,6 +85,9 @@ type Confusion struct {
 // are both a result and an error.
 func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	started := time.Now()
+	if n := j.Recipe.Threads; n > 0 {
+		sinter.SetThreads(n)
+	}
 	var folder *rundir.Writer
 	var err error
 	if o.Dir != "" {

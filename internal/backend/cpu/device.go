@@ -62,6 +62,13 @@ func newDevice(p *pool.Pool) *Device {
 	return &Device{pool: p, gemm: gemm.NewCtx(p), tiles: make([]tile, p.Workers())}
 }
 
+// SetThreads sets how many workers of the default pool take part in later kernels;
+// see [pool.Pool.SetThreads].
+func SetThreads(n int) { pool.Default().SetThreads(n) }
+
+// Threads is how many take part.
+func Threads() int { return pool.Default().Threads() }
+
 // Name is "cpu".
 func (d *Device) Name() string { return "cpu" }
 
