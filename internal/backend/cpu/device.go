@@ -153,9 +153,10 @@ func (d *Device) Supports(composite string) bool {
 // compiled is a compiled kernel.Program without memory of its own: what an
 // Executable and the body of a Scan have in common.
 type compiled struct {
-	p     *kernel.Program
-	steps []runner
-	slots []unsafe.Pointer
+	p      *kernel.Program
+	steps  []runner
+	slots  []unsafe.Pointer
+	placed []int // the slots in the arena, which stay resolved until it moves
 }
 
 // runner is a routine over the slots' addresses.
@@ -163,6 +164,11 @@ type runner interface{ run(slots []unsafe.Pointer) }
 
 func (d *Device) compile(p *kernel.Program) (*compiled, error) {
 	c := &compiled{p: p, slots: make([]unsafe.Pointer, len(p.Slots))}
+	for i := range p.Slots {
+		if p.Slots[i].Kind == kernel.Arena {
+			c.placed = append(c.placed, i)
+		}
+	}
 	for _, s := range p.Steps {
 		var r runner
 		var err error
@@ -195,9 +201,12 @@ func overlap(slots []kernel.Slot, a, b int) bool {
 
 // run executes the steps, once the slots of kinds Leaf and Output are set.
 func (c *compiled) run(arena unsafe.Pointer) {
-	for i := range c.p.Slots {
-		if s := &c.p.Slots[i]; s.Kind == kernel.Arena {
-			c.slots[i] = unsafe.Add(arena, s.Offset)
+	if n := len(c.placed); n > 0 {
+		// The last to be resolved tells for all.
+		if last := c.placed[n-1]; c.slots[last] != unsafe.Add(arena, c.p.Slots[last].Offset) {
+			for _, i := range c.placed {
+				c.slots[i] = unsafe.Add(arena, c.p.Slots[i].Offset)
+			}
 		}
 	}
 	for _, s := range c.steps {
@@ -211,6 +220,7 @@ type executable struct {
 	*compiled
 	dev   *Device
 	arena *buffer
+	bound []int // the slots that every run binds anew
 }
 
 // Compile makes a program runnable.
@@ -219,7 +229,13 @@ func (d *Device) Compile(p *kernel.Program) (device.Executable, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &executable{compiled: c, dev: d}, nil
+	e := &executable{compiled: c, dev: d}
+	for i := range p.Slots {
+		if p.Slots[i].Kind != kernel.Arena {
+			e.bound = append(e.bound, i)
+		}
+	}
+	return e, nil
 }
 
 func (e *executable) Run(leaves, outputs []device.Buffer) error {
@@ -235,20 +251,15 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 		}
 		e.arena = b
 	}
-	for i := range e.p.Slots {
+	for _, i := range e.bound {
 		s := &e.p.Slots[i]
-		var bound device.Buffer
-		switch s.Kind {
-		case kernel.Leaf:
-			bound = leaves[s.Index]
-		case kernel.Output:
-			bound = outputs[s.Index]
-		default:
-			continue
+		bound := leaves
+		if s.Kind == kernel.Output {
+			bound = outputs
 		}
-		b, ok := bound.(*buffer)
+		b, ok := bound[s.Index].(*buffer)
 		if !ok {
-			return fmt.Errorf("cpu: slot %d is bound to %T, which is not memory of the cpu", i, bound)
+			return fmt.Errorf("cpu: slot %d is bound to %T, which is not memory of the cpu", i, bound[s.Index])
 		}
 		if b.n < s.Bytes {
 			return fmt.Errorf("cpu: slot %d needs %d bytes, its buffer has %d", i, s.Bytes, b.n)
@@ -256,7 +267,9 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 		e.slots[i] = b.p
 	}
 	e.run(e.arena.p)
-	clear(e.slots) // so that they do not keep the caller's memory alive
+	for _, i := range e.bound {
+		e.slots[i] = nil // so that it does not keep the caller's memory alive
+	}
 	return nil
 }
 
@@ -267,5 +280,6 @@ func (e *executable) Close() {
 	if e.arena != nil {
 		e.arena.Free()
 		e.arena = nil
+		clear(e.slots)
 	}
 }
