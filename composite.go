@@ -5,24 +5,67 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
+	"github.com/sinter-dl/sinter/internal/grad"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/shape"
 )
 
 // The operations of this file are composites: the backend may have a kernel for the
-// whole, and what they mean is said here by their bodies. A body uses nothing but the
-// operands and constants, and the key names every attribute that changes it.
+// whole, and what they mean is said here by their bodies. A body is recorded once for
+// operands of given shapes and types; it uses nothing but those and constants, and the
+// key names every attribute that changes it.
 
-// composite records an operation with its body, whose nodes get its place in the
-// user's program.
-func composite(name string, key []byte, in []*ir.Node, outs ...*ir.Node) []*ir.Node {
-	site := ir.Here()
-	for _, o := range outs {
-		ir.Stamp(o, site)
-	}
-	return ir.NewComposite(name, key, in, outs...)
+// composite records an operation with its body, a function of its operands that is
+// recorded once for each name, key and operands' shapes and types.
+func composite(name string, key []byte, in []*ir.Node, body func(in []*ir.Node) []*ir.Node) []*ir.Node {
+	return ir.NewRegion(template(name, key, in, body, func(r *ir.Region) { r.Grad = grad.Templated(r) }), in)
 }
+
+// templates are the bodies that have been recorded.
+var templates struct {
+	sync.Mutex
+	regions map[string]*ir.Region
+}
+
+// maxTemplates bounds them: they are forgotten when there are more, and recorded anew.
+const maxTemplates = 2048
+
+// template is the region of a composite; one that is new is completed by finish.
+func template(name string, key []byte, in []*ir.Node, body func(in []*ir.Node) []*ir.Node, finish func(*ir.Region)) *ir.Region {
+	var buf [256]byte
+	k := append(append(append(buf[:0], name...), 0), key...)
+	for _, x := range in {
+		k = append(k, byte(x.DType), byte(len(x.Shape)))
+		for _, d := range x.Shape {
+			k = binary.AppendUvarint(k, uint64(d))
+		}
+	}
+	t := &templates
+	t.Lock()
+	r := t.regions[string(k)]
+	t.Unlock()
+	if r != nil {
+		return r
+	}
+	params := make([]*ir.Node, len(in))
+	for i, x := range in {
+		params[i] = ir.NewParam(i, x.DType, slices.Clone(x.Shape))
+	}
+	r = ir.NewTemplate(name, params, body(params))
+	finish(r)
+	t.Lock()
+	defer t.Unlock()
+	if t.regions == nil || len(t.regions) >= maxTemplates {
+		t.regions = make(map[string]*ir.Region)
+	}
+	t.regions[string(k)] = r
+	return r
+}
+
+// single is the one result of a composite.
+func single(results []*ir.Node) *Tensor { return wrap(results[0]) }
 
 // attributes is the key of a composite with the given attributes, which are int,
 // uint64, bool or float64.
@@ -73,9 +116,9 @@ func (t *Tensor) LogSoftmax(axis int) *Tensor {
 
 func (t *Tensor) alongAxis(op, name string, axis int, f func(x *ir.Node, axes []int) *ir.Node) *Tensor {
 	a := axisOf(op, axis, len(t.node.Shape))
-	in := floating(t.node)
-	y := inWide(in, func(x *ir.Node) *ir.Node { return f(x, []int{a}) })
-	return wrap(composite(name, attributes(a), []*ir.Node{in}, y)[0])
+	return single(composite(name, attributes(a), []*ir.Node{floating(t.node)}, func(in []*ir.Node) []*ir.Node {
+		return []*ir.Node{inWide(in[0], func(x *ir.Node) *ir.Node { return f(x, []int{a}) })}
+	}))
 }
 
 func softmax(x *ir.Node, axes []int) *ir.Node {
@@ -102,12 +145,16 @@ func Linear(x, w, b *Tensor) *Tensor {
 	if r == 0 || len(in[1].Shape) != 2 || in[0].Shape[r-1] != in[1].Shape[1] {
 		ir.Fail("Linear", "x of shape %v does not fit weights of shape %v; [..., in] and [out, in] are wanted", in[0].Shape, in[1].Shape)
 	}
-	y := ir.New(ir.DotGeneral, ir.Dot{LeftContract: []int{r - 1}, RightContract: []int{1}}, in[0], in[1])
 	if b != nil {
 		fits("Linear", "the bias", in[2], in[1].Shape[0])
-		y = add(y, ir.Broadcast(in[2], y.Shape))
 	}
-	return wrap(composite("linear", attributes(b != nil), in, y)[0])
+	return single(composite("linear", attributes(b != nil), in, func(in []*ir.Node) []*ir.Node {
+		y := ir.New(ir.DotGeneral, ir.Dot{LeftContract: []int{r - 1}, RightContract: []int{1}}, in[0], in[1])
+		if b != nil {
+			y = add(y, ir.Broadcast(in[2], y.Shape))
+		}
+		return []*ir.Node{y}
+	}))
 }
 
 // Embedding takes rows of table [n, d] by number: ids [...] gives [..., d]. A number
@@ -117,7 +164,9 @@ func Embedding(table, ids *Tensor) *Tensor {
 		ir.Fail("Embedding", "a table of shape %v has no rows", table.node.Shape)
 	}
 	in := []*ir.Node{table.node, indices("Embedding", ids)}
-	return wrap(composite("embedding", nil, in, ir.New(ir.Gather, ir.Index{}, in...))[0])
+	return single(composite("embedding", nil, in, func(in []*ir.Node) []*ir.Node {
+		return []*ir.Node{ir.New(ir.Gather, ir.Index{}, in...)}
+	}))
 }
 
 // normalize is x less its mean over the axes, divided by the root of its variance
@@ -134,8 +183,8 @@ func inverseRoot(v *ir.Node, eps float64, sh, axes []int) *ir.Node {
 
 // affine is y·gamma + beta, either of which may be nil; their axis i is y's axis
 // axes[i].
-func affine(y *ir.Node, gamma, beta *Tensor, axes []int) *ir.Node {
-	spread := func(t *Tensor) *ir.Node { return ir.BroadcastTo(ir.To(t.node, y.DType), y.Shape, axes) }
+func affine(y, gamma, beta *ir.Node, axes []int) *ir.Node {
+	spread := func(x *ir.Node) *ir.Node { return ir.BroadcastTo(ir.To(x, y.DType), y.Shape, axes) }
 	if gamma != nil {
 		y = mul(y, spread(gamma))
 	}
@@ -153,6 +202,17 @@ func scaled(op string, x, gamma, beta *Tensor, want []int) []*ir.Node {
 		fits(op, "the scale or shift", n, want...)
 	}
 	return in
+}
+
+// scaling is which of the operands that scaled lists are gamma and beta.
+func scaling(in []*ir.Node, hasGamma, hasBeta bool) (gamma, beta *ir.Node) {
+	if hasGamma {
+		gamma = in[1]
+	}
+	if hasBeta {
+		beta = in[len(in)-1]
+	}
+	return gamma, beta
 }
 
 // trailing are the axes of the rank of the first tensor that is not nil, or else the
@@ -174,11 +234,13 @@ func trailing(op string, x *Tensor, ts ...*Tensor) (axes, extents []int) {
 func LayerNorm(x, gamma, beta *Tensor, eps float64) *Tensor {
 	axes, extents := trailing("LayerNorm", x, gamma, beta)
 	in := scaled("LayerNorm", x, gamma, beta, extents)
-	y := inWide(in[0], func(x *ir.Node) *ir.Node {
-		y, _, _ := normalize(x, axes, eps)
-		return affine(y, gamma, beta, axes)
-	})
-	return wrap(composite("layer_norm", attributes(len(axes), eps, gamma != nil, beta != nil), in, y)[0])
+	return single(composite("layer_norm", attributes(len(axes), eps, gamma != nil, beta != nil), in, func(in []*ir.Node) []*ir.Node {
+		g, b := scaling(in, gamma != nil, beta != nil)
+		return []*ir.Node{inWide(in[0], func(x *ir.Node) *ir.Node {
+			y, _, _ := normalize(x, axes, eps)
+			return affine(y, g, b, axes)
+		})}
+	}))
 }
 
 // RMSNorm is x / √(mean of x² + eps) · gamma over the last axes, those of gamma, or
@@ -186,11 +248,13 @@ func LayerNorm(x, gamma, beta *Tensor, eps float64) *Tensor {
 func RMSNorm(x, gamma *Tensor, eps float64) *Tensor {
 	axes, extents := trailing("RMSNorm", x, gamma)
 	in := scaled("RMSNorm", x, gamma, nil, extents)
-	y := inWide(in[0], func(x *ir.Node) *ir.Node {
-		r := inverseRoot(mean(mul(x, x), axes), eps, x.Shape, axes)
-		return affine(mul(x, r), gamma, nil, axes)
-	})
-	return wrap(composite("rms_norm", attributes(len(axes), eps, gamma != nil), in, y)[0])
+	return single(composite("rms_norm", attributes(len(axes), eps, gamma != nil), in, func(in []*ir.Node) []*ir.Node {
+		g, _ := scaling(in, gamma != nil, false)
+		return []*ir.Node{inWide(in[0], func(x *ir.Node) *ir.Node {
+			r := inverseRoot(mean(mul(x, x), axes), eps, x.Shape, axes)
+			return affine(mul(x, r), g, nil, axes)
+		})}
+	}))
 }
 
 // BatchNorm normalises x [N, C, …] over all axes but 1 with the statistics of the
@@ -203,10 +267,11 @@ func BatchNorm(x, gamma, beta *Tensor, eps float64) (y, mean, variance *Tensor) 
 		ir.Fail("BatchNorm", "wants [N, C, …], got %v", sh)
 	}
 	in := scaled("BatchNorm", x, gamma, beta, sh[1:2])
-	axes := slices.Delete(span(len(sh)), 1, 2)
-	h, m, v := normalize(wide(in[0]), axes, eps)
-	h = ir.To(affine(h, gamma, beta, []int{1}), in[0].DType)
-	out := composite("batch_norm", attributes(eps, gamma != nil, beta != nil), in, h, m, v)
+	out := composite("batch_norm", attributes(eps, gamma != nil, beta != nil), in, func(in []*ir.Node) []*ir.Node {
+		g, b := scaling(in, gamma != nil, beta != nil)
+		h, m, v := normalize(wide(in[0]), slices.Delete(span(len(sh)), 1, 2), eps)
+		return []*ir.Node{ir.To(affine(h, g, b, []int{1}), in[0].DType), m, v}
+	})
 	return wrap(out[0]), wrap(out[1]), wrap(out[2])
 }
 
@@ -219,12 +284,14 @@ func GroupNorm(x *Tensor, groups int, gamma, beta *Tensor, eps float64) *Tensor 
 		ir.Fail("GroupNorm", "wants [N, C, …] with channels that divide into %d groups, got %v", groups, sh)
 	}
 	in := scaled("GroupNorm", x, gamma, beta, sh[1:2])
-	y := inWide(in[0], func(x *ir.Node) *ir.Node {
-		grouped := []int{sh[0], groups, shape.Elements(sh[1:]) / groups}
-		y, _, _ := normalize(ir.ReshapeTo(x, grouped), []int{2}, eps)
-		return affine(ir.ReshapeTo(y, sh), gamma, beta, []int{1})
-	})
-	return wrap(composite("group_norm", attributes(groups, eps, gamma != nil, beta != nil), in, y)[0])
+	return single(composite("group_norm", attributes(groups, eps, gamma != nil, beta != nil), in, func(in []*ir.Node) []*ir.Node {
+		g, b := scaling(in, gamma != nil, beta != nil)
+		return []*ir.Node{inWide(in[0], func(x *ir.Node) *ir.Node {
+			grouped := []int{sh[0], groups, shape.Elements(sh[1:]) / groups}
+			y, _, _ := normalize(ir.ReshapeTo(x, grouped), []int{2}, eps)
+			return affine(ir.ReshapeTo(y, sh), g, b, []int{1})
+		})}
+	}))
 }
 
 // Attention is softmax(q·kᵀ·scale + mask)·v for q [B, H, T, D], k [B, H, S, D] and
@@ -247,8 +314,7 @@ func Attention(q, k, v, mask *Tensor, causal bool, scale float64) *Tensor {
 		in = append(in, attentionMask(op, mask.node, []int{a[0], a[1], a[2], b[2]}, wide(in[0]).DType))
 	}
 	h := attention{ir.Attention{Scale: scale, Causal: causal}}
-	y, lse := h.body(in)
-	out := ir.NewRegion(h.region("attention", len(in) > 3, h.gradient, y, lse), in)
+	out := h.record("attention", len(in) > 3, in, h.gradient, h.body)
 	return wrap(ir.Permute(out[0], []int{0, 2, 1, 3}))
 }
 
@@ -272,13 +338,11 @@ func attentionMask(op string, m *ir.Node, scores []int, d DType) *ir.Node {
 // weights anew, so that a device that has kernels for both keeps no matrix of T × S.
 type attention struct{ ir.Attention }
 
-func (h attention) region(name string, masked bool, grad func(c *ir.Node, results, cots []*ir.Node, want []bool) []*ir.Node, outs ...*ir.Node) *ir.Region {
-	site := ir.Here()
-	for _, o := range outs {
-		ir.Stamp(o, site)
-	}
-	key := h.AppendKey(attributes(masked))
-	return &ir.Region{Name: name, Key: key, Outs: outs, Attr: h.Attention, Strided: true, Grad: grad}
+// record records one of the two with its body and, if not nil, its own rule.
+func (h attention) record(name string, masked bool, in []*ir.Node, rule func(c *ir.Node, results, cots []*ir.Node, want []bool) []*ir.Node, body func(in []*ir.Node) []*ir.Node) []*ir.Node {
+	return ir.NewRegion(template(name, h.AppendKey(attributes(masked)), in, body, func(r *ir.Region) {
+		r.Attr, r.Strided, r.Grad = h.Attention, true, rule
+	}), in)
 }
 
 // perHead is the product of two operands in each head, over the axis of either.
@@ -309,7 +373,7 @@ func (h attention) scores(in []*ir.Node) *ir.Node {
 
 // body is attention. Only a mask can leave a query without keys; the sum is then
 // taken for 1 and the row's weights are zero.
-func (h attention) body(in []*ir.Node) (y, lse *ir.Node) {
+func (h attention) body(in []*ir.Node) []*ir.Node {
 	s, axes := h.scores(in), []int{3}
 	most := largest
 	if len(in) > 3 {
@@ -322,7 +386,7 @@ func (h attention) body(in []*ir.Node) (y, lse *ir.Node) {
 		sum = choose(ir.New(ir.Eq, nil, sum, like(sum, 0)), like(sum, 1), sum)
 	}
 	p := ir.To(div(e, ir.Unreduce(sum, s.Shape, axes)), in[2].DType)
-	return ir.Permute(ir.MatMul(p, in[2]), []int{0, 2, 1, 3}), add(top, unary(ir.Log, sum))
+	return []*ir.Node{ir.Permute(ir.MatMul(p, in[2]), []int{0, 2, 1, 3}), add(top, unary(ir.Log, sum))}
 }
 
 // gradient is the rule for attention. Where the gradient of the mask is wanted, which
@@ -334,8 +398,8 @@ func (h attention) gradient(c *ir.Node, results, cots []*ir.Node, want []bool) [
 		dy = like(y, 0)
 	}
 	q, k, v := in[0].Shape, in[1].Shape, in[2].Shape
-	d := h.backward(in, y, lse, dy, dlse)
 	if dlse != nil || len(in) > 3 && want[3] {
+		d := h.backward(in, y, lse, dy, dlse)
 		if len(in) > 3 {
 			d[3] = ir.To(d[3], in[3].DType)
 		}
@@ -343,21 +407,23 @@ func (h attention) gradient(c *ir.Node, results, cots []*ir.Node, want []bool) [
 	}
 	// [B, T, H, D] again, and all in one where they fit together: as the gradient of a
 	// projection to query, key and value in one matrix wants it.
-	var outs []*ir.Node
-	for _, g := range d[:3] {
-		outs = append(outs, ir.Permute(g, []int{0, 2, 1, 3}))
-	}
 	packed := slices.Equal(q, k) && slices.Equal(q, v)
 	flat := []int{q[0], q[2], q[1] * q[3]}
-	if packed {
-		for i := range outs {
-			outs[i] = ir.ReshapeTo(outs[i], flat)
+	n := len(in)
+	outs := h.record("attention_grad", n > 3, append(slices.Clone(in), y, lse, dy), nil, func(in []*ir.Node) []*ir.Node {
+		d := h.backward(in[:n], in[n], in[n+1], in[n+2], nil)[:3]
+		for i, g := range d {
+			d[i] = ir.Permute(g, []int{0, 2, 1, 3})
+			if packed {
+				d[i] = ir.ReshapeTo(d[i], flat)
+			}
 		}
-		all := ir.New(ir.Concatenate, ir.Axis{Axis: 2}, outs...)
-		outs = []*ir.Node{add(all, like(all, 0))} // no negative zeros: see rewrite's tile
-	}
-	operands := append(slices.Clone(in), y, lse, dy)
-	outs = ir.NewRegion(h.region("attention_grad", len(in) > 3, nil, outs...), operands)
+		if !packed {
+			return d
+		}
+		all := ir.New(ir.Concatenate, ir.Axis{Axis: 2}, d...)
+		return []*ir.Node{add(all, like(all, 0))} // no negative zeros: see rewrite's tile
+	})
 	if packed {
 		all := outs[0]
 		outs = nil
@@ -449,22 +515,28 @@ func CrossEntropy(logits, target *Tensor, o CrossEntropyOptions) *Tensor {
 		in = append(in, o.Weight.node)
 	}
 
-	c.x = wide(x)
-	var loss, share *ir.Node
-	if t.DType.IsFloat() {
-		loss, share = c.ofProbabilities(ir.To(t, c.x.DType))
-	} else {
-		loss, share = c.ofClasses(t)
-	}
-	if reduction != 2 {
-		all := span(len(loss.Shape))
-		loss = ir.Sum(loss, all)
-		if reduction == 0 {
-			loss = div(loss, ir.Sum(share, all))
-		}
-	}
 	key := attributes(o.IgnoreIndex, o.LabelSmoothing, reduction, o.Weight != nil)
-	return wrap(composite("cross_entropy", key, in, ir.To(loss, x.DType))[0])
+	return single(composite("cross_entropy", key, in, func(in []*ir.Node) []*ir.Node {
+		x, t := in[0], in[1]
+		c.x = wide(x)
+		if o.Weight != nil {
+			c.weight = in[2]
+		}
+		var loss, share *ir.Node
+		if t.DType.IsFloat() {
+			loss, share = c.ofProbabilities(ir.To(t, c.x.DType))
+		} else {
+			loss, share = c.ofClasses(t)
+		}
+		if reduction != 2 {
+			all := span(len(loss.Shape))
+			loss = ir.Sum(loss, all)
+			if reduction == 0 {
+				loss = div(loss, ir.Sum(share, all))
+			}
+		}
+		return []*ir.Node{ir.To(loss, x.DType)}
+	}))
 }
 
 // crossEntropy is what the two kinds of target share. Both give the loss of each
@@ -472,6 +544,7 @@ func CrossEntropy(logits, target *Tensor, o CrossEntropyOptions) *Tensor {
 type crossEntropy struct {
 	o       CrossEntropyOptions
 	x       *ir.Node // logits
+	weight  *ir.Node // of the classes, or nil
 	classes int      // axis
 }
 
@@ -482,10 +555,10 @@ func (c *crossEntropy) each(x *ir.Node) *ir.Node { return ir.Unreduce(x, c.x.Sha
 
 // weigh multiplies by the weight of each class, if there is one.
 func (c *crossEntropy) weigh(x *ir.Node) *ir.Node {
-	if c.o.Weight == nil {
+	if c.weight == nil {
 		return x
 	}
-	return affine(x, c.o.Weight, nil, []int{c.classes})
+	return affine(x, c.weight, nil, []int{c.classes})
 }
 
 // smoothed mixes the loss of the target with that of all classes alike, given what
@@ -504,7 +577,7 @@ func (c *crossEntropy) ofClasses(t *ir.Node) (loss, share *ir.Node) {
 	one := hot(t, c.x.Shape, c.classes)
 	pick := func(x *ir.Node) *ir.Node { return c.sum(choose(one, x, like(x, 0))) }
 	loss, share = sub(lse, pick(s)), like(lse, 1)
-	if c.o.Weight != nil {
+	if c.weight != nil {
 		share = pick(c.weigh(like(c.x, 1)))
 		loss = mul(loss, share)
 	}
@@ -541,13 +614,14 @@ func Dropout(x *Tensor, p float64, key uint64, step *Tensor) *Tensor {
 		ir.Fail(op, "the step is %v%v, not an int64 scalar", n.DType, n.Shape)
 	}
 	in := []*ir.Node{floating(x.node), ir.ReshapeTo(ir.To(n, Int64), nil)}
-	h := in[0]
-	bits := ir.NewRNGBits(ir.RNG{Seed: key}, h.Shape, in[1])
-	// Shr keeps the sign, so that the mask comes after it.
-	bits = ir.New(ir.And, nil, ir.New(ir.Shr, nil, bits, like(bits, 8)), like(bits, 0xffffff))
-	u := ir.To(bits, Float32)
-	u = mul(u, like(u, 0x1p-24))
-	keep := ir.New(ir.Le, nil, like(u, p), u)
-	y := choose(keep, mul(h, like(h, 1/(1-p))), like(h, 0))
-	return wrap(composite("dropout", attributes(p, key), in, y)[0])
+	return single(composite("dropout", attributes(p, key), in, func(in []*ir.Node) []*ir.Node {
+		h := in[0]
+		bits := ir.NewRNGBits(ir.RNG{Seed: key}, h.Shape, in[1])
+		// Shr keeps the sign, so that the mask comes after it.
+		bits = ir.New(ir.And, nil, ir.New(ir.Shr, nil, bits, like(bits, 8)), like(bits, 0xffffff))
+		u := ir.To(bits, Float32)
+		u = mul(u, like(u, 0x1p-24))
+		keep := ir.New(ir.Le, nil, like(u, p), u)
+		return []*ir.Node{choose(keep, mul(h, like(h, 1/(1-p))), like(h, 0))}
+	}))
 }

@@ -87,12 +87,14 @@ func ConvTranspose(x, w, b *Tensor, o ConvOptions, outputPadding []int) *Tensor 
 
 // convolve is a convolution with the bias, if there is a third operand.
 func convolve(name, op string, in []*ir.Node, a ir.ConvAttr) *ir.Node {
-	y := ir.New(ir.Conv, a, in[0], in[1])
-	if len(in) == 3 {
-		fits(op, "the bias", in[2], y.Shape[1])
-		y = add(y, ir.BroadcastTo(in[2], y.Shape, []int{1}))
-	}
-	return composite(name, a.AppendKey(attributes(len(in))), in, y)[0]
+	return composite(name, a.AppendKey(attributes(len(in))), in, func(in []*ir.Node) []*ir.Node {
+		y := ir.New(ir.Conv, a, in[0], in[1])
+		if len(in) == 3 {
+			fits(op, "the bias", in[2], y.Shape[1])
+			y = add(y, ir.BroadcastTo(in[2], y.Shape, []int{1}))
+		}
+		return []*ir.Node{y}
+	})[0]
 }
 
 // optional are floating-point operands of one type; the last may be nil and is then
@@ -142,9 +144,10 @@ func window(op string, x *ir.Node, size, stride, padding []int) ir.Window {
 // of equals.
 func MaxPool(x *Tensor, size, stride, padding []int) *Tensor {
 	w := window("MaxPool", x.node, size, stride, padding)
-	h := ir.To(x.node, x.node.DType.Compute())
-	y := ir.To(ir.New(ir.ReduceWindowMax, w, h), x.node.DType)
-	return wrap(composite("max_pool", w.AppendKey(nil), []*ir.Node{x.node}, y)[0])
+	return single(composite("max_pool", w.AppendKey(nil), []*ir.Node{x.node}, func(in []*ir.Node) []*ir.Node {
+		h := ir.To(in[0], in[0].DType.Compute())
+		return []*ir.Node{ir.To(ir.New(ir.ReduceWindowMax, w, h), in[0].DType)}
+	}))
 }
 
 // AvgPool is the mean of each window of x [N, C, spatial…]. Padding counts as zeros if
@@ -153,13 +156,15 @@ func AvgPool(x *Tensor, size, stride, padding []int, countPad bool) *Tensor {
 	in := floating(x.node)
 	w := window("AvgPool", in, size, stride, padding)
 	padded := slices.ContainsFunc(w.Low, func(p int) bool { return p > 0 })
-	y := inWide(in, func(h *ir.Node) *ir.Node {
+	mean := func(h *ir.Node) *ir.Node {
 		s := ir.New(ir.ReduceWindowSum, w, h)
 		if countPad || !padded {
 			return over(s, float64(shape.Elements(w.Size)))
 		}
 		ones := ir.Full(h.DType, 1, append([]int{1, 1}, h.Shape[2:]...))
 		return div(s, ir.Broadcast(ir.New(ir.ReduceWindowSum, w, ones), s.Shape))
-	})
-	return wrap(composite("avg_pool", w.AppendKey(attributes(countPad)), []*ir.Node{in}, y)[0])
+	}
+	return single(composite("avg_pool", w.AppendKey(attributes(countPad)), []*ir.Node{in}, func(in []*ir.Node) []*ir.Node {
+		return []*ir.Node{inWide(in[0], mean)}
+	}))
 }

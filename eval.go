@@ -1,6 +1,7 @@
 package sinter
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -19,6 +20,11 @@ type memory struct {
 	host     []byte
 	buffer   device.Buffer
 	variable *Variable // nil if it is not one's
+
+	scalar      func() float64 // of a RuntimeScalarFunc: the number, which host holds in type dtype
+	dtype       DType
+	placeholder bool // stands for an input of a compiled function and has no memory
+	result      bool // belongs to the result of a compiled function alone
 }
 
 func newStorage(m *memory, name string) *ir.Storage { return &ir.Storage{Data: m, Name: name} }
@@ -33,6 +39,9 @@ func (m *memory) own(s *ir.Storage, b device.Buffer) {
 
 // bound is the storage's memory on the device.
 func (m *memory) bound() (device.Buffer, error) {
+	if m.placeholder {
+		return nil, errPlaceholder
+	}
 	if m.buffer == nil {
 		b, err := current().Wrap(m.host)
 		if err != nil {
@@ -41,6 +50,15 @@ func (m *memory) bound() (device.Buffer, error) {
 		m.buffer = b
 	}
 	return m.buffer, nil
+}
+
+// renew asks for the number of a RuntimeScalarFunc.
+func (m *memory) renew() error {
+	encode(m.host, m.dtype, m.scalar())
+	if m.buffer == nil {
+		return nil
+	}
+	return current().Upload(m.buffer, m.host)
 }
 
 // evaluation is held while a program is found and run, and whenever the device or
@@ -139,12 +157,8 @@ var observe = func(outputs, leaves []*ir.Node, low DType) {}
 // execute runs the program for a graph and turns its outputs into leaves. Nothing
 // has changed if it fails.
 func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
-	for _, n := range g.Nodes {
-		for i, x := range n.In {
-			if x.Op == ir.Input && x.Version != x.Storage.Version && !(n.Op == ir.Assign && i == 0) {
-				return fresh(x, n)
-			}
-		}
+	if err := upToDate(g); err != nil {
+		return err
 	}
 	programs := backend()
 	for _, l := range leaves {
@@ -176,16 +190,13 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 		b, err := allocate(n.Bytes())
 		if err != nil {
 			undo()
-			return fmt.Errorf("sinter: memory for a result of %v%v: %w", n.DType, n.Shape, err)
+			return noMemory(n, err)
 		}
 		out = append(out, b)
 	}
-	stats.Evaluations++
-	stats.Kernels, stats.ArenaBytes = len(p.Program.Steps), p.Program.Arena
-	pool.notePeak(int64(programs.Arenas()))
-	if err := p.Run(in, out); err != nil {
+	if err := runProgram(p, in, out); err != nil {
 		undo()
-		return fmt.Errorf("sinter: %w", err)
+		return err
 	}
 	i := 0
 	for _, n := range g.Outputs {
@@ -198,6 +209,37 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 		i++
 	}
 	runtime.KeepAlive(g)
+	return nil
+}
+
+// runProgram runs and counts.
+func runProgram(p *plan.Compiled, in, out []device.Buffer) error {
+	stats.Evaluations++
+	stats.Kernels, stats.ArenaBytes = len(p.Program.Steps), p.Program.Arena
+	pool.notePeak(int64(backend().Arenas()))
+	if err := p.Run(in, out); err != nil {
+		return fmt.Errorf("sinter: %w", err)
+	}
+	return nil
+}
+
+func noMemory(n *ir.Node, err error) error {
+	return fmt.Errorf("sinter: memory for a result of %v%v: %w", n.DType, n.Shape, err)
+}
+
+// upToDate reports a leaf of a graph whose memory has been overwritten since what
+// reads it was recorded. An assignment does not read its variable.
+func upToDate(g *ir.Graph) error {
+	for _, n := range g.Nodes {
+		if n.Op == ir.Param {
+			return errors.New("sinter: a tensor is evaluated that stands for an input of a Function or of the body of a Scan")
+		}
+		for i, x := range n.In {
+			if x.Op == ir.Input && x.Version != x.Storage.Version && !(n.Op == ir.Assign && i == 0) {
+				return fresh(x, n)
+			}
+		}
+	}
 	return nil
 }
 
@@ -216,22 +258,24 @@ func fresh(leaf, user *ir.Node) error {
 	return fmt.Errorf("sinter: %v at %v was built on an earlier content of %s, which has been overwritten; evaluate it before, or build it anew", user.Op, user.Site(), what)
 }
 
-// download copies the value of an evaluated node to the host.
-func download(n *ir.Node) ([]byte, error) {
+// download copies the value of an evaluated node to host memory of its size.
+func download(n *ir.Node, data []byte) error {
 	evaluation.Lock()
 	defer evaluation.Unlock()
 	if err := fresh(n, n); err != nil {
-		return nil, err
+		return err
 	}
-	data := make([]byte, n.Bytes())
 	m := memoryOf(n.Storage)
+	if m.placeholder {
+		return fmt.Errorf("sinter: reading %s: %w", n.Storage.Name, errPlaceholder)
+	}
 	if m.host != nil {
 		copy(data, m.host)
-		return data, nil
+		return nil
 	}
 	err := current().Download(data, m.buffer)
 	runtime.KeepAlive(n.Storage)
-	return data, err
+	return err
 }
 
 // buffers is the memory of results and variables that nobody refers to any more, by

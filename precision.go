@@ -68,3 +68,13 @@ func (p Precision) EvalAssign(vars []*Variable, ts ...*Tensor) error {
 	}
 	return evaluate(nodes(ts), vars, p)
 }
+
+// Compile is [Compile] in this precision.
+func (p Precision) Compile(f func(in []*Tensor) []*Tensor) *Compiled {
+	return p.CompileAssign(func(in []*Tensor) ([]*Variable, []*Tensor) { return nil, f(in) })
+}
+
+// CompileAssign is [CompileAssign] in this precision.
+func (p Precision) CompileAssign(f func(in []*Tensor) ([]*Variable, []*Tensor)) *Compiled {
+	return &Compiled{f: f, precision: p}
+}

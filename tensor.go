@@ -115,6 +115,16 @@ func RuntimeScalar(d DType, v float64) *Tensor {
 	return leaf(d, encode(make([]byte, d.Size()), d, v), nil)
 }
 
+// RuntimeScalarFunc is a RuntimeScalar of value f(). In a function that is compiled
+// (see [Compile]) f is asked at every call, where the value of a RuntimeScalar stays
+// what it was when the function was traced.
+func RuntimeScalarFunc(d DType, f func() float64) *Tensor {
+	t := RuntimeScalar(d, f())
+	m := memoryOf(t.node.Storage)
+	m.scalar, m.dtype = f, d
+	return t
+}
+
 // rawBytes is the memory of a slice.
 func rawBytes[T any](s []T) []byte {
 	if len(s) == 0 {
@@ -179,10 +189,31 @@ func (t *Tensor) DType() DType { return t.node.DType }
 // Bytes evaluates the tensor and returns a copy of its elements as they lie in
 // memory.
 func (t *Tensor) Bytes() ([]byte, error) {
-	if err := Eval(t); err != nil {
+	if err := t.eval(); err != nil {
 		return nil, err
 	}
-	return download(t.node)
+	data := make([]byte, t.node.Bytes())
+	return data, download(t.node, data)
+}
+
+// eval is Eval of one tensor, which has often been evaluated already.
+func (t *Tensor) eval() error {
+	if known(t) {
+		return nil // whether it is still there is found out by reading it
+	}
+	return Eval(t)
+}
+
+// ReadFloats evaluates a float32 tensor and copies its elements to dst, which must be
+// as long, without allocating memory.
+func (t *Tensor) ReadFloats(dst []float32) error {
+	if t.DType() != Float32 || t.Len() != len(dst) {
+		ir.Fail("ReadFloats", "%v%v does not fit %d float32", t.DType(), t.node.Shape, len(dst))
+	}
+	if err := t.eval(); err != nil {
+		return err
+	}
+	return download(t.node, rawBytes(dst))
 }
 
 // mustBytes is Bytes for the readers that have no error to return.

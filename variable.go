@@ -58,7 +58,17 @@ func (v *Variable) reset() {
 
 // Value is the variable's tensor: what was assigned last, else what its memory holds.
 // It is the same tensor until the next assignment, so that [Grad] finds it.
-func (v *Variable) Value() *Tensor { return v.value }
+func (v *Variable) Value() *Tensor {
+	v.renew()
+	return v.value
+}
+
+// renew makes another leaf if a compiled function has overwritten the memory.
+func (v *Variable) renew() {
+	if v.pending == nil && v.leaf.node.Version != v.storage.Version {
+		v.reset()
+	}
+}
 
 // Shape is the extents of the axes.
 func (v *Variable) Shape() []int { return slices.Clone(v.shape) }
@@ -77,12 +87,16 @@ func (v *Variable) Assign(t *Tensor) {
 	if v.pending != nil {
 		v.pending.Withdraw() // what it assigned may still be an operand of t
 	}
+	v.renew()
 	if t == v.leaf {
 		v.value, v.pending = v.leaf, nil
 		return
 	}
 	v.value = t
-	v.pending = wrap(ir.New(ir.Assign, ir.Target{Storage: v.storage}, v.leaf.node, t.node)).node
+	v.pending = ir.New(ir.Assign, ir.Target{Storage: v.storage}, v.leaf.node, t.node)
+	if v.pending.WithSite(t.node); v.pending.Anonymous() { // a leaf has no place
+		ir.Stamp(v.pending, ir.Here())
+	}
 }
 
 func (v *Variable) label() string {
@@ -150,5 +164,5 @@ func (v *Variable) Bytes() []byte {
 			panic(err)
 		}
 	}
-	return v.value.mustBytes()
+	return v.Value().mustBytes()
 }

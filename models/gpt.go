@@ -161,20 +161,23 @@ func (g *GPT) Generate(prompt []int64, n int, o GenerateOptions) (out []int64, e
 	}
 	defer nn.Evaluating(g)()
 	text := append([]int64(nil), prompt...)
+	// The text is filled up to a whole block, and the place that is asked for enters
+	// as data: one program serves every length. What stands behind it cannot be seen
+	// from there.
+	next := sinter.Compile(func(in []*sinter.Tensor) []*sinter.Tensor {
+		h := g.Transformer.Forward(in[0])
+		return []*sinter.Tensor{g.LMHead.Forward(h.DynamicSlice(in[1], 1, 1, h.Dim(2)))}
+	})
+	ids := make([]int64, g.block)
+	var logits []*sinter.Tensor
 	for range n {
-		// The text is filled up to a whole block, and the place that is asked for
-		// enters as data: one program serves every length. What stands behind it
-		// cannot be seen from there.
 		seen := text[max(0, len(text)-g.block):]
-		ids := make([]int64, g.block)
 		copy(ids, seen)
 		at := sinter.FromInts([]int64{0, int64(len(seen) - 1), 0}, 3)
-		h := g.Transformer.Forward(sinter.FromInts(ids, 1, g.block))
-		logits := g.LMHead.Forward(h.DynamicSlice(at, 1, 1, h.Dim(2)))
-		if err := sinter.Eval(logits); err != nil {
+		if logits, err = next.CallInto(logits, sinter.FromInts(ids, 1, g.block), at); err != nil {
 			return nil, err
 		}
-		text = append(text, o.sample(logits.Floats()))
+		text = append(text, o.sample(logits[0].Floats()))
 	}
 	return text[len(prompt):], nil
 }

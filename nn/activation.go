@@ -17,8 +17,16 @@ import (
 // infinity would be NaN.
 
 // ReLU is max(x, 0); its gradient at 0 is 0.
-func ReLU(x *sinter.Tensor) *sinter.Tensor {
+func ReLU(x *sinter.Tensor) *sinter.Tensor { return relu(x) }
+
+var relu = once("relu", func(x *sinter.Tensor) *sinter.Tensor {
 	return sinter.Where(x.LeScalar(0), constant(x, 0), x)
+})
+
+// once is f as a sinter.Function: what models use most is recorded once.
+func once(name string, f Func) Func {
+	g := sinter.NewFunction(name, func(in []*sinter.Tensor) []*sinter.Tensor { return []*sinter.Tensor{f(in[0])} })
+	return func(x *sinter.Tensor) *sinter.Tensor { return g.Apply(x)[0] }
 }
 
 // ReLU6 is min(max(x, 0), 6).
@@ -45,19 +53,25 @@ func SELU(x *sinter.Tensor) *sinter.Tensor {
 
 // GELU is x·Φ(x), Φ the normal distribution function, exactly. Hendrycks and
 // Gimpel, 2016.
-func GELU(x *sinter.Tensor) *sinter.Tensor {
+func GELU(x *sinter.Tensor) *sinter.Tensor { return gelu(x) }
+
+var gelu = once("gelu", func(x *sinter.Tensor) *sinter.Tensor {
 	return x.MulScalar(0.5).Mul(x.MulScalar(1 / math.Sqrt2).Erf().AddScalar(1))
-}
+})
 
 // GELUTanh is the approximation of GELU that GPT-2 uses.
-func GELUTanh(x *sinter.Tensor) *sinter.Tensor {
+func GELUTanh(x *sinter.Tensor) *sinter.Tensor { return geluTanh(x) }
+
+var geluTanh = once("gelu_tanh", func(x *sinter.Tensor) *sinter.Tensor {
 	c := math.Sqrt(2 / math.Pi)
 	inner := x.Add(x.Mul(x).Mul(x).MulScalar(0.044715)).MulScalar(c)
 	return x.MulScalar(0.5).Mul(inner.Tanh().AddScalar(1))
-}
+})
 
 // SiLU is x·σ(x), also called Swish.
-func SiLU(x *sinter.Tensor) *sinter.Tensor { return x.Mul(x.Sigmoid()) }
+func SiLU(x *sinter.Tensor) *sinter.Tensor { return silu(x) }
+
+var silu = once("silu", func(x *sinter.Tensor) *sinter.Tensor { return x.Mul(x.Sigmoid()) })
 
 // Mish is x·tanh(softplus(x)). Misra, 2019.
 func Mish(x *sinter.Tensor) *sinter.Tensor { return x.Mul(Softplus(x).Tanh()) }

@@ -38,6 +38,7 @@ type Optimizer struct {
 	steps    int
 	gradNorm float64
 	unused   []*sinter.Variable
+	updates  []*update
 
 	// What a checkpoint keeps besides the slots: the counts of steps (of the
 	// optimizer, then of every parameter) and a schedule's memory.
@@ -166,38 +167,143 @@ func (o *Optimizer) group(v *sinter.Variable) *Group {
 // running.
 func (o *Optimizer) Step(loss *sinter.Tensor, also ...*sinter.Tensor) (err error) {
 	defer ir.Recover(&err)
+	r, err := o.record(loss)
+	if err != nil {
+		return err
+	}
+	evaluated := append([]*sinter.Tensor{loss}, also...)
+	if err := o.precision.EvalAssign(r.assigned, append(evaluated, r.flags...)...); err != nil {
+		return fmt.Errorf("optim: step %d: %w", o.steps, err)
+	}
+	return o.conclude(r, loss, r.flags)
+}
+
+// record is a step that has been recorded and not been evaluated.
+type record struct {
+	used     []*param // that are updated
+	unused   []*sinter.Variable
+	assigned []*sinter.Variable
+	flags    []*sinter.Tensor // whether all is finite; with ClipNorm also the norm
+	scalars  *scalars
+}
+
+// record adds the gradients and the update to the graph.
+func (o *Optimizer) record(loss *sinter.Tensor) (*record, error) {
 	if loss.Rank() != 0 || !loss.DType().IsFloat() {
 		ir.Fail("optim.Step", "a loss of shape %v and type %v; it has to be a float scalar (take a Mean or Sum)", loss.Shape(), loss.DType())
 	}
-	used, grads := o.differentiate(loss)
-	if len(used) == 0 {
-		return errors.New("optim: the loss depends on none of the optimizer's variables")
+	r := &record{scalars: newScalars(o)}
+	grads := o.differentiate(r, loss)
+	if len(r.used) == 0 {
+		return nil, errors.New("optim: the loss depends on none of the optimizer's variables")
 	}
+	u := o.updateFor(r)
+	in := append(make([]*sinter.Tensor, 0, 1+len(r.used)*(2+u.slots)+len(r.scalars.tensors)), loss)
+	in = append(in, grads...)
+	for _, p := range r.used {
+		in = append(in, p.variable.Value())
+		r.assigned = append(r.assigned, p.variable)
+		for _, s := range p.slots {
+			in = append(in, s.Value())
+			r.assigned = append(r.assigned, s)
+		}
+	}
+	out := u.function.Apply(append(in, r.scalars.tensors...)...)
+	n := len(out) - len(r.assigned)
+	r.flags = out[:n]
+	for i, v := range r.assigned {
+		v.Assign(out[n+i])
+	}
+	return r, nil
+}
+
+// update is the update of certain parameters as a function of the loss, its gradients
+// with respect to them, their values with their slots, and the scalars: it gives the
+// flags of a record and then the new values. It is recorded once and used as one
+// operation in every step.
+type update struct {
+	params   []*param
+	numbers  []int // for each parameter: its rate's place, and where its rule's numbers begin and end
+	slots    int   // of each parameter
+	function *sinter.Function
+}
+
+// maxUpdates is how many combinations of parameters an optimizer keeps the update of.
+const maxUpdates = 16
+
+// updateFor is the update of the parameters that are used.
+func (o *Optimizer) updateFor(r *record) *update {
+	numbers := make([]int, 0, 3*len(r.used))
+	for _, p := range r.used {
+		d := p.variable.DType().Compute()
+		first, end := r.scalars.rule(d, p)
+		numbers = append(numbers, r.scalars.lr(d, p.lrScale), first, end)
+	}
+	for _, u := range o.updates {
+		if slices.Equal(u.params, r.used) && slices.Equal(u.numbers, numbers) {
+			return u
+		}
+	}
+	u := &update{params: r.used, numbers: numbers, slots: len(o.rule.Spec().Slots)}
+	u.function = sinter.NewFunction("update", func(in []*sinter.Tensor) []*sinter.Tensor { return o.update(u, in) })
+	if len(o.updates) == maxUpdates {
+		o.updates = o.updates[1:]
+	}
+	o.updates = append(o.updates, u)
+	return u
+}
+
+// update is what the function of u does.
+func (o *Optimizer) update(u *update, in []*sinter.Tensor) (out []*sinter.Tensor) {
+	n := len(u.params)
+	loss, grads, values := in[0], in[1:1+n], in[1+n:]
+	numbers := values[n*(1+u.slots):]
 	if o.clipValue > 0 {
 		grads = nn.ClipGradValue(grads, o.clipValue)
 	}
-	var finite, norm *sinter.Tensor
-	evaluated := append([]*sinter.Tensor{loss}, also...)
+	var finite *sinter.Tensor
 	if o.clipNorm > 0 {
+		var norm *sinter.Tensor
 		grads, norm = nn.ClipGradNorm(grads, o.clipNorm)
 		finite = loss.IsFinite().And(norm.IsFinite())
-		evaluated = append(evaluated, finite, norm)
+		out = append(out, finite, norm)
 	} else {
-		finite = allFinite(append(grads, loss)...)
-		evaluated = append(evaluated, finite)
+		finite = allFinite(slices.Concat(grads, in[:1])...)
+		out = append(out, finite)
 	}
-	if err := o.precision.EvalAssign(o.update(used, grads, finite), evaluated...); err != nil {
-		return fmt.Errorf("optim: step %d: %w", o.steps, err)
+	// Variables keep their old values unless all is finite.
+	keep := func(t, old *sinter.Tensor) { out = append(out, sinter.Where(finite, t, old)) }
+	for i, p := range u.params {
+		old, slots := values[i*(1+u.slots)], values[i*(1+u.slots)+1:][:u.slots]
+		d := p.variable.DType()
+		x := &Update{
+			Param:       old.To(d.Compute()),
+			Grad:        grads[i].To(d.Compute()),
+			Slots:       slices.Clone(slots),
+			LR:          numbers[u.numbers[3*i]],
+			Scalars:     numbers[u.numbers[3*i+1]:u.numbers[3*i+2]],
+			WeightDecay: p.decay,
+		}
+		o.rule.Update(x)
+		keep(x.Param.To(d), old)
+		for k := range slots {
+			keep(x.Slots[k], slots[k])
+		}
 	}
-	value := loss.Float()
-	if norm != nil {
-		o.gradNorm = norm.Float()
+	return out
+}
+
+// conclude counts a step that has been evaluated, or says why there was none.
+func (o *Optimizer) conclude(r *record, loss *sinter.Tensor, flags []*sinter.Tensor) error {
+	o.unused = r.unused
+	if len(flags) > 1 {
+		o.gradNorm = flags[1].Float()
 	}
-	if !finite.Bools()[0] {
-		return &NonFiniteError{Step: o.steps, Loss: value, GradNorm: o.gradNorm}
+	if flags[0].Float() == 0 {
+		return &NonFiniteError{Step: o.steps, Loss: loss.Float(), GradNorm: o.gradNorm}
 	}
 	o.steps++
-	for _, p := range used {
+	for _, p := range r.used {
 		p.steps++
 	}
 	return nil
@@ -214,8 +320,9 @@ func allFinite(ts ...*sinter.Tensor) *sinter.Tensor {
 	return sum.IsFinite()
 }
 
-// differentiate lists the parameters that the loss depends on, with its gradients.
-func (o *Optimizer) differentiate(loss *sinter.Tensor) (used []*param, grads []*sinter.Tensor) {
+// differentiate lists the parameters that the loss depends on, and returns its
+// gradients.
+func (o *Optimizer) differentiate(r *record, loss *sinter.Tensor) (grads []*sinter.Tensor) {
 	var live []*param
 	var values []*sinter.Tensor
 	for _, p := range o.params {
@@ -224,57 +331,27 @@ func (o *Optimizer) differentiate(loss *sinter.Tensor) (used []*param, grads []*
 			values = append(values, p.variable.Value())
 		}
 	}
-	o.unused = nil
 	for i, g := range sinter.Grad(loss, values...) {
 		if g == nil {
-			o.unused = append(o.unused, live[i].variable)
+			r.unused = append(r.unused, live[i].variable)
 			continue
 		}
-		used = append(used, live[i])
+		r.used = append(r.used, live[i])
 		grads = append(grads, g)
 	}
-	return used, grads
-}
-
-// update assigns their new values to the parameters and their slots, which keep
-// the old ones unless finite is true, and lists what was assigned.
-func (o *Optimizer) update(used []*param, grads []*sinter.Tensor, finite *sinter.Tensor) []*sinter.Variable {
-	scalars := newScalars(o)
-	var assigned []*sinter.Variable
-	assign := func(v *sinter.Variable, t, old *sinter.Tensor) {
-		v.Assign(sinter.Where(finite, t, old))
-		assigned = append(assigned, v)
-	}
-	for i, p := range used {
-		old := p.variable.Value()
-		d := p.variable.DType()
-		u := &Update{
-			Param:       old.To(d.Compute()),
-			Grad:        grads[i].To(d.Compute()),
-			LR:          scalars.lr(d.Compute(), p.lrScale),
-			Scalars:     scalars.rule(d.Compute(), p.steps+1),
-			WeightDecay: p.decay,
-		}
-		for _, s := range p.slots {
-			u.Slots = append(u.Slots, s.Value())
-		}
-		before := slices.Clone(u.Slots)
-		o.rule.Update(u)
-		assign(p.variable, u.Param.To(d), old)
-		for k, s := range p.slots {
-			assign(s, u.Slots[k], before[k])
-		}
-	}
-	return assigned
+	return grads
 }
 
 // scalars are the leaves through which numbers of a step reach the program. They
 // are shared by what they mean, never by their values: two that happen to be equal
 // in one step must not make another program of it.
 type scalars struct {
-	o     *Optimizer
-	rates map[rateKey]*sinter.Tensor
-	rules map[ruleKey][]*sinter.Tensor
+	o       *Optimizer
+	tensors []*sinter.Tensor
+	rates   map[rateKey]int // where in tensors
+	rules   map[ruleKey]int // number of the group
+	groups  [][]*param      // parameters that share a rule's numbers
+	places  [][2]int        // where in tensors those of each group begin and end
 }
 
 type rateKey struct {
@@ -283,32 +360,43 @@ type rateKey struct {
 }
 
 type ruleKey struct {
-	d    sinter.DType
-	step int
+	d     sinter.DType
+	steps int // that the parameters have had
 }
 
 func newScalars(o *Optimizer) *scalars {
-	return &scalars{o, map[rateKey]*sinter.Tensor{}, map[ruleKey][]*sinter.Tensor{}}
+	return &scalars{o: o, rates: map[rateKey]int{}, rules: map[ruleKey]int{}}
 }
 
-func (s *scalars) lr(d sinter.DType, scale float64) *sinter.Tensor {
+// lr is the number of the learning rate among the tensors.
+func (s *scalars) lr(d sinter.DType, scale float64) int {
 	key := rateKey{d, scale}
-	if s.rates[key] == nil {
-		s.rates[key] = sinter.RuntimeScalar(d, s.o.LR()*scale)
+	i, ok := s.rates[key]
+	if !ok {
+		i = len(s.tensors)
+		s.rates[key] = i
+		s.tensors = append(s.tensors, sinter.RuntimeScalarFunc(d, func() float64 { return s.o.LR() * scale }))
 	}
-	return s.rates[key]
+	return i
 }
 
-func (s *scalars) rule(d sinter.DType, step int) []*sinter.Tensor {
-	key := ruleKey{d, step}
-	if _, ok := s.rules[key]; !ok {
-		var ts []*sinter.Tensor
-		for _, v := range s.o.rule.Scalars(step) {
-			ts = append(ts, sinter.RuntimeScalar(d, v))
+// rule tells where among the tensors the rule's numbers for p begin and end.
+func (s *scalars) rule(d sinter.DType, p *param) (first, end int) {
+	key := ruleKey{d, p.steps}
+	g, ok := s.rules[key]
+	if !ok {
+		g = len(s.groups)
+		s.rules[key] = g
+		s.groups = append(s.groups, nil)
+		first = len(s.tensors)
+		for k := range s.o.rule.Scalars(p.steps + 1) {
+			number := func() float64 { return s.o.rule.Scalars(p.steps + 1)[k] }
+			s.tensors = append(s.tensors, sinter.RuntimeScalarFunc(d, number))
 		}
-		s.rules[key] = ts
+		s.places = append(s.places, [2]int{first, len(s.tensors)})
 	}
-	return s.rules[key]
+	s.groups[g] = append(s.groups[g], p)
+	return s.places[g][0], s.places[g][1]
 }
 
 // LR is the learning rate of the next step, before a group's scale.

@@ -16,7 +16,8 @@ type Rule interface {
 	// this one included (so 1 is the first): bias corrections and the like. They
 	// reach the program as data, so that a new step compiles nothing.
 	Scalars(step int) []float64
-	// Update sets u.Param and u.Slots to their new values.
+	// Update sets u.Param and u.Slots to their new values, which must follow from u
+	// alone: it is called when an update is first recorded and not at every step.
 	Update(u *Update)
 }
 

@@ -21,11 +21,11 @@ func (t *Trainer) Evaluate(ctx context.Context, model nn.Module, set data.Datase
 	reset(t.Metrics)
 	var sum float64
 	var count int
-	err = t.forward(ctx, model, set, func(batch data.Batch, pred *sinter.Tensor) error {
-		l := t.Loss(pred, batch.Y)
-		if err := t.Precision.Eval(l, pred); err != nil {
-			return err
-		}
+	err = t.forward(ctx, model, set, func(in []*sinter.Tensor) []*sinter.Tensor {
+		loss, pred := t.measured(model, in)
+		return []*sinter.Tensor{loss, pred}
+	}, func(batch data.Batch, out []*sinter.Tensor) error {
+		l, pred := out[0], out[1]
 		sum += l.Float() * float64(batch.Size)
 		count += batch.Size
 		for _, m := range t.Metrics {
@@ -45,10 +45,10 @@ func (t *Trainer) Predict(ctx context.Context, model nn.Module, set data.Dataset
 	defer ir.Recover(&err)
 	var rows []float32
 	var shape []int
-	err = t.forward(ctx, model, set, func(_ data.Batch, pred *sinter.Tensor) error {
-		if err := t.Precision.Eval(pred); err != nil {
-			return err
-		}
+	err = t.forward(ctx, model, set, func(in []*sinter.Tensor) []*sinter.Tensor {
+		return []*sinter.Tensor{model.Forward(in[0])}
+	}, func(_ data.Batch, out []*sinter.Tensor) error {
+		pred := out[0]
 		rows = append(rows, pred.Floats()...)
 		shape = pred.Shape()
 		return nil
@@ -59,15 +59,26 @@ func (t *Trainer) Predict(ctx context.Context, model nn.Module, set data.Dataset
 	return sinter.FromFloats(rows, append([]int{set.Len()}, shape[1:]...)...), nil
 }
 
-// forward hands the output for each batch to visit.
-func (t *Trainer) forward(ctx context.Context, model nn.Module, set data.Dataset, visit func(data.Batch, *sinter.Tensor) error) error {
+// forward hands what f makes of each batch's inputs to visit, evaluated.
+func (t *Trainer) forward(ctx context.Context, model nn.Module, set data.Dataset, f func(in []*sinter.Tensor) []*sinter.Tensor, visit func(batch data.Batch, out []*sinter.Tensor) error) error {
 	if set == nil || set.Len() == 0 {
 		return errors.New("there are no examples")
 	}
 	nn.Eval(model)
+	compute := func(in ...*sinter.Tensor) ([]*sinter.Tensor, error) {
+		out := f(in)
+		return out, t.Precision.Eval(out...)
+	}
+	if t.Compile {
+		compute = t.Precision.Compile(f).Call
+	}
 	loader := &data.Loader{Dataset: set, Batch: t.batch()}
 	for batch := range loader.Batches(ctx) {
-		if err := visit(batch, model.Forward(batch.X)); err != nil {
+		out, err := compute(inputs(batch)...)
+		if err == nil {
+			err = visit(batch, out)
+		}
+		if err != nil {
 			return err
 		}
 	}

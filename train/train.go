@@ -53,6 +53,11 @@ type Trainer struct {
 	Seed      uint64           // of the order of examples
 	Precision sinter.Precision // of steps and evaluations; float32 unless set
 	EvalEvery int              // evaluate the test set every so many steps, besides the end of each epoch
+
+	// Compile records a step and an evaluation once for each shape of the batches, and
+	// replays them: see sinter.Compile. The model's Forward and the Loss must then not
+	// decide anything in Go from step to step.
+	Compile bool
 }
 
 // DivergedError is a run that was stopped because its loss or its gradients were
@@ -104,6 +109,7 @@ type fit struct {
 	state     *State
 	optimizer *optim.Optimizer
 	loader    *data.Loader
+	compiled  *optim.CompiledStep // nil if steps are not compiled
 	testSet   data.Dataset
 	history   []Evaluation
 	start     time.Time
@@ -139,6 +145,15 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, 
 		loader:    &data.Loader{Dataset: trainSet, Batch: t.batch(), Shuffle: true, Seed: t.Seed},
 		testSet:   testSet,
 		start:     time.Now(),
+	}
+	if t.Compile {
+		r.compiled = r.optimizer.Compile(func(in []*sinter.Tensor) (*sinter.Tensor, []*sinter.Tensor) {
+			loss, pred := t.measured(model, in)
+			if len(t.Metrics) == 0 {
+				return loss, nil
+			}
+			return loss, []*sinter.Tensor{pred}
+		})
 	}
 	steps := t.StepsFor(trainSet.Len())
 	r.optimizer.SetTotalSteps(steps)
@@ -194,6 +209,7 @@ func (r *fit) loop(ctx context.Context) (err error) {
 		}
 		r.optimizer.Observe(r.progress())
 		r.each(Callback.OnEpochEnd)
+		nn.Train(s.Model) // the evaluation has left it in the mode of use
 	}
 	return s.failure
 }
@@ -235,14 +251,9 @@ func (r *fit) epoch(ctx context.Context) error {
 // step trains on one batch.
 func (r *fit) step(batch data.Batch) error {
 	s := r.state
-	pred := s.Model.Forward(batch.X)
-	loss := r.Loss(pred, batch.Y)
-	var also []*sinter.Tensor
-	if len(r.Metrics) > 0 {
-		also = append(also, pred)
-	}
 	s.LR = r.optimizer.LR()
-	if err := r.optimizer.Step(loss, also...); err != nil {
+	loss, pred, err := r.update(batch)
+	if err != nil {
 		var bad *optim.NonFiniteError
 		if errors.As(err, &bad) {
 			return r.diverged(batch, bad)
@@ -261,6 +272,40 @@ func (r *fit) step(batch data.Batch) error {
 	s.TrainLoss = r.lossSum / float64(r.lossCount)
 	s.TrainMetrics = values(r.Metrics)
 	return nil
+}
+
+// update makes the optimizer's step. Of the model's output only what metrics want is
+// evaluated.
+func (r *fit) update(batch data.Batch) (loss, pred *sinter.Tensor, err error) {
+	if r.compiled != nil {
+		loss, also, err := r.compiled.Step(inputs(batch)...)
+		if len(also) > 0 {
+			pred = also[0]
+		}
+		return loss, pred, err
+	}
+	loss, pred = r.measured(r.state.Model, inputs(batch))
+	if len(r.Metrics) > 0 {
+		return loss, pred, r.optimizer.Step(loss, pred)
+	}
+	return loss, pred, r.optimizer.Step(loss)
+}
+
+// inputs are what a step reads of a batch: X, and Y if there is one.
+func inputs(batch data.Batch) []*sinter.Tensor {
+	if batch.Y == nil {
+		return []*sinter.Tensor{batch.X}
+	}
+	return []*sinter.Tensor{batch.X, batch.Y}
+}
+
+// measured is the loss on a batch, given its inputs, and the model's output.
+func (t *Trainer) measured(model nn.Module, in []*sinter.Tensor) (loss, pred *sinter.Tensor) {
+	pred = model.Forward(in[0])
+	if len(in) == 1 {
+		return t.Loss(pred, nil), pred
+	}
+	return t.Loss(pred, in[1]), pred
 }
 
 // diverged looks for the operation where a step stopped being numbers, by making

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,5 +235,69 @@ func TestMistakes(t *testing.T) {
 	}
 	if _, err := (&Trainer{}).Predict(t.Context(), wrong, line(t, 4)); !errors.As(err, &build) {
 		t.Errorf("%v is no BuildError", err)
+	}
+}
+
+// dropping has a layer that does something else in training than in use.
+type dropping struct {
+	Hidden *nn.Linear
+	Drop   *nn.Dropout
+	Out    *nn.Linear
+}
+
+func (d *dropping) Forward(x *sinter.Tensor) *sinter.Tensor {
+	return d.Out.Forward(d.Drop.Forward(nn.ReLU(d.Hidden.Forward(x))))
+}
+
+// A compiled run is the same, to the bit: batches of two sizes, dropout, evaluations in
+// between, after which the model is in training again.
+func TestCompiledFit(t *testing.T) {
+	run := func(compile bool) (history []float64) {
+		sinter.Seed(4)
+		model := &dropping{nn.NewLinear(1, 8), nn.NewDropout(0.5), nn.NewLinear(8, 1)}
+		r := &recorder{onStep: func(s *State) {
+			if !model.Drop.Training() {
+				t.Errorf("step %d is made in the mode of use", s.Step)
+			}
+			history = append(history, s.Loss)
+		}}
+		trainer := Trainer{
+			Loss: nn.MSE, Metrics: []metric.Metric{metric.MAE()}, Epochs: 3, Batch: 8, EvalEvery: 2,
+			Optimizer: optim.Adam{LR: optim.Cosine{Peak: 0.05, Warmup: 2}}, Clip: 1,
+			Callbacks: []Callback{r}, Compile: compile,
+		}
+		report, err := trainer.Fit(t.Context(), model, line(t, 20), line(t, 13))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range report.History {
+			history = append(history, e.TestLoss, e.Metrics[0].Value, e.TrainMetrics[0].Value)
+		}
+		out, err := trainer.Predict(t.Context(), model, line(t, 11))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return append(history, out.Float64s()...)
+	}
+	plain, compiled := run(false), run(true)
+	if !slices.Equal(plain, compiled) {
+		t.Errorf("recorded %v\ncompiled %v", plain, compiled)
+	}
+}
+
+func TestCompiledFitDiverges(t *testing.T) {
+	model := newLine()
+	trainer := Trainer{Loss: func(pred, target *sinter.Tensor) *sinter.Tensor {
+		return pred.Add(target).Log().Mean() // of negative numbers
+	}, Epochs: 1, Batch: 10, Compile: true}
+	_, err := trainer.Fit(t.Context(), model, line(t, 20), nil)
+	var diverged *DivergedError
+	if !errors.As(err, &diverged) || diverged.Op != "log" || !strings.Contains(diverged.Site, "train_test.go:") {
+		t.Errorf("got %v", err)
+	}
+	wrong := wrongNet{nn.NewLinear(1, 3), nn.NewLinear(4, 1)}
+	_, err = (&Trainer{Loss: nn.MSE, Compile: true}).Fit(t.Context(), wrong, line(t, 4), nil)
+	if !errors.As(err, new(*sinter.BuildError)) || !strings.Contains(err.Error(), "train_test.go:") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -20,22 +20,21 @@ import (
 // Σ_y (∂y/∂x)ᵀ·cot_y. It is nil where no y depends on x differentiably.
 func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 	order := ir.Postorder(ys, operands)
-	depends := make(map[*ir.Node]bool, len(order))
+	t := &tape{place: make(map[*ir.Node]int, len(xs)+len(order)), flow: make([]flow, 0, len(xs)+len(order))}
 	for _, x := range xs {
-		depends[x] = true
+		t.add(x)
 	}
 	for _, n := range order {
-		if depends[n] || !differentiable(n) {
+		if t.depends(n) || !differentiable(n) {
 			continue
 		}
 		for _, in := range operands(n) {
-			if depends[in] {
-				depends[n] = true
+			if t.depends(in) {
+				t.add(n)
 				break
 			}
 		}
 	}
-	t := &tape{cot: make(map[*ir.Node]*ir.Node), outs: make(map[*ir.Node][]*ir.Node), depends: depends}
 	for i, y := range ys {
 		if cots[i] != nil {
 			t.accumulate(y, cots[i])
@@ -43,12 +42,13 @@ func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 	}
 	for i := len(order) - 1; i >= 0; i-- {
 		n := order[i]
-		if !depends[n] {
+		f := t.of(n)
+		if f == nil {
 			continue
 		}
 		if n.Op == ir.Scan || n.Op == ir.Composite {
 			switch {
-			case t.outs[n] == nil:
+			case f.outs == nil:
 			case n.Op == ir.Scan:
 				t.scan(n)
 			default:
@@ -56,7 +56,7 @@ func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 			}
 			continue
 		}
-		g := t.cot[n]
+		g := f.cot
 		if g == nil {
 			continue
 		}
@@ -74,7 +74,7 @@ func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 		want := make([]bool, len(n.In))
 		any := false
 		for j, in := range n.In {
-			want[j] = depends[in]
+			want[j] = t.depends(in)
 			any = any || want[j]
 		}
 		if !any {
@@ -89,32 +89,63 @@ func VJP(ys, cots, xs []*ir.Node) []*ir.Node {
 	}
 	out := make([]*ir.Node, len(xs))
 	for i, x := range xs {
-		out[i] = t.cot[x]
+		out[i] = t.of(x).cot
 	}
 	return out
 }
 
-// tape holds the cotangents that have been found so far.
+// tape holds the cotangents that have been found so far, of the nodes that depend on
+// what is differentiated by.
 type tape struct {
-	cot     map[*ir.Node]*ir.Node
-	outs    map[*ir.Node][]*ir.Node // of the results of a Scan, or of a composite with a rule
-	depends map[*ir.Node]bool
+	place map[*ir.Node]int // in flow
+	flow  []flow
+}
+
+// flow is what has come back to a node.
+type flow struct {
+	cot  *ir.Node
+	outs []*ir.Node // those of the results of a Scan, or of a composite with a rule
+}
+
+func (t *tape) add(n *ir.Node) {
+	if !t.depends(n) {
+		t.place[n] = len(t.flow)
+		t.flow = append(t.flow, flow{})
+	}
+}
+
+func (t *tape) depends(n *ir.Node) bool {
+	_, ok := t.place[n]
+	return ok
+}
+
+// of is what has come back to n; nil if n does not depend on what is differentiated by.
+func (t *tape) of(n *ir.Node) *flow {
+	if i, ok := t.place[n]; ok {
+		return &t.flow[i]
+	}
+	return nil
 }
 
 func (t *tape) accumulate(n, c *ir.Node) {
-	if !t.depends[n] {
+	f := t.of(n)
+	if f == nil {
 		return
 	}
-	if old := t.cot[n]; old != nil {
-		c = ir.New(ir.Add, nil, old, c)
+	if f.cot != nil {
+		c = ir.New(ir.Add, nil, f.cot, c)
 		ir.Stamp(c, n.Site())
 	}
-	t.cot[n] = c
+	f.cot = c
 }
 
 func (t *tape) result(n, g *ir.Node) {
 	s := n.In[0]
-	if t.outs[s] == nil {
+	f := t.of(s)
+	if f == nil { // n itself is differentiated by
+		return
+	}
+	if f.outs == nil {
 		results := 0
 		switch a := s.Attr.(type) {
 		case *ir.Loop:
@@ -122,9 +153,9 @@ func (t *tape) result(n, g *ir.Node) {
 		case *ir.Region:
 			results = len(a.Outs)
 		}
-		t.outs[s] = make([]*ir.Node, results)
+		f.outs = make([]*ir.Node, results)
 	}
-	sum := &t.outs[s][n.Attr.(ir.Number).N]
+	sum := &f.outs[n.Attr.(ir.Number).N]
 	if *sum != nil { // several nodes may stand for one result
 		g = ir.New(ir.Add, nil, *sum, g)
 	}
@@ -140,9 +171,9 @@ func (t *tape) composite(c *ir.Node) {
 	}
 	want := make([]bool, len(c.In))
 	for i, x := range c.In {
-		want[i] = t.depends[x]
+		want[i] = t.depends(x)
 	}
-	for i, g := range r.Grad(c, results, t.outs[c], want) {
+	for i, g := range r.Grad(c, results, t.of(c).outs, want) {
 		if g != nil && want[i] {
 			ir.Stamp(g, c.Site())
 			t.accumulate(c.In[i], g)
@@ -156,7 +187,7 @@ func (t *tape) composite(c *ir.Node) {
 func operands(n *ir.Node) []*ir.Node {
 	if n.Op == ir.Result {
 		if r, ok := n.In[0].Attr.(*ir.Region); ok && r.Grad == nil {
-			return r.Outs[n.Attr.(ir.Number).N : n.Attr.(ir.Number).N+1]
+			return n.In[0].Body()[n.Attr.(ir.Number).N : n.Attr.(ir.Number).N+1]
 		}
 	}
 	return n.In

@@ -20,7 +20,7 @@ func (t *tape) scan(s *ir.Node) {
 	nc, nx := l.Carries, l.Inputs
 	nk := len(s.In) - nc - nx
 	ny := len(l.Body.Outputs) - 2*nc // results that the user sees
-	cots := t.outs[s]
+	cots := t.of(s).outs
 	entry := make([]*ir.Node, nc)
 	for i := range nc {
 		entry[i] = ir.New(ir.Result, ir.Number{N: nc + ny + i}, s)
@@ -123,14 +123,14 @@ func (t *tape) scan(s *ir.Node) {
 		return len(results2) - 1
 	}
 	for i := range nx {
-		if g := grads[nc+i]; g != nil && t.depends[s.In[nc+i]] {
+		if g := grads[nc+i]; g != nil && t.depends(s.In[nc+i]) {
 			at, x := stack(g), s.In[nc+i]
 			finish = append(finish, func(_, stacked []*ir.Node) { t.accumulate(x, stacked[at]) })
 		}
 	}
 	for i := range nk {
 		g, x := grads[nc+nx+i], s.In[nc+nx+i]
-		if g == nil || !t.depends[x] {
+		if g == nil || !t.depends(x) {
 			continue
 		}
 		if perm, dot, ok := product(g); ok {

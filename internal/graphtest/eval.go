@@ -49,8 +49,8 @@ func (e *evaluator) compute(n *ir.Node) Tensor {
 		return e.params[n.Attr.(ir.Number).N]
 	case ir.Result:
 		i := n.Attr.(ir.Number).N
-		if r, ok := n.In[0].Attr.(*ir.Region); ok {
-			return e.value(r.Outs[i])
+		if c := n.In[0]; c.Op == ir.Composite {
+			return e.value(c.Body()[i])
 		}
 		return e.scan(n.In[0])[i]
 	}

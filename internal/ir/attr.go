@@ -115,8 +115,8 @@ type Target struct{ Storage *Storage }
 type Number struct{ N int }
 
 // Region is for Composite. The body is the meaning: nodes over the composite's
-// own operands, so that lowering replaces Result i by Outs[i] and a gradient that
-// has no rule of its own differentiates through Outs.
+// own operands, so that lowering replaces Result i by Body()[i] and a gradient that
+// has no rule of its own differentiates through it.
 type Region struct {
 	Name string
 	Key  []byte // distinguishes bodies of one name; the operands' shapes are not in it
@@ -133,6 +133,8 @@ type Region struct {
 	// where nothing depends on the result, and returns the cotangents of the
 	// operands, of which it may leave out those that are not wanted.
 	Grad func(c *Node, results, cots []*Node, want []bool) []*Node
+
+	template *template // if Outs are over placeholders
 }
 
 // Attention is what the regions "attention" and "attention_grad" know about the

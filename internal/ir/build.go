@@ -185,11 +185,26 @@ func NewComposite(name string, key []byte, in []*Node, outs ...*Node) []*Node {
 }
 
 // NewRegion is NewComposite for a region that says more than its body.
-func NewRegion(r *Region, in []*Node) []*Node {
-	c := &Node{Op: Composite, Attr: r, In: in, site: here()}
+func NewRegion(r *Region, in []*Node) []*Node { return NewRegionAt(r, in, here()) }
+
+// NewRegionAt is NewRegion at another node's place.
+func NewRegionAt(r *Region, in []*Node, site *Site) []*Node {
+	c := []*Node{{Op: Composite, Attr: r, In: in, site: site}}
 	res := make([]*Node, len(r.Outs))
+	// Many results, those of an optimizer's update, are evaluated together and lie
+	// together. Else each lies alone, so that one that is kept keeps nothing else.
+	var together []Node
+	if len(res) > 8 {
+		together = make([]Node, len(res))
+	}
 	for i, o := range r.Outs {
-		res[i] = &Node{Op: Result, DType: o.DType, Shape: o.Shape, Attr: Number{i}, In: []*Node{c}, site: c.site}
+		if together != nil {
+			res[i] = &together[i]
+		} else {
+			res[i] = new(Node)
+		}
+		n := res[i]
+		n.Op, n.DType, n.Shape, n.Attr, n.In, n.site = Result, o.DType, o.Shape, Number{i}, c, site
 	}
 	return res
 }

@@ -102,20 +102,18 @@ func Key(outputs []*Node) (g *Graph, key []byte, leaves []*Node) {
 	defer walkLock.Unlock()
 	g = collect(outputs)
 	key = make([]byte, 0, 24*len(g.Nodes))
-	leaf := map[*Storage]int{}
 	for _, n := range g.Nodes {
 		key = append(key, byte(n.Op), byte(n.DType), byte(len(n.Shape)))
 		for _, d := range n.Shape {
 			key = binary.AppendUvarint(key, uint64(d))
 		}
 		if n.Op == Input {
-			i, ok := leaf[n.Storage]
-			if !ok {
-				i = len(leaves)
-				leaf[n.Storage] = i
+			s := n.Storage
+			if s.epoch != walkEpoch {
+				s.epoch, s.num = walkEpoch, len(leaves)
 				leaves = append(leaves, n)
 			}
-			key = binary.AppendUvarint(key, uint64(i))
+			key = binary.AppendUvarint(key, uint64(s.num))
 			continue
 		}
 		key = binary.AppendUvarint(key, uint64(len(n.In)))
@@ -263,7 +261,7 @@ func Stamp(n *Node, s *Site) {
 	for _, in := range n.In {
 		Stamp(in, s)
 	}
-	if r, ok := n.Attr.(*Region); ok {
+	if r, ok := n.Attr.(*Region); ok && r.template == nil {
 		for _, o := range r.Outs {
 			Stamp(o, s)
 		}

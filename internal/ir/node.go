@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
 )
@@ -49,6 +50,9 @@ type Storage struct {
 	Data    any
 	Version uint64 // advanced every time the content is overwritten
 	Name    string // for messages: a variable's name, "batch", …
+
+	epoch uint64 // of the walk that numbered it as a leaf
+	num   int    // its number in that walk
 }
 
 // Site is where in the user's program a node was recorded.
@@ -106,14 +110,28 @@ func library(fn, file string) bool {
 	return false
 }
 
-// here records the callers of the operation being built.
+// here records the callers of the operation being built. Places come again at every
+// step; those that were met last are shared.
 //
 //go:noinline
 func here() *Site {
-	s := new(Site)
+	var s Site
 	s.n = callers(&s.pcs)
-	return s
+	h := uint64(s.n)
+	for _, pc := range s.pcs[:s.n] {
+		h = (h ^ uint64(pc)) * 0x9e3779b97f4a7c15 // the golden ratio's fraction
+	}
+	place := &places[h>>54]
+	if old := place.Load(); old != nil && *old == s {
+		return old
+	}
+	c := s
+	place.Store(&c)
+	return &c
 }
+
+// places holds a site for every value of ten bits of its hash.
+var places [1 << 10]atomic.Pointer[Site]
 
 // Site is where the node was recorded; nodes of a gradient carry the site of the
 // operation they differentiate.

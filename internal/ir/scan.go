@@ -4,6 +4,21 @@ package ir
 // with every composite replaced by its body. Nodes that nothing changes for are
 // kept as they are. sub gains an entry for every node that was visited.
 func Substitute(outputs []*Node, sub map[*Node]*Node) []*Node {
+	return SubstituteWhere(outputs, sub, func(*Node) bool { return true })
+}
+
+// SubstituteWhere is Substitute that replaces those composites that inline tells.
+func SubstituteWhere(outputs []*Node, sub map[*Node]*Node, inline func(composite *Node) bool) []*Node {
+	// Operands, with the result of a composite seen as its body's.
+	inlined := func(n *Node) []*Node {
+		if n.Op == Result {
+			if c := n.In[0]; c.Op == Composite && inline(c) {
+				i := n.Attr.(Number).N
+				return c.Body()[i : i+1]
+			}
+		}
+		return n.In
+	}
 	order := Postorder(outputs, func(n *Node) []*Node {
 		if _, done := sub[n]; done {
 			return nil
@@ -26,17 +41,6 @@ func Substitute(outputs []*Node, sub map[*Node]*Node) []*Node {
 		res[i] = sub[o]
 	}
 	return res
-}
-
-// inlined are n's operands, with the result of a composite seen as its body's.
-func inlined(n *Node) []*Node {
-	if n.Op == Result {
-		if r, ok := n.In[0].Attr.(*Region); ok {
-			i := n.Attr.(Number).N
-			return r.Outs[i : i+1]
-		}
-	}
-	return n.In
 }
 
 // WithOperands is n with its operands mapped; n itself if none changes.

@@ -21,6 +21,7 @@ type Cache struct {
 	entries map[string]*list.Element // by canonical key
 	recent  list.List                // of *Compiled, the latest first
 	shapes  map[string]history       // by the graph without its extents
+	arenas  int                      // bytes of the arenas of all programs held
 
 	// What has been done so far.
 	Compiles, Recompiles int
@@ -31,7 +32,8 @@ type Cache struct {
 type Compiled struct {
 	Program *kernel.Program
 	device.Executable
-	key string
+	key  string
+	held *list.Element // its place among the recent ones; nil once it has been dropped
 }
 
 // history is the extents of a graph that was compiled before.
@@ -61,32 +63,41 @@ func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node, low dtype.DType)
 	}
 	c.Compiles++
 	k := &Compiled{Program: p, Executable: x, key: string(key)}
-	c.entries[k.key] = c.recent.PushFront(k)
+	k.held = c.recent.PushFront(k)
+	c.entries[k.key] = k.held
+	c.arenas += p.Arena
 	for c.recent.Len() > c.max {
-		last := c.recent.Back()
-		old := c.recent.Remove(last).(*Compiled)
-		delete(c.entries, old.key)
-		old.Close()
+		c.drop(c.recent.Back().Value.(*Compiled))
 	}
 	return k, nil
 }
 
-// Arenas is the number of bytes of the arenas of all programs held.
-func (c *Cache) Arenas() int {
-	n := 0
-	for e := c.recent.Front(); e != nil; e = e.Next() {
-		n += e.Value.(*Compiled).Program.Arena
-	}
-	return n
+func (c *Cache) drop(k *Compiled) {
+	c.recent.Remove(k.held)
+	k.held = nil
+	delete(c.entries, k.key)
+	c.arenas -= k.Program.Arena
+	k.Close()
 }
+
+// Use tells whether the program is still held and can be run; it is the one used last
+// then. So whoever keeps a program that Get returned need not look for it.
+func (c *Cache) Use(k *Compiled) bool {
+	if k.held == nil {
+		return false
+	}
+	c.recent.MoveToFront(k.held)
+	return true
+}
+
+// Arenas is the number of bytes of the arenas of all programs held.
+func (c *Cache) Arenas() int { return c.arenas }
 
 // Close drops all programs.
 func (c *Cache) Close() {
-	for e := c.recent.Front(); e != nil; e = e.Next() {
-		e.Value.(*Compiled).Close()
+	for c.recent.Len() > 0 {
+		c.drop(c.recent.Back().Value.(*Compiled))
 	}
-	c.recent.Init()
-	clear(c.entries)
 }
 
 // explain finds out whether a graph differs from an earlier one in its extents

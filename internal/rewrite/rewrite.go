@@ -97,7 +97,7 @@ func (w *walk) inlined(c *ir.Node) bool { return !w.supports(c.Attr.(*ir.Region)
 
 // body rebuilds the output of a composite's body over the rewritten operands.
 func (w *walk) body(r *ir.Node) *ir.Node {
-	return ir.Substitute([]*ir.Node{r}, w.sub)[0]
+	return ir.SubstituteWhere([]*ir.Node{r}, w.sub, w.inlined)[0]
 }
 
 // unique returns the node that was built first among equals.

@@ -58,6 +58,7 @@ func Prepare(r *Recipe) (*Job, error) {
 		Batch:     r.Batch,
 		Seed:      r.Seed,
 		Precision: r.precision(),
+		Compile:   true, // no model of the zoo decides anything in Go from step to step
 	}
 	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Train.Len()))
 	trainer.Loss, trainer.Metrics = input.measures()

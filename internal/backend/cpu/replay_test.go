@@ -11,9 +11,9 @@ import (
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
-// chain is a program of so many kernels, each the negation of what the one before
+// negations is a program of so many kernels, each the negation of what the one before
 // has written, over n elements.
-func chain(kernels, n int) *kernel.Program {
+func negations(kernels, n int) *kernel.Program {
 	bytes := (4*n + 63) &^ 63
 	p := &kernel.Program{Leaves: 1, Outputs: 1, Arena: 2 * bytes, Slots: []kernel.Slot{
 		{Kind: kernel.Leaf, Bytes: 4 * n}, {Kind: kernel.Output, Bytes: 4 * n},
@@ -58,7 +58,7 @@ func BenchmarkReplay(b *testing.B) {
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/kernels, "ns/kernel")
 	}
-	e, err := d.Compile(chain(kernels, 8))
+	e, err := d.Compile(negations(kernels, 8))
 	if err != nil {
 		b.Fatal(err)
 	}
