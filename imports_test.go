@@ -24,9 +24,9 @@ import (
 var house = []struct{ packages, internal, others string }{
 	{packages: "cmd/sinter", internal: "all", others: "all"},
 	{packages: "cmd/sinter/internal/*", others: "all"},
-	{packages: "examples/* bench/bits bench/first bench/memory bench/steps"},
+	{packages: "examples/* bench/bits bench/compare bench/first bench/memory bench/steps"},
 	{packages: "bench/internal/workload"},
-	{packages: "bench/internal/rig"},
+	{packages: "bench/internal/peer bench/internal/rig"},
 	{packages: "train/recipe", internal: "internal/ir", others: "go.yaml.in/yaml/v4"},
 	{packages: "train", internal: "internal/ir"},
 	{packages: "train/rundir"},

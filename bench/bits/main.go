@@ -20,7 +20,7 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	models := flag.String("models", strings.Join(workload.Names, ","), "what to train")
+	models := flag.String("models", "mlp,cnn,gpt", "what to train, of "+strings.Join(workload.Names, ", "))
 	procs := flag.String("procs", "1,2", "values of GOMAXPROCS")
 	steps := flag.Int("steps", 200, "training steps")
 	child := flag.String("child", "", "train this model in this process and print the digest; for the program's own use")

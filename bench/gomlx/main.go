@@ -56,7 +56,7 @@ func main() {
 	if err := run(meter); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(meter.Result("gomlx"))
+	meter.Finish("gomlx", 0)
 }
 
 func run(meter *rig.Meter) error {
@@ -74,7 +74,7 @@ func run(meter *rig.Meter) error {
 	}
 	trainer := train.NewTrainer(backend, model.NewStore(), net, loss.SparseCategoricalCrossEntropyLogits,
 		optimizer.Adam().LearningRate(1e-3).Done(), nil, nil)
-	x, class := rig.Images(rig.Examples)
+	x, class := rig.Images(rig.Examples, rig.Pixels)
 
 	meter.Start()
 	for i := 0; ; i = (i + 1) % (rig.Examples / batch) {

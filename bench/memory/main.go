@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"runtime"
 
+	"github.com/sinter-dl/sinter/bench/internal/rig"
 	"github.com/sinter-dl/sinter/bench/internal/workload"
 )
 
@@ -70,13 +71,13 @@ func measure(hidden, batch, steps int) error {
 		if _, err := job.Steps(context.Background(), at-done); err != nil {
 			return err
 		}
-		size := resident()
+		size, _ := rig.Resident()
 		runtime.ReadMemStats(&after)
 		n := float64(at - done)
 		allocations, bytes := float64(after.Mallocs-before.Mallocs)/n, float64(after.TotalAlloc-before.TotalAlloc)/n
 		runtime.GC()
 		runtime.ReadMemStats(&after)
-		fmt.Printf("%10d%16s%16d%18.1f%18.0f\n", at, size, after.HeapAlloc>>10, allocations, bytes)
+		fmt.Printf("%10d%16d%16d%18.1f%18.0f\n", at, size>>10, after.HeapAlloc>>10, allocations, bytes)
 		done = at
 	}
 	fmt.Println()

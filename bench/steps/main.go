@@ -1,41 +1,45 @@
 // Command steps measures training steps per second on synthetic data that lies in
 // memory and goes to the model in shuffled batches, as in any training loop.
 //
-//	go run ./bench/steps -model mlp
-//	go run ./bench/steps -model cnn
 //	go run ./bench/steps -model gpt
 //
-// bench/gomlx is the peer's side for mlp and cnn, and bench/run.sh runs the two in
-// turns.
+// package workload says what the models are. With -export it writes the untrained
+// model and the batches instead, for a peer that is to train the same:
+// bench/torch/steps.py reads them. bench/compare lets both take turns.
 package main
 
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log"
 	"os"
 	"runtime/pprof"
+	"strings"
 
+	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/bench/internal/rig"
 	"github.com/sinter-dl/sinter/bench/internal/workload"
 )
 
 func main() {
 	log.SetFlags(0)
-	meter := rig.Flags("mlp, cnn or gpt")
+	meter := rig.Flags(strings.Join(workload.Names, ", "))
 	profile := flag.String("cpuprofile", "", "write a processor profile of the run to this file")
+	export := flag.String("export", "", "write the model and the batches to this file and stop")
 	flag.Parse()
-	if err := run(meter, *profile); err != nil {
+	if err := run(meter, *profile, *export); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(meter.Result("sinter"))
 }
 
-func run(meter *rig.Meter, profile string) error {
+func run(meter *rig.Meter, profile, export string) error {
 	job, err := workload.New(meter.Model)
 	if err != nil {
 		return err
+	}
+	ctx := context.Background()
+	if export != "" {
+		return job.Export(ctx, export)
 	}
 	if profile != "" {
 		f, err := os.Create(profile)
@@ -49,5 +53,9 @@ func run(meter *rig.Meter, profile string) error {
 		defer pprof.StopCPUProfile()
 	}
 	meter.Start()
-	return job.Train(context.Background(), meter.Step)
+	if err := job.Train(ctx, meter.Step); err != nil {
+		return err
+	}
+	meter.Finish("sinter", sinter.ReadStats().PeakBytes)
+	return nil
 }

@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
@@ -19,9 +18,6 @@ func TestMeter(t *testing.T) {
 		if r <= 0 || r > 5000 {
 			t.Errorf("%g steps/s with steps of at least 200 µs", r)
 		}
-	}
-	if s := m.Result("side"); !strings.Contains(s, " steps/s  side m: 3 windows") {
-		t.Error(s)
 	}
 }
 

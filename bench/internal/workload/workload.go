@@ -11,13 +11,14 @@ import (
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/bench/internal/rig"
 	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/format/safetensors"
 	"github.com/sinter-dl/sinter/models"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
 )
 
 // Names lists the jobs that New knows.
-var Names = []string{"mlp", "cnn", "gpt"}
+var Names = []string{"mlp-small", "mlp", "cnn", "lenet", "resnet20", "lstm", "gpt", "gpt-large"}
 
 // Job is a model, its optimizer and its data.
 type Job struct {
@@ -27,42 +28,78 @@ type Job struct {
 	Loader    *data.Loader
 }
 
-// New makes a job by name, always with the same weights and data:
+// New makes a job by name, always with the same weights and data. Images are
+// 28×28×1 and the rule is Adam at 1e-3 unless something else is said:
 //
-//	mlp  784-512-512-10 with ReLU, batch 128, Adam
-//	cnn  3×3 convolutions to 16 and 32 channels, each with ReLU and 2×2 max
-//	     pooling, then 128 and 10 units; 28×28 images, batch 64, Adam
-//	gpt  4 layers, 4 heads, 128 wide, 64 of 65 characters at once, batch 12,
-//	     AdamW with the gradients clipped, as in the recipe gpt
+//	mlp-small  784-128-10 with ReLU, batch 32, SGD at 0.01
+//	mlp        784-512-512-10 with ReLU, batch 128
+//	cnn        3×3 convolutions to 16 and 32 channels, each with ReLU and 2×2 max
+//	           pooling, then 128 and 10 units, batch 64
+//	lenet      LeNet-5, batch 64
+//	resnet20   images of 32×32×3, batch 128, SGD at 0.1 with momentum 0.9 and weight
+//	           decay 1e-4
+//	lstm       2 layers of 256 units, 64 of 65 characters at once, batch 32, the
+//	           gradients clipped
+//	gpt        4 layers, 4 heads, 128 wide, 64 of 65 characters at once, batch 16,
+//	           AdamW with the gradients clipped, as in the recipe gpt
+//	gpt-large  6 layers, 6 heads, 384 wide, 256 characters at once, batch 8, else the
+//	           same
 func New(name string) (*Job, error) {
 	sinter.Seed(1)
 	switch name {
+	case "mlp-small":
+		net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{128}, Outputs: rig.Classes})
+		return images(net, optim.SGD{LR: optim.Constant(0.01)}, rig.Examples, 32, rig.Pixels)
 	case "mlp":
 		net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{512, 512}, Outputs: rig.Classes})
-		return images(net, rig.Examples, 128, rig.Pixels)
+		return images(net, adam, rig.Examples, 128, rig.Pixels)
 	case "cnn":
-		return images(newCNN(), rig.Examples, 64, 1, rig.Side, rig.Side)
+		return images(newCNN(), adam, rig.Examples, 64, 1, rig.Side, rig.Side)
+	case "lenet":
+		return images(models.NewLeNet(models.LeNetConfig{}), adam, rig.Examples, 64, 1, rig.Side, rig.Side)
+	case "resnet20":
+		rule := optim.SGD{LR: optim.Constant(0.1), Momentum: 0.9, WeightDecay: 1e-4}
+		return images(models.NewResNet(models.ResNetConfig{}), rule, 2048, 128, 3, 32, 32)
+	case "lstm":
+		net := models.NewLSTMModel(models.LSTMConfig{Vocab: vocab, Hidden: 256, Layers: 2})
+		return language(net, adam, 64, 32)
 	case "gpt":
-		return language()
+		net := models.NewGPT(models.GPTConfig{Vocab: vocab, Block: 64, Layers: 4, Heads: 4, Embed: 128})
+		return language(net, adamW, 64, 16)
+	case "gpt-large":
+		net := models.NewGPT(models.GPTConfig{Vocab: vocab, Block: 256, Layers: 6, Heads: 6, Embed: 384})
+		return language(net, adamW, 256, 8)
 	}
 	return nil, fmt.Errorf("unknown workload %q; known are %q", name, Names)
 }
+
+// vocab is the number of characters of the language models.
+const vocab = 65
+
+var (
+	adam  = optim.Adam{LR: optim.Constant(1e-3)}
+	adamW = optim.AdamW{LR: optim.Constant(1e-3), Betas: [2]float64{0.9, 0.99}, WeightDecay: 0.1}
+)
 
 // MLP is a job for a perceptron with one hidden layer of the given width, on 2,048
 // images, in batches of the given size.
 func MLP(hidden, batch int) (*Job, error) {
 	sinter.Seed(1)
 	net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{hidden}, Outputs: rig.Classes})
-	return images(net, 2048, batch, rig.Pixels)
+	return images(net, adam, 2048, batch, rig.Pixels)
 }
 
-func images(net nn.Module, examples, batch int, shape ...int) (*Job, error) {
-	x, class := rig.Images(examples)
+func images(net nn.Module, rule optim.Rule, examples, batch int, shape ...int) (*Job, error) {
+	pixels := 1
+	for _, n := range shape {
+		pixels *= n
+	}
+	x, class := rig.Images(examples, pixels)
 	set, err := data.Arrays(data.Floats("x", x, shape...), data.Ints("y", class))
 	if err != nil {
 		return nil, err
 	}
-	return newJob(net, nn.CrossEntropy, optim.New(net, optim.Adam{LR: optim.Constant(1e-3)}), set, batch), nil
+	return newJob(net, nn.CrossEntropy, optim.New(net, rule), set, batch), nil
 }
 
 func newJob(net nn.Module, loss nn.Loss, opt *optim.Optimizer, set data.Dataset, batch int) *Job {
@@ -93,10 +130,10 @@ func (c *cnn) Forward(x *sinter.Tensor) *sinter.Tensor {
 	return c.Out.Forward(nn.ReLU(c.Hidden.Forward(x.Flatten(1))))
 }
 
-// language is a small GPT on characters in which each follows from the one before
-// it, or is drawn at random.
-func language() (*Job, error) {
-	const vocab, block, batch, examples = 65, 64, 12, 4096
+// language trains a model on texts of block characters, in which each follows from
+// the one before it, or is drawn at random.
+func language(net nn.Module, rule optim.Rule, block, batch int) (*Job, error) {
+	examples := 1 << 18 / block
 	r := rand.New(rand.NewPCG(3, 4))
 	x, y := make([]int64, examples*block), make([]int64, examples*block)
 	for i := range examples {
@@ -113,8 +150,6 @@ func language() (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	net := models.NewGPT(models.GPTConfig{Vocab: vocab, Block: block, Layers: 4, Heads: 4, Embed: 128})
-	rule := optim.AdamW{LR: optim.Constant(1e-3), Betas: [2]float64{0.9, 0.99}, WeightDecay: 0.1}
 	return newJob(net, nn.SequenceCrossEntropy, optim.New(net, rule, optim.ClipNorm(1)), set, batch), nil
 }
 
@@ -146,6 +181,40 @@ func (j *Job) Steps(ctx context.Context, n int) (loss float64, err error) {
 		return made == n
 	})
 	return loss, err
+}
+
+// Export writes what another library needs to train the same: the model's initial
+// state under its own names, and as "x" and "y" the batches [batches, size, …] of
+// the first epoch in the order of the loader. It is called before the first step.
+func (j *Job) Export(ctx context.Context, path string) error {
+	var all []safetensors.Tensor
+	for _, v := range nn.State(j.Model) {
+		all = append(all, safetensors.Tensor{Name: v.Name, DType: v.DType(), Shape: v.Shape(), Data: v.Bytes()})
+	}
+	var x, y []byte
+	shape := func(of *sinter.Tensor) []int { return append([]int{j.Loader.Steps()}, of.Shape()...) }
+	var fields []safetensors.Tensor
+	for batch := range j.Loader.Batches(ctx) {
+		fields = []safetensors.Tensor{
+			{Name: "x", DType: batch.X.DType(), Shape: shape(batch.X)},
+			{Name: "y", DType: batch.Y.DType(), Shape: shape(batch.Y)},
+		}
+		bx, err := batch.X.Bytes()
+		if err != nil {
+			return err
+		}
+		by, err := batch.Y.Bytes()
+		if err != nil {
+			return err
+		}
+		x, y = append(x, bx...), append(y, by...)
+	}
+	if err := j.Loader.Err(); err != nil {
+		return err
+	}
+	j.Loader.Seek(0, 0)
+	fields[0].Data, fields[1].Data = x, y
+	return safetensors.Write(path, append(all, fields...), nil)
 }
 
 // Digest is a SHA-256 over all weights and the optimizer's state, bit for bit.

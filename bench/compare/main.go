@@ -1,0 +1,105 @@
+// Command compare runs Sinter and its peers in turns, so that whatever else the
+// machine does falls on all of them, and prints medians and ratios as Markdown.
+//
+//	go run ./bench/compare -python ~/peers/bin/python steps
+//	go run ./bench/compare -python ~/peers/bin/python steps gpt lstm
+//
+// Every side is a process that lives through all rounds; in each round each makes
+// one window. The peers are PyTorch (bench/torch) and, for the two models that it
+// has, GoMLX (bench/gomlx). What is not there is left out, with a word on how to get
+// it: bench/torch/requirements.txt has what Python needs.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// rounds holds what all comparisons have in common.
+type settings struct {
+	python  string
+	sides   []string // of what there is; empty stands for all
+	rounds  int
+	window  time.Duration
+	threads int
+	dir     string // temporary, for programs and jobs
+	module  string // the root of Sinter's module
+}
+
+func main() {
+	log.SetFlags(0)
+	var s settings
+	flag.StringVar(&s.python, "python", "python3", "Python with PyTorch")
+	sides := flag.String("sides", "", "compare only these, with commas between; empty stands for all there are")
+	flag.IntVar(&s.rounds, "rounds", 5, "windows of every side; the median counts")
+	flag.DurationVar(&s.window, "window", time.Second, "length of a window")
+	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of every side")
+	flag.Parse()
+	if *sides != "" {
+		s.sides = strings.Split(*sides, ",")
+	}
+	if flag.NArg() == 0 {
+		log.Fatal("what to compare: steps, then names of models if not all")
+	}
+	if err := s.run(flag.Arg(0), flag.Args()[1:]); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func (s *settings) run(what string, rows []string) (err error) {
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return err
+	}
+	s.module = filepath.Dir(strings.TrimSpace(string(mod)))
+	if s.dir, err = os.MkdirTemp("", "compare"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(s.dir)
+	switch what {
+	case "steps":
+		return s.steps(rows)
+	}
+	return fmt.Errorf("cannot compare %q; there is: steps", what)
+}
+
+// build compiles a program of the benchmarks without cgo and returns its path. dir
+// is below bench; env says how it is built.
+func (s *settings) build(name, dir string, env ...string) (string, error) {
+	path := filepath.Join(s.dir, name)
+	c := exec.Command("go", "build", "-o", path, ".")
+	c.Dir = filepath.Join(s.module, "bench", dir)
+	c.Env = append(append(os.Environ(), "CGO_ENABLED=0"), env...)
+	if out, err := c.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building bench/%s: %w\n%s", dir, err, out)
+	}
+	return path, nil
+}
+
+// torch tells whether Python has PyTorch, and if not, says so.
+func (s *settings) torch() bool {
+	out, err := exec.Command(s.python, "-c", "import torch, safetensors; print(torch.__version__)").CombinedOutput()
+	if err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		fmt.Printf("Without PyTorch: %s: %v: %s.\n", s.python, err, lines[len(lines)-1])
+		fmt.Println("To have it: python3 -m venv DIR && DIR/bin/pip install -r bench/torch/requirements.txt, then -python DIR/bin/python.")
+		return false
+	}
+	fmt.Printf("PyTorch %s, %d thread(s) on every side, medians of %d windows of %v.\n", strings.TrimSpace(string(out)), s.threads, s.rounds, s.window)
+	return true
+}
+
+func run(command ...string) error {
+	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+	}
+	return nil
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/sinter-dl/sinter/bench/internal/peer"
+	"github.com/sinter-dl/sinter/bench/internal/rig"
+	"github.com/sinter-dl/sinter/bench/internal/workload"
+)
+
+// side is one side of the comparison of whole steps with what it reported.
+type side struct {
+	*peer.Side
+	start, end rig.Report
+	rates, cpu []float64
+}
+
+func (s *side) rate() float64 { return rig.Median(s.rates) }
+
+// steps compares training steps per second, the losses and the memory.
+func (s *settings) steps(models []string) error {
+	if len(models) == 0 {
+		models = workload.Names
+	}
+	sinter, err := s.build("sinter", "steps")
+	if err != nil {
+		return err
+	}
+	torch := s.wanted("eager", "compile", "eager-bf16", "compile-bf16") && s.torch()
+	gomlx := make(map[string]string) // name: program
+	if s.wanted("gomlx", "gomlx-simd") && (slices.Contains(models, "mlp") || slices.Contains(models, "cnn")) {
+		if gomlx, err = s.gomlx(); err != nil {
+			fmt.Printf("Without GoMLX, whose module the first build downloads: %v\n", err)
+		}
+	}
+	var lines [][]string
+	for _, model := range models {
+		commands := [][]string{{"sinter", sinter, "-model", model, "-serve", fmt.Sprint("-window=", s.window)}}
+		if torch {
+			job := filepath.Join(s.dir, model+".safetensors")
+			if err := run(sinter, "-model", model, "-export", job); err != nil {
+				return err
+			}
+			script := filepath.Join(s.module, "bench", "torch", "steps.py")
+			python := func(name string, flags ...string) {
+				c := []string{name, s.python, script, "--model", model, "--job", job, "--serve",
+					fmt.Sprint("--threads=", s.threads), fmt.Sprint("--window=", s.window.Seconds())}
+				commands = append(commands, append(c, flags...))
+			}
+			python("eager")
+			python("compile", "--compile")
+			python("eager-bf16", "--bf16")
+			python("compile-bf16", "--compile", "--bf16")
+		}
+		if model == "mlp" || model == "cnn" {
+			for name, program := range gomlx {
+				commands = append(commands, []string{name, program, "-model", model, "-serve", fmt.Sprint("-window=", s.window)})
+			}
+		}
+		sides, err := s.turns(commands)
+		if err != nil {
+			return fmt.Errorf("%s: %w", model, err)
+		}
+		lines = append(lines, stepLine(model, sides))
+	}
+	table([]string{"model", "Sinter", "eager", "compile", "× best", "peaks ×", "eager bf16", "compile bf16", "GoMLX", "GoMLX simd", "× best",
+		"loss", "PyTorch's loss", "MiB of tensors", "PyTorch's", "×", "MiB resident", "eager's"}, lines)
+	return nil
+}
+
+// wanted tells whether -sides names one of these, or nothing.
+func (s *settings) wanted(names ...string) bool {
+	return len(s.sides) == 0 || slices.ContainsFunc(names, func(n string) bool { return slices.Contains(s.sides, n) })
+}
+
+// gomlx builds GoMLX's side as `go build` gives it and, on amd64, in its fast way.
+func (s *settings) gomlx() (map[string]string, error) {
+	programs := make(map[string]string)
+	var err error
+	if programs["gomlx"], err = s.build("gomlx", "gomlx"); err != nil {
+		return nil, err
+	}
+	if runtime.GOARCH == "amd64" {
+		if programs["gomlx-simd"], err = s.build("gomlx-simd", "gomlx", "GOEXPERIMENT=simd"); err != nil {
+			return nil, err
+		}
+	}
+	return programs, nil
+}
+
+// turns starts the sides that are wanted, one after the other, so that none warms up
+// while another compiles, lets each make a window in every round, and ends them.
+func (s *settings) turns(commands [][]string) (map[string]*side, error) {
+	var sides []*side
+	byName := make(map[string]*side)
+	for _, c := range commands {
+		if !s.wanted(c[0]) {
+			continue
+		}
+		p, err := peer.Start(c[0], []string{fmt.Sprint("GOMAXPROCS=", s.threads)}, c[1:]...)
+		if err != nil {
+			return nil, err
+		}
+		side := &side{Side: p}
+		sides, byName[c[0]] = append(sides, side), side
+		if err := p.Read(&side.start); err != nil {
+			return nil, err
+		}
+	}
+	for range s.rounds {
+		for _, side := range sides {
+			var w rig.Report
+			if err := side.Ask("window", &w); err != nil {
+				return nil, err
+			}
+			side.rates, side.cpu = append(side.rates, w.Rate), append(side.cpu, w.CPU)
+		}
+	}
+	for _, side := range sides {
+		if err := side.Finish(&side.end); err != nil {
+			return nil, err
+		}
+	}
+	return byName, nil
+}
+
+func stepLine(model string, sides map[string]*side) []string {
+	rate := func(name string) float64 {
+		if s := sides[name]; s != nil {
+			return s.rate()
+		}
+		return math.NaN()
+	}
+	of := func(name string, f func(*side) float64) float64 {
+		if s := sides[name]; s != nil {
+			return f(s)
+		}
+		return math.NaN()
+	}
+	peak := func(s *side) float64 { return slices.Max(s.rates) }
+	loss := func(s *side) float64 { return s.start.Loss }
+	tensors := func(s *side) float64 { return s.end.Tensors }
+	resident := func(s *side) float64 { return s.end.Resident }
+	ours := rate("sinter")
+	theirs := least(of("eager", tensors), of("compile", tensors))
+	return []string{model, number(ours), number(rate("eager")), number(rate("compile")),
+		ratio(ours, most(rate("eager"), rate("compile"))),
+		ratio(of("sinter", peak), most(of("eager", peak), of("compile", peak))),
+		number(rate("eager-bf16")), number(rate("compile-bf16")),
+		number(rate("gomlx")), number(rate("gomlx-simd")), ratio(ours, most(rate("gomlx"), rate("gomlx-simd"))),
+		fmt.Sprintf("%.4f", of("sinter", loss)), fmt.Sprintf("%.4f", of("eager", loss)),
+		number(of("sinter", tensors)), number(theirs), ratio(of("sinter", tensors), theirs),
+		number(of("sinter", resident)), number(of("eager", resident)),
+	}
+}
+
+// most and least leave out what is not a number, unless nothing else is there.
+func most(v ...float64) float64 { return pick(v, slices.Max[[]float64]) }
+
+func least(v ...float64) float64 { return pick(v, slices.Min[[]float64]) }
+
+func pick(v []float64, choose func([]float64) float64) float64 {
+	v = slices.DeleteFunc(v, math.IsNaN)
+	if len(v) == 0 {
+		return math.NaN()
+	}
+	return choose(v)
+}
+
+// number prints three or four digits, and nothing for what was not measured.
+func number(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return ""
+	case v >= 1000:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 100:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+func ratio(a, b float64) string { return number(a / b) }
+
+// table prints lines as Markdown, without columns that have nothing in them.
+func table(head []string, lines [][]string) {
+	keep := slices.Clone(head)
+	for i := range head {
+		empty := !slices.ContainsFunc(lines, func(l []string) bool { return l[i] != "" && l[i] != "NaN" })
+		if empty {
+			keep[i] = ""
+		}
+	}
+	row := func(cells []string) {
+		var b strings.Builder
+		for i, c := range cells {
+			if keep[i] != "" {
+				b.WriteString("| " + c + " ")
+			}
+		}
+		fmt.Println(b.String() + "|")
+	}
+	fmt.Println()
+	row(head)
+	rule := make([]string, len(head))
+	for i := range rule {
+		rule[i] = "---"
+	}
+	row(rule)
+	for _, l := range lines {
+		row(l)
+	}
+}
