@@ -3,11 +3,14 @@
 //
 //	go run ./bench/compare -python ~/peers/bin/python steps
 //	go run ./bench/compare -python ~/peers/bin/python steps gpt lstm
+//	go run ./bench/compare -python ~/peers/bin/python -window 60ms kernels
+//	go run ./bench/compare -python ~/peers/bin/python -window 60ms kernels sgemm "conv 3×3"
 //
-// Every side is a process that lives through all rounds; in each round each makes
-// one window. The peers are PyTorch (bench/torch) and, for the two models that it
-// has, GoMLX (bench/gomlx). What is not there is left out, with a word on how to get
-// it: bench/torch/requirements.txt has what Python needs.
+// Whole steps are named after their models (package workload), kernels are those whose
+// name contains an argument. Every side is a process that lives through all rounds; in
+// each round each makes one window. The peers are PyTorch (bench/torch), for the two
+// models that it has GoMLX (bench/gomlx), and for matrix products oneDNN and OpenBLAS
+// (bench/blas). What is not there is left out, with a word on how to get it.
 package main
 
 import (
@@ -22,7 +25,7 @@ import (
 	"time"
 )
 
-// rounds holds what all comparisons have in common.
+// settings is what all comparisons have in common.
 type settings struct {
 	python  string
 	sides   []string // of what there is; empty stands for all
@@ -31,6 +34,8 @@ type settings struct {
 	threads int
 	dir     string // temporary, for programs and jobs
 	module  string // the root of Sinter's module
+
+	onednn, openblas string // libraries
 }
 
 func main() {
@@ -41,12 +46,14 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 5, "windows of every side; the median counts")
 	flag.DurationVar(&s.window, "window", time.Second, "length of a window")
 	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of every side")
+	flag.StringVar(&s.onednn, "onednn", "libdnnl.so.3", "oneDNN's library, for kernels")
+	flag.StringVar(&s.openblas, "openblas", "libopenblas.so.0", "OpenBLAS's library, for kernels")
 	flag.Parse()
 	if *sides != "" {
 		s.sides = strings.Split(*sides, ",")
 	}
 	if flag.NArg() == 0 {
-		log.Fatal("what to compare: steps, then names of models if not all")
+		log.Fatal("what to compare: steps or kernels, then which if not all")
 	}
 	if err := s.run(flag.Arg(0), flag.Args()[1:]); err != nil {
 		log.Fatal(err)
@@ -66,8 +73,10 @@ func (s *settings) run(what string, rows []string) (err error) {
 	switch what {
 	case "steps":
 		return s.steps(rows)
+	case "kernels":
+		return s.kernels(rows)
 	}
-	return fmt.Errorf("cannot compare %q; there is: steps", what)
+	return fmt.Errorf("cannot compare %q; there are: steps, kernels", what)
 }
 
 // build compiles a program of the benchmarks without cgo and returns its path. dir

@@ -102,7 +102,7 @@ func (s *settings) turns(commands [][]string) (map[string]*side, error) {
 		if !s.wanted(c[0]) {
 			continue
 		}
-		p, err := peer.Start(c[0], []string{fmt.Sprint("GOMAXPROCS=", s.threads)}, c[1:]...)
+		p, err := peer.Start(c[0], s.env(), c[1:]...)
 		if err != nil {
 			return nil, err
 		}
