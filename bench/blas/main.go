@@ -99,7 +99,11 @@ func openBLAS(path string) (func(rig.Case) (func(), error), error) {
 		return nil, err
 	}
 	var sgemm func(order, ta, tb, m, n, k int32, alpha float32, a unsafe.Pointer, lda int32, b unsafe.Pointer, ldb int32, beta float32, c unsafe.Pointer, ldc int32)
-	purego.RegisterLibFunc(&sgemm, lib, "cblas_sgemm")
+	name := "cblas_sgemm"
+	if _, err := purego.Dlsym(lib, name); err != nil {
+		name = "scipy_cblas_sgemm" // as the Python package calls it
+	}
+	purego.RegisterLibFunc(&sgemm, lib, name)
 	letter := func(turn bool) int32 {
 		if turn {
 			return 112 // CblasTrans

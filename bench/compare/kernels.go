@@ -92,7 +92,7 @@ func (s *settings) kernels(wanted []string) error {
 		for range s.rounds {
 			for _, side := range sides {
 				var t rig.Timing
-				if err := side.Ask(string(line), &t); err != nil {
+				if err := s.measure(side, string(line), &t); err != nil {
 					return err
 				}
 				if t.Missing {
@@ -112,6 +112,7 @@ func (s *settings) kernels(wanted []string) error {
 		}
 	}
 	table([]string{"operation", "unit", "Sinter", "PyTorch", "oneDNN", "OpenBLAS", "× best", "peaks ×"}, lines)
+	s.sayDisturbed()
 	return nil
 }
 
@@ -181,15 +182,22 @@ func (s *settings) kernelSides() ([]*peer.Side, error) {
 		fmt.Printf("Without oneDNN and OpenBLAS; bench/blas, whose modules the first build downloads, does not build: %v\n", err)
 		return sides, nil
 	}
-	for _, lib := range []struct{ name, title, path, get string }{
-		{"onednn", "oneDNN", s.onednn, "pip install onednn-cpu-gomp (lib/libdnnl.so.3 in the environment), or Debian's libdnnl2 without bfloat16; then -onednn PATH"},
-		{"openblas", "OpenBLAS", s.openblas, "apt install libopenblas0-pthread; then -openblas PATH if it is not found"},
+	for _, lib := range []struct{ name, title, path, find string }{
+		{"onednn", "oneDNN", s.onednn, "import sys; print(sys.prefix + '/lib/libdnnl.so.3')"},
+		{"openblas", "OpenBLAS", s.openblas, "import scipy_openblas32 as s; print(s.get_lib_dir() + '/' + s.get_library(fullname=True))"},
 	} {
 		if !s.wanted(lib.name) {
 			continue
 		}
-		if err := start(lib.name, program, "-"+lib.name, lib.path); err != nil {
-			fmt.Printf("Without %s: %v\nTo have it: %s.\n", lib.title, strings.TrimSpace(err.Error()), lib.get)
+		var err error
+		if lib.path == "" {
+			lib.path, err = s.ask(lib.find)
+		}
+		if err == nil {
+			err = start(lib.name, program, "-"+lib.name, lib.path)
+		}
+		if err != nil {
+			fmt.Printf("Without %s: %s. %s\n", lib.title, strings.TrimSpace(err.Error()), get)
 		}
 	}
 	return sides, nil

@@ -23,6 +23,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/sinter-dl/sinter/bench/internal/peer"
 )
 
 // settings is what all comparisons have in common.
@@ -36,6 +38,8 @@ type settings struct {
 	module  string // the root of Sinter's module
 
 	onednn, openblas string // libraries
+
+	made, disturbed int // windows in all, and those of them that did not get the machine for themselves
 }
 
 func main() {
@@ -46,8 +50,8 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 5, "windows of every side; the median counts")
 	flag.DurationVar(&s.window, "window", time.Second, "length of a window")
 	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of every side")
-	flag.StringVar(&s.onednn, "onednn", "libdnnl.so.3", "oneDNN's library, for kernels")
-	flag.StringVar(&s.openblas, "openblas", "libopenblas.so.0", "OpenBLAS's library, for kernels")
+	flag.StringVar(&s.onednn, "onednn", "", "oneDNN's library, for kernels; empty stands for the one that Python has")
+	flag.StringVar(&s.openblas, "openblas", "", "OpenBLAS's library, for kernels; empty stands for the one that Python has")
 	flag.Parse()
 	if *sides != "" {
 		s.sides = strings.Split(*sides, ",")
@@ -94,15 +98,40 @@ func (s *settings) build(name, dir string, env ...string) (string, error) {
 
 // torch tells whether Python has PyTorch, and if not, says so.
 func (s *settings) torch() bool {
-	out, err := exec.Command(s.python, "-c", "import torch, safetensors; print(torch.__version__)").CombinedOutput()
+	version, err := s.ask("import torch, safetensors; print(torch.__version__)")
 	if err != nil {
-		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-		fmt.Printf("Without PyTorch: %s: %v: %s.\n", s.python, err, lines[len(lines)-1])
-		fmt.Println("To have it: python3 -m venv DIR && DIR/bin/pip install -r bench/torch/requirements.txt, then -python DIR/bin/python.")
+		fmt.Printf("Without PyTorch: %v. %s\n", err, get)
 		return false
 	}
-	fmt.Printf("PyTorch %s, %d thread(s) on every side, medians of %d windows of %v.\n", strings.TrimSpace(string(out)), s.threads, s.rounds, s.window)
+	fmt.Printf("PyTorch %s, %d thread(s) on every side, medians of %d windows of %v.\n", version, s.threads, s.rounds, s.window)
 	return true
+}
+
+// get says where the peers are.
+const get = "To have it: python3 -m venv DIR && DIR/bin/pip install -r bench/requirements.txt, then -python DIR/bin/python."
+
+// ask runs a line of Python and returns what it prints.
+func (s *settings) ask(line string) (string, error) {
+	out, err := exec.Command(s.python, "-c", line).CombinedOutput()
+	text := strings.TrimSpace(string(out))
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", s.python, err, text[strings.LastIndexByte(text, '\n')+1:])
+	}
+	return text, nil
+}
+
+// measure makes a window of a side.
+func (s *settings) measure(side *peer.Side, line string, reply any) error {
+	quiet, err := side.Measure(line, reply)
+	s.made++
+	if !quiet {
+		s.disturbed++
+	}
+	return err
+}
+
+func (s *settings) sayDisturbed() {
+	fmt.Printf("\n%d windows, of which other work on the machine disturbed %d, though they were made again.\n", s.made, s.disturbed)
 }
 
 func run(command ...string) error {

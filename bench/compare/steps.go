@@ -70,6 +70,7 @@ func (s *settings) steps(models []string) error {
 	}
 	table([]string{"model", "Sinter", "eager", "compile", "× best", "peaks ×", "eager bf16", "compile bf16", "GoMLX", "GoMLX simd", "× best",
 		"loss", "PyTorch's loss", "MiB of tensors", "PyTorch's", "×", "MiB resident", "eager's"}, lines)
+	s.sayDisturbed()
 	return nil
 }
 
@@ -115,7 +116,7 @@ func (s *settings) turns(commands [][]string) (map[string]*side, error) {
 	for range s.rounds {
 		for _, side := range sides {
 			var w rig.Report
-			if err := side.Ask("window", &w); err != nil {
+			if err := s.measure(side.Side, "window", &w); err != nil {
 				return nil, err
 			}
 			side.rates, side.cpu = append(side.rates, w.Rate), append(side.cpu, w.CPU)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // Side is a running program.
@@ -49,6 +50,31 @@ func (s *Side) Ask(line string, reply any) error {
 		return s.failed(err)
 	}
 	return s.Read(reply)
+}
+
+// disturbed is the share of a window that a side's threads may wait for a processor,
+// and attempts is how often a window in which they waited longer is made again.
+const (
+	disturbed = 0.04
+	attempts  = 4
+)
+
+// Measure is Ask for a window. One that other work on the machine has disturbed is
+// made again: threads that wait for each other lose far more time than was taken
+// from them, and each side a different amount. quiet tells whether the last attempt
+// was undisturbed.
+func (s *Side) Measure(line string, reply any) (quiet bool, err error) {
+	for range attempts {
+		began, before := time.Now(), delay(s.cmd.Process.Pid)
+		if err := s.Ask(line, reply); err != nil {
+			return false, err
+		}
+		waited := delay(s.cmd.Process.Pid) - before
+		if waited.Seconds() <= disturbed*time.Since(began).Seconds() {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Read reads an answer that was not asked for: that the side is ready.
