@@ -102,8 +102,11 @@ func (s *Side) Finish(reply any) error {
 	return err
 }
 
-// failed adds the end of what the side wrote to standard error.
+// failed ends the side and adds the end of what it wrote to standard error.
 func (s *Side) failed(err error) error {
+	// Whatever these return, the side was of no use already; Wait is for its output.
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
 	text := strings.TrimSpace(s.stderr.String())
 	if len(text) > 2000 {
 		text = "… " + text[len(text)-2000:]
