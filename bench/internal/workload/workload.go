@@ -44,31 +44,33 @@ type Job struct {
 //	           AdamW with the gradients clipped, as in the recipe gpt
 //	gpt-large  6 layers, 6 heads, 384 wide, 256 characters at once, batch 8, else the
 //	           same
-func New(name string) (*Job, error) {
+//
+// Options are added to the optimizer's.
+func New(name string, options ...optim.Option) (*Job, error) {
 	sinter.Seed(1)
 	switch name {
 	case "mlp-small":
 		net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{128}, Outputs: rig.Classes})
-		return images(net, optim.SGD{LR: optim.Constant(0.01)}, rig.Examples, 32, rig.Pixels)
+		return images(net, optim.SGD{LR: optim.Constant(0.01)}, options, rig.Examples, 32, rig.Pixels)
 	case "mlp":
 		net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{512, 512}, Outputs: rig.Classes})
-		return images(net, adam, rig.Examples, 128, rig.Pixels)
+		return images(net, adam, options, rig.Examples, 128, rig.Pixels)
 	case "cnn":
-		return images(newCNN(), adam, rig.Examples, 64, 1, rig.Side, rig.Side)
+		return images(newCNN(), adam, options, rig.Examples, 64, 1, rig.Side, rig.Side)
 	case "lenet":
-		return images(models.NewLeNet(models.LeNetConfig{}), adam, rig.Examples, 64, 1, rig.Side, rig.Side)
+		return images(models.NewLeNet(models.LeNetConfig{}), adam, options, rig.Examples, 64, 1, rig.Side, rig.Side)
 	case "resnet20":
 		rule := optim.SGD{LR: optim.Constant(0.1), Momentum: 0.9, WeightDecay: 1e-4}
-		return images(models.NewResNet(models.ResNetConfig{}), rule, 2048, 128, 3, 32, 32)
+		return images(models.NewResNet(models.ResNetConfig{}), rule, options, 2048, 128, 3, 32, 32)
 	case "lstm":
 		net := models.NewLSTMModel(models.LSTMConfig{Vocab: vocab, Hidden: 256, Layers: 2})
-		return language(net, adam, 64, 32)
+		return language(net, adam, options, 64, 32)
 	case "gpt":
 		net := models.NewGPT(models.GPTConfig{Vocab: vocab, Block: 64, Layers: 4, Heads: 4, Embed: 128})
-		return language(net, adamW, 64, 16)
+		return language(net, adamW, options, 64, 16)
 	case "gpt-large":
 		net := models.NewGPT(models.GPTConfig{Vocab: vocab, Block: 256, Layers: 6, Heads: 6, Embed: 384})
-		return language(net, adamW, 256, 8)
+		return language(net, adamW, options, 256, 8)
 	}
 	return nil, fmt.Errorf("unknown workload %q; known are %q", name, Names)
 }
@@ -86,10 +88,10 @@ var (
 func MLP(hidden, batch int) (*Job, error) {
 	sinter.Seed(1)
 	net := models.NewMLP(models.MLPConfig{Inputs: rig.Pixels, Hidden: []int{hidden}, Outputs: rig.Classes})
-	return images(net, adam, 2048, batch, rig.Pixels)
+	return images(net, adam, nil, 2048, batch, rig.Pixels)
 }
 
-func images(net nn.Module, rule optim.Rule, examples, batch int, shape ...int) (*Job, error) {
+func images(net nn.Module, rule optim.Rule, options []optim.Option, examples, batch int, shape ...int) (*Job, error) {
 	pixels := 1
 	for _, n := range shape {
 		pixels *= n
@@ -99,7 +101,7 @@ func images(net nn.Module, rule optim.Rule, examples, batch int, shape ...int) (
 	if err != nil {
 		return nil, err
 	}
-	return newJob(net, nn.CrossEntropy, optim.New(net, rule), set, batch), nil
+	return newJob(net, nn.CrossEntropy, optim.New(net, rule, options...), set, batch), nil
 }
 
 func newJob(net nn.Module, loss nn.Loss, opt *optim.Optimizer, set data.Dataset, batch int) *Job {
@@ -132,7 +134,7 @@ func (c *cnn) Forward(x *sinter.Tensor) *sinter.Tensor {
 
 // language trains a model on texts of block characters, in which each follows from
 // the one before it, or is drawn at random.
-func language(net nn.Module, rule optim.Rule, block, batch int) (*Job, error) {
+func language(net nn.Module, rule optim.Rule, options []optim.Option, block, batch int) (*Job, error) {
 	examples := 1 << 18 / block
 	r := rand.New(rand.NewPCG(3, 4))
 	x, y := make([]int64, examples*block), make([]int64, examples*block)
@@ -150,7 +152,7 @@ func language(net nn.Module, rule optim.Rule, block, batch int) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newJob(net, nn.SequenceCrossEntropy, optim.New(net, rule, optim.ClipNorm(1)), set, batch), nil
+	return newJob(net, nn.SequenceCrossEntropy, optim.New(net, rule, append(options, optim.ClipNorm(1))...), set, batch), nil
 }
 
 // Train makes steps until done returns true; it is called after every step with
