@@ -56,6 +56,9 @@ func run(meter *rig.Meter, profile, export string) error {
 	if err := job.Train(ctx, meter.Step); err != nil {
 		return err
 	}
-	meter.Finish("sinter", sinter.ReadStats().PeakBytes)
+	// The step's program ran last. Between steps everything but the variables is in
+	// its arena.
+	stats := sinter.ReadStats()
+	meter.Finish("sinter", stats.UsedBytes+int64(stats.ArenaBytes))
 	return nil
 }
