@@ -88,23 +88,27 @@ func (s *settings) kernels(wanted []string) error {
 		if err != nil {
 			return err
 		}
-		median, best := make(map[string][]float64), make(map[string]float64)
+		seconds, best := make(map[string]*samples), make(map[string]float64)
 		for range s.rounds {
 			for _, side := range sides {
 				var t rig.Timing
-				if err := s.measure(side, string(line), &t); err != nil {
+				quiet, err := s.measure(side, string(line), &t)
+				if err != nil {
 					return err
 				}
 				if t.Missing {
 					continue
 				}
-				median[side.Name] = append(median[side.Name], t.Median)
+				if seconds[side.Name] == nil {
+					seconds[side.Name] = new(samples)
+				}
+				seconds[side.Name].add(t.Median, quiet)
 				if b, ok := best[side.Name]; !ok || t.Best < b {
 					best[side.Name] = t.Best
 				}
 			}
 		}
-		lines = append(lines, kernelLine(r, median, best))
+		lines = append(lines, kernelLine(r, seconds, best))
 	}
 	for _, side := range sides {
 		if err := side.Finish(nil); err != nil {
@@ -119,7 +123,7 @@ func (s *settings) kernels(wanted []string) error {
 // kernelLine tells the speed of the median call on each side, ours over the best of
 // the peers, and the same of the fastest samples, which other work on the machine
 // disturbs less.
-func kernelLine(r row, median map[string][]float64, best map[string]float64) []string {
+func kernelLine(r row, seconds map[string]*samples, best map[string]float64) []string {
 	unit, amount := "calls/ms", 1e-3
 	if f := r.Flops(); f > 0 {
 		unit, amount = "GFLOP/s", f/1e9
@@ -130,18 +134,19 @@ func kernelLine(r row, median map[string][]float64, best map[string]float64) []s
 	var typical, peak []float64 // of the peers
 	for _, name := range []string{"sinter", "torch", "onednn", "openblas"} {
 		v := math.NaN()
-		if m := median[name]; m != nil {
-			v = amount / rig.Median(m)
+		if m := seconds[name]; m != nil {
+			v = amount / m.median()
 			if name != "sinter" {
 				typical, peak = append(typical, v), append(peak, amount/best[name])
 			}
 		}
 		line = append(line, number(v))
 	}
-	if median["sinter"] == nil {
+	ours := seconds["sinter"]
+	if ours == nil {
 		return append(line, "", "")
 	}
-	return append(line, ratio(amount/rig.Median(median["sinter"]), most(typical...)), ratio(amount/best["sinter"], most(peak...)))
+	return append(line, ratio(amount/ours.median(), most(typical...)), ratio(amount/best["sinter"], most(peak...)))
 }
 
 // kernelSides starts what there is to compare, and says what is missing.

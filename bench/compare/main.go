@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"github.com/sinter-dl/sinter/bench/internal/peer"
+	"github.com/sinter-dl/sinter/bench/internal/rig"
 )
 
 // settings is what all comparisons have in common.
@@ -120,18 +122,42 @@ func (s *settings) ask(line string) (string, error) {
 	return text, nil
 }
 
+// samples is what the windows of one side gave: apart, those in which it had the
+// machine for itself.
+type samples struct{ quiet, disturbed []float64 }
+
+// median is over the quiet windows, over the others if there is no quiet one, and not
+// a number if there is none at all.
+func (v samples) median() float64 {
+	switch {
+	case len(v.quiet) > 0:
+		return rig.Median(v.quiet)
+	case len(v.disturbed) > 0:
+		return rig.Median(v.disturbed)
+	}
+	return math.NaN()
+}
+
+func (v *samples) add(x float64, quiet bool) {
+	if quiet {
+		v.quiet = append(v.quiet, x)
+	} else {
+		v.disturbed = append(v.disturbed, x)
+	}
+}
+
 // measure makes a window of a side.
-func (s *settings) measure(side *peer.Side, line string, reply any) error {
-	quiet, err := side.Measure(line, reply)
+func (s *settings) measure(side *peer.Side, line string, reply any) (quiet bool, err error) {
+	quiet, err = side.Measure(line, reply)
 	s.made++
 	if !quiet {
 		s.disturbed++
 	}
-	return err
+	return quiet, err
 }
 
 func (s *settings) sayDisturbed() {
-	fmt.Printf("\n%d windows, of which other work on the machine disturbed %d, though they were made again.\n", s.made, s.disturbed)
+	fmt.Printf("\n%d windows. In %d other work on the machine took processors from the side, though they were made again; they count only where a side has no others.\n", s.made, s.disturbed)
 }
 
 func run(command ...string) error {

@@ -17,10 +17,9 @@ import (
 type side struct {
 	*peer.Side
 	start, end rig.Report
-	rates, cpu []float64
+	rates      samples
+	peak       float64 // the highest rate
 }
-
-func (s *side) rate() float64 { return rig.Median(s.rates) }
 
 // steps compares training steps per second, the losses and the memory.
 func (s *settings) steps(models []string) error {
@@ -116,10 +115,12 @@ func (s *settings) turns(commands [][]string) (map[string]*side, error) {
 	for range s.rounds {
 		for _, side := range sides {
 			var w rig.Report
-			if err := s.measure(side.Side, "window", &w); err != nil {
+			quiet, err := s.measure(side.Side, "window", &w)
+			if err != nil {
 				return nil, err
 			}
-			side.rates, side.cpu = append(side.rates, w.Rate), append(side.cpu, w.CPU)
+			side.rates.add(w.Rate, quiet)
+			side.peak = max(side.peak, w.Rate)
 		}
 	}
 	for _, side := range sides {
@@ -131,19 +132,14 @@ func (s *settings) turns(commands [][]string) (map[string]*side, error) {
 }
 
 func stepLine(model string, sides map[string]*side) []string {
-	rate := func(name string) float64 {
-		if s := sides[name]; s != nil {
-			return s.rate()
-		}
-		return math.NaN()
-	}
 	of := func(name string, f func(*side) float64) float64 {
 		if s := sides[name]; s != nil {
 			return f(s)
 		}
 		return math.NaN()
 	}
-	peak := func(s *side) float64 { return slices.Max(s.rates) }
+	rate := func(name string) float64 { return of(name, func(s *side) float64 { return s.rates.median() }) }
+	peak := func(s *side) float64 { return s.peak }
 	loss := func(s *side) float64 { return s.start.Loss }
 	tensors := func(s *side) float64 { return s.end.Tensors }
 	resident := func(s *side) float64 { return s.end.Resident }
