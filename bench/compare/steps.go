@@ -39,7 +39,13 @@ func (s *settings) steps(models []string) error {
 	}
 	var lines [][]string
 	for _, model := range models {
-		commands := [][]string{{"sinter", sinter, "-model", model, "-serve", fmt.Sprint("-window=", s.window)}}
+		var commands [][]string
+		inGo := func(name, program string, flags ...string) {
+			c := []string{name, program, "-model", model, "-serve", fmt.Sprint("-window=", s.window)}
+			commands = append(commands, append(c, flags...))
+		}
+		inGo("sinter", sinter)
+		inGo("sinter-bf16", sinter, "-precision=bf16")
 		if torch {
 			job := filepath.Join(s.dir, model+".safetensors")
 			if err := run(sinter, "-model", model, "-export", job); err != nil {
@@ -58,7 +64,7 @@ func (s *settings) steps(models []string) error {
 		}
 		if model == "mlp" || model == "cnn" {
 			for name, program := range gomlx {
-				commands = append(commands, []string{name, program, "-model", model, "-serve", fmt.Sprint("-window=", s.window)})
+				inGo(name, program)
 			}
 		}
 		sides, err := s.turns(commands)
@@ -67,7 +73,8 @@ func (s *settings) steps(models []string) error {
 		}
 		lines = append(lines, stepLine(model, sides))
 	}
-	table([]string{"model", "Sinter", "eager", "compile", "× best", "peaks ×", "eager bf16", "compile bf16", "GoMLX", "GoMLX simd", "× best",
+	table([]string{"model", "Sinter", "eager", "compile", "× best", "peaks ×",
+		"Sinter bf16", "× fp32", "eager bf16", "compile bf16", "GoMLX", "GoMLX simd", "× best",
 		"loss", "PyTorch's loss", "MiB of tensors", "PyTorch's", "×", "MiB resident", "eager's"}, lines)
 	s.sayDisturbed()
 	return nil
@@ -148,7 +155,7 @@ func stepLine(model string, sides map[string]*side) []string {
 	return []string{model, number(ours), number(rate("eager")), number(rate("compile")),
 		ratio(ours, most(rate("eager"), rate("compile"))),
 		ratio(of("sinter", peak), most(of("eager", peak), of("compile", peak))),
-		number(rate("eager-bf16")), number(rate("compile-bf16")),
+		number(rate("sinter-bf16")), ratio(rate("sinter-bf16"), ours), number(rate("eager-bf16")), number(rate("compile-bf16")),
 		number(rate("gomlx")), number(rate("gomlx-simd")), ratio(ours, most(rate("gomlx"), rate("gomlx-simd"))),
 		fmt.Sprintf("%.4f", of("sinter", loss)), fmt.Sprintf("%.4f", of("eager", loss)),
 		number(of("sinter", tensors)), number(theirs), ratio(of("sinter", tensors), theirs),

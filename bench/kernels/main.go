@@ -137,7 +137,7 @@ func product(bf16 bool, mode string, batch []int, m, n, k int) (func(), error) {
 		return nil, err
 	}
 	g, key, leaves := ir.Key([]*ir.Node{ir.MatMul(a, b)})
-	p, err := plan.NewCache(dev, 1).Get(g, key, leaves)
+	p, err := plan.NewCache(dev, 1).Get(g, key, leaves, dtype.Invalid)
 	if err != nil {
 		return nil, err
 	}

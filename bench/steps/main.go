@@ -19,21 +19,27 @@ import (
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/bench/internal/rig"
 	"github.com/sinter-dl/sinter/bench/internal/workload"
+	"github.com/sinter-dl/sinter/optim"
 )
 
 func main() {
 	log.SetFlags(0)
 	meter := rig.Flags(strings.Join(workload.Names, ", "))
 	profile := flag.String("cpuprofile", "", "write a processor profile of the run to this file")
+	precision := flag.String("precision", "fp32", "of the products: fp32 or bf16")
 	export := flag.String("export", "", "write the model and the batches to this file and stop")
 	flag.Parse()
-	if err := run(meter, *profile, *export); err != nil {
+	if err := run(meter, *profile, *precision, *export); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(meter *rig.Meter, profile, export string) error {
-	job, err := workload.New(meter.Model)
+func run(meter *rig.Meter, profile, precision, export string) error {
+	p, err := sinter.ParsePrecision(precision)
+	if err != nil {
+		return err
+	}
+	job, err := workload.New(meter.Model, optim.Precision(p))
 	if err != nil {
 		return err
 	}
