@@ -117,7 +117,7 @@ func (s *settings) ask(line string) (string, error) {
 	out, err := exec.Command(s.python, "-c", line).CombinedOutput()
 	text := strings.TrimSpace(string(out))
 	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", s.python, err, text[strings.LastIndexByte(text, '\n')+1:])
+		return "", fmt.Errorf("%w %s", err, text[strings.LastIndexByte(text, '\n')+1:])
 	}
 	return text, nil
 }

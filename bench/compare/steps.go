@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"runtime"
@@ -63,8 +64,8 @@ func (s *settings) steps(models []string) error {
 			python("compile-bf16", "--compile", "--bf16")
 		}
 		if model == "mlp" || model == "cnn" {
-			for name, program := range gomlx {
-				inGo(name, program)
+			for _, name := range slices.Sorted(maps.Keys(gomlx)) {
+				inGo(name, gomlx[name])
 			}
 		}
 		sides, err := s.turns(commands)
