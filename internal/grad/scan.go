@@ -8,8 +8,9 @@ import (
 
 // scan differentiates a loop by a loop that runs the other way. One backward step
 // takes the cotangents of the carries after step t and of the step's results,
-// computes the body again from the carries before the step (which the forward
-// Scan has stacked) and yields the cotangents of those carries and of the slices.
+// computes the body again from the carries before the step and from the products
+// in it (all of which the forward Scan has stacked), and yields the cotangents of
+// those carries and of the slices.
 //
 // The cotangent of a constant is a sum over the steps. Where it is a matrix
 // product, as for the weights of a recurrent net, its two operands are stacked
@@ -19,7 +20,7 @@ func (t *tape) scan(s *ir.Node) {
 	l := s.Attr.(*ir.Loop)
 	nc, nx := l.Carries, l.Inputs
 	nk := len(s.In) - nc - nx
-	ny := len(l.Body.Outputs) - 2*nc // results that the user sees
+	ny := len(l.Body.Outputs) - 2*nc // results, those that are saved for this included
 	cots := t.of(s).outs
 	entry := make([]*ir.Node, nc)
 	for i := range nc {
@@ -94,6 +95,11 @@ func (t *tape) scan(s *ir.Node) {
 	}
 	grads := VJP(again, append(slices.Clone(dcarry), dres...), xs)
 
+	// What was saved is read and not computed again.
+	for i := nc + ny - l.Saved; i < nc+ny; i++ {
+		back[again[i]] = param(again[i])
+		seqs = append(seqs, ir.New(ir.Result, ir.Number{N: i}, s))
+	}
 	for i, g := range grads {
 		if g != nil {
 			grads[i] = ir.Substitute([]*ir.Node{g}, back)[0]

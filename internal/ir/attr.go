@@ -153,6 +153,7 @@ type Loop struct {
 	Body            *Graph
 	Carries, Inputs int
 	Steps           int
+	Saved           int // the last results but the stacked carries, which are values for a gradient; see CloseScan
 	Reverse         bool
 }
 

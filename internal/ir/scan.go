@@ -1,5 +1,7 @@
 package ir
 
+import "slices"
+
 // Substitute rebuilds the graph of the outputs with the nodes in sub replaced, and
 // with every composite replaced by its body. Nodes that nothing changes for are
 // kept as they are. sub gains an entry for every node that was visited.
@@ -71,10 +73,11 @@ type ScanSpec struct {
 
 // CloseScan turns a body into a Scan. What the body uses from outside becomes an
 // operand of the Scan, computed once; literals stay inside. Besides the results
-// of the body the Scan yields, at the end, the carries at the start of every step,
-// which a gradient needs; they are removed when nothing uses them.
+// of the body the Scan yields, at the end, what a gradient needs: the body's
+// products (see products) and the carries at the start of every step. They are
+// removed when nothing uses them.
 //
-// It returns the last carries, the stacked results and the stacked carries.
+// It returns the last carries, the stacked results, products and carries.
 func CloseScan(s ScanSpec) []*Node {
 	steps := s.Inputs[0].Shape[0]
 	loop := make(map[*Node]bool)  // depends on a placeholder
@@ -121,8 +124,9 @@ func CloseScan(s ScanSpec) []*Node {
 	for _, o := range outs {
 		capture(o)
 	}
-	// A carry or slice that the body hands through would alias its own operand.
-	outs = append(Substitute(outs, replace), s.Params[:len(s.Carries)]...)
+	saved := products(order, outs, loop)
+	outs = Substitute(append(outs, saved...), replace)
+	outs = append(outs, s.Params[:len(s.Carries)]...)
 	params := append([]*Node(nil), s.Params...)
 	for _, c := range consts {
 		params = append(params, replace[c])
@@ -135,7 +139,37 @@ func CloseScan(s ScanSpec) []*Node {
 		}
 	}
 	in := append(append(append([]*Node(nil), s.Carries...), s.Inputs...), consts...)
-	res := NewScan(&Loop{Body: body, Carries: len(s.Carries), Inputs: len(s.Inputs), Steps: steps, Reverse: s.Reverse}, in)
+	res := NewScan(&Loop{Body: body, Carries: len(s.Carries), Inputs: len(s.Inputs), Steps: steps, Saved: len(saved), Reverse: s.Reverse}, in)
 	res[0].Effects = append(res[0].Effects, effects...)
 	return res
+}
+
+// products lists the values of a body that a gradient had better read than compute
+// again: the results of library operations that depend on the loop. Where nothing
+// but a sum takes such a result, it is the sum that is listed: a gradient asks for
+// what a nonlinear function was applied to, and not for the terms of it.
+func products(order, outs []*Node, loop map[*Node]bool) []*Node {
+	users := make(map[*Node][]*Node)
+	for _, n := range order {
+		for _, x := range n.In {
+			users[x] = append(users[x], n)
+		}
+	}
+	var list []*Node
+	for _, n := range order {
+		if n.Op.Class() != ClassLibrary || !loop[n] || !n.DType.IsFloat() {
+			continue
+		}
+		for len(users[n]) == 1 && !slices.Contains(outs, n) {
+			u := users[n][0]
+			if u.Op != Add && u.Op != Reshape || u.Elements() != n.Elements() {
+				break
+			}
+			n = u
+		}
+		if !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list
 }

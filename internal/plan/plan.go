@@ -56,7 +56,7 @@ func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 		s := r.Steps[i]
 		if l, ok := s.(*kernel.Library); ok {
 			if loop, ok := l.Attr.(*ir.Loop); ok {
-				l.Body = body(loop, t)
+				l.Body = build(loop.Body, nil, t)
 			}
 			if n := t.Workspace(l); n > 0 {
 				l.Scratch = len(p.Slots)
@@ -69,15 +69,6 @@ func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 	share(p)
 	place(p)
 	return p
-}
-
-// body is the program of one step of a loop.
-func body(l *ir.Loop, t Target) *kernel.Program {
-	// A step's products are small, and what it would round it would round in every
-	// step: bodies stay as they are in any precision.
-	g := rewrite.Run(l.Body.Outputs, t.Supports, dtype.Invalid)
-	g.Params = l.Body.Params
-	return build(g, nil, t)
 }
 
 // schedule orders the steps. Of those whose predecessors are done the next one is

@@ -26,16 +26,20 @@ type pass struct {
 	rule func(w *walk, n *ir.Node) *ir.Node
 }
 
-var passes = []pass{
-	{"inline", inline},
-	{"lower", lower},
-	{"fold", fold},
-	{"tile", tile},
-	{"relu", reluMask},
-	{"contract", contract},
-	{"precision", precision},
-	{"prune", prune},
-	{"fold", fold},
+var passes []pass
+
+func init() { // prune rewrites the bodies of loops by all passes
+	passes = []pass{
+		{"inline", inline},
+		{"lower", lower},
+		{"fold", fold},
+		{"tile", tile},
+		{"relu", reluMask},
+		{"contract", contract},
+		{"precision", precision},
+		{"prune", prune},
+		{"fold", fold},
+	}
 }
 
 // Run rewrites the graph of the outputs for a device that has kernels for the
@@ -88,8 +92,9 @@ type walk struct {
 	sub      map[*ir.Node]*ir.Node // old → new
 	seen     map[string]*ir.Node   // canonical form → node
 	ids      map[*ir.Node]int
-	users    map[*ir.Node][]*ir.Node // of the old graph, on demand
 	rounded  map[*ir.Node]bool       // of the old graph, on demand; see precision
+	results  map[*ir.Node][]*ir.Node // of every Scan of the old graph, on demand
+	loops    map[*ir.Node][]*ir.Node // what stands for the results of a rewritten Scan
 	key      []byte
 }
 
@@ -548,60 +553,4 @@ func span(n int) []int {
 		s[i] = i
 	}
 	return s
-}
-
-// prune removes the results of a Scan that nothing uses, the stacked carries of a
-// loop without a gradient first of all.
-func prune(w *walk, n *ir.Node) *ir.Node {
-	if n.Op != ir.Result || n.In[0].Op != ir.Scan {
-		return n
-	}
-	s := n.In[0]
-	l := s.Attr.(*ir.Loop)
-	if w.users == nil {
-		w.users = make(map[*ir.Node][]*ir.Node)
-		for _, m := range w.old.Nodes {
-			if m.Op == ir.Result {
-				w.users[m.In[0]] = append(w.users[m.In[0]], m)
-			}
-		}
-	}
-	// Which outputs are used is a property of the old Scan; the rewritten one has
-	// the same attribute.
-	used := make([]bool, len(l.Body.Outputs))
-	for i := range l.Carries {
-		used[i] = true
-	}
-	for scan, results := range w.users {
-		if scan.Attr == s.Attr {
-			for _, r := range results {
-				used[r.Attr.(ir.Number).N] = true
-			}
-		}
-	}
-	if !slices.Contains(used, false) {
-		return n
-	}
-	key := fmt.Sprintf("scan %p", l)
-	slim := w.seen[key]
-	at, number := 0, 0
-	var outs []*ir.Node
-	for i, o := range l.Body.Outputs {
-		if i == n.Attr.(ir.Number).N {
-			number = at
-		}
-		if used[i] {
-			outs = append(outs, o)
-			at++
-		}
-	}
-	if slim == nil {
-		body := ir.Collect(append(slices.Clone(l.Body.Nodes[:l.Body.Params]), outs...))
-		body.Outputs, body.Params = outs, l.Body.Params
-		c := *l
-		c.Body = body
-		slim = &ir.Node{Op: ir.Scan, Attr: &c, In: s.In}
-		w.seen[key] = slim
-	}
-	return ir.New(ir.Result, ir.Number{N: number}, slim)
 }
