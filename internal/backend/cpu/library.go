@@ -68,7 +68,7 @@ func (d *Device) compileLibrary(l *kernel.Library, slots []kernel.Slot) (runner,
 // Workspace is the number of bytes of scratch memory that a library kernel needs.
 func (d *Device) Workspace(l *kernel.Library) int {
 	if l.Op == ir.Scan {
-		return scanWorkspace(l)
+		return d.scanWorkspace(l)
 	}
 	r, err := d.routine(l, 0, nil)
 	if err != nil {

@@ -74,6 +74,7 @@ type Problem struct {
 
 	plan
 	stream
+	packed         unsafe.Pointer          // all of B in panels, see Stationary; B is not read
 	task, streamed func(worker, chunk int) // regionTask and streamTask, bound once
 }
 
@@ -127,8 +128,8 @@ func (p *Problem) prepare() {
 	p.colA = p.a.CS != 1 && p.a.RS == 1
 	p.packA = f.converts() || p.a.CS != 1 && (p.a.RS != 1 || f.pair > 1) ||
 		p.N > 2*f.nr && (!p.colA && p.M > f.mr && f.collides(p.a.RS) || p.colA && p.K > 64)
-	p.packB = f.in != f.size || p.Rows == nil && !p.InPlace && (p.b.CS != 1 ||
-		p.M > 4*f.mr && (p.N*p.K*f.size > 96<<10 || f.collides(p.b.RS)))
+	p.packB = p.packed == nil && (f.in != f.size || p.Rows == nil && !p.InPlace && (p.b.CS != 1 ||
+		p.M > 4*f.mr && (p.N*p.K*f.size > 96<<10 || f.collides(p.b.RS))))
 }
 
 // tile is the first row of tile t.
@@ -294,7 +295,7 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 	switch {
 	case p.Rows != nil:
 		rows = p.Rows[pc : pc+kk]
-	case p.packB:
+	case p.packB || p.packed != nil:
 		s.stride(f.nr*f.size, steps)
 	default:
 		s.stride(p.b.RS*f.size, steps)
@@ -322,6 +323,8 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 			if !keep || !packed {
 				f.packB(a.b, p.in(p.b.P, pc*p.b.RS+j*f.nr*p.b.CS), p.b, kk, a.nr)
 			}
+		case p.packed != nil:
+			a.b = unsafe.Add(p.packed, j*p.panel(p.K)+p.panel(pc))
 		case a.nr < f.nr && !p.InPlace && !f.exact:
 			a.b = p.packEdge(s, pc, kk, j, a.nr)
 			s.stride(f.nr*f.size, kk)
@@ -333,7 +336,7 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 		}
 		// What the kernel may fetch on the side: the same rows of the next panel.
 		var next unsafe.Pointer
-		if p.Rows == nil && p.b.CS == 1 && j+1 < p1 && !(keep && packed) {
+		if p.Rows == nil && p.packed == nil && p.b.CS == 1 && j+1 < p1 && !(keep && packed) {
 			next = p.in(p.b.P, pc*p.b.RS+(j+1)*f.nr)
 		}
 		for t := t0; t < t1; {
