@@ -148,6 +148,15 @@ func Linear(x, w, b *Tensor) *Tensor {
 	if b != nil {
 		fits("Linear", "the bias", in[2], in[1].Shape[0])
 	}
+	if table, ids := lookup(in[0]); table != nil && 2*table.Shape[0] <= ids.Elements() {
+		// The product of a looked up row is a looked up row of the product, and the
+		// table has fewer rows than are looked up. The same holds of the gradients.
+		y := Embedding(Linear(wrap(table), wrap(in[1]), nil), wrap(ids))
+		if b != nil {
+			y = y.Add(b)
+		}
+		return y
+	}
 	return single(composite("linear", attributes(b != nil), in, func(in []*ir.Node) []*ir.Node {
 		y := ir.New(ir.DotGeneral, ir.Dot{LeftContract: []int{r - 1}, RightContract: []int{1}}, in[0], in[1])
 		if b != nil {
@@ -167,6 +176,27 @@ func Embedding(table, ids *Tensor) *Tensor {
 	return single(composite("embedding", nil, in, func(in []*ir.Node) []*ir.Node {
 		return []*ir.Node{ir.New(ir.Gather, ir.Index{}, in...)}
 	}))
+}
+
+// lookup tells whether the rows of x, which lie along its last axis, are those of a
+// table [n, d], taken by number.
+func lookup(x *ir.Node) (table, ids *ir.Node) {
+	last := len(x.Shape) - 1
+	switch {
+	case x.Op == ir.Transpose:
+		if p := x.Attr.(ir.Axes).Axes; p[last] == last {
+			if table, ids = lookup(x.In[0]); table != nil {
+				return table, ir.Permute(ids, p[:last])
+			}
+		}
+	case x.Op == ir.Result:
+		if r, ok := x.In[0].Attr.(*ir.Region); ok && r.Name == "embedding" {
+			return x.In[0].In[0], x.In[0].In[1]
+		}
+	case x.Op == ir.Gather && x.Attr.(ir.Index) == (ir.Index{}) && len(x.In[0].Shape) == 2:
+		return x.In[0], x.In[1]
+	}
+	return nil, nil
 }
 
 // normalize is x less its mean over the axes, divided by the root of its variance

@@ -40,6 +40,7 @@ type maker struct {
 	base   []int       // and of this shape
 	nodes  []*ir.Node
 	leaves []*ir.Node
+	inside bool // a loop's body is being made
 }
 
 // pick prefers what came last, so that graphs become deep.
@@ -497,21 +498,46 @@ func (g *maker) region(x *ir.Node) *ir.Node {
 	return choose(g, ir.NewComposite("mean", nil, []*ir.Node{x, y}, half, g.unary(sum))...)
 }
 
-// loop is a Scan along the first axis, with a carry, a result and a value from
-// outside.
+// loop is a Scan along the first axis of x and of another tensor, whose body is a
+// small graph: of one or two carries, the slices and values from outside. Some of its
+// results are the same, some hand something through.
 func (g *maker) loop(x *ir.Node) *ir.Node {
-	if !x.DType.IsFloat() || len(x.Shape) == 0 || x.Shape[0] == 0 {
+	if len(x.Shape) == 0 || x.Shape[0] == 0 {
 		return nil
 	}
 	sh := x.Shape[1:]
-	carry, slice := ir.NewParam(0, x.DType, sh), ir.NewParam(1, x.DType, sh)
-	next := ir.New(choose(g, ir.Add, ir.Max, ir.Sub), nil, ir.New(ir.Mul, nil, carry, ir.Full(x.DType, 0.5, sh)), slice)
-	y := ir.New(choose(g, ir.Add, ir.Mul), nil, next, g.partner(x.DType, sh))
-	outs := []*ir.Node{next, choose(g, y, y, next, slice, carry)}
-	return choose(g, ir.CloseScan(ir.ScanSpec{
-		Params: []*ir.Node{carry, slice}, Outs: outs,
-		Carries: []*ir.Node{g.partner(x.DType, sh)}, Inputs: []*ir.Node{x}, Reverse: g.chance(50),
-	})...)
+	spec := ir.ScanSpec{Inputs: []*ir.Node{x, g.partner(g.dtype(), x.Shape)}, Reverse: g.chance(50)}
+	for range 1 + g.IntN(2) {
+		spec.Carries = append(spec.Carries, g.partner(choose(g, x.DType, g.dtype()), choose(g, sh, sh, g.shape())))
+	}
+	for _, c := range spec.Carries {
+		spec.Params = append(spec.Params, ir.NewParam(len(spec.Params), c.DType, c.Shape))
+	}
+	for _, y := range spec.Inputs {
+		spec.Params = append(spec.Params, ir.NewParam(len(spec.Params), y.DType, y.Shape[1:]))
+	}
+	body := &maker{Rand: g.Rand, raw: g.raw, inside: true, only: x.DType, base: sh}
+	for range 1 + g.IntN(2) { // values from outside
+		body.nodes = append(body.nodes, g.pick())
+	}
+	body.nodes = append(body.nodes, spec.Params...)
+	for range 1 + g.IntN(6) {
+		if n := body.operation(body.pick()); n != nil {
+			body.nodes = append(body.nodes, n)
+		}
+	}
+	for _, c := range spec.Carries {
+		spec.Outs = append(spec.Outs, body.partner(c.DType, c.Shape))
+	}
+	for range 1 + g.IntN(4) {
+		spec.Outs = append(spec.Outs, body.pick())
+	}
+	for _, n := range ir.CloseScan(spec) {
+		if n.Elements() <= maxElements {
+			g.nodes = append(g.nodes, n)
+		}
+	}
+	return nil
 }
 
 func (g *maker) operation(x *ir.Node) *ir.Node {
@@ -571,14 +597,14 @@ func (g *maker) any(x *ir.Node) *ir.Node {
 		return g.literal(g.dtype(), g.shape())
 	case p < 95:
 		return ir.New(ir.Barrier, nil, x)
-	case p < 97:
+	case p < 96:
 		return g.tiles(x)
 	case !g.raw:
-	case p < 98:
+	case p < 97:
 		return ir.New(ir.StopGradient, nil, x)
-	case p < 99:
+	case p < 98:
 		return g.region(x)
-	default:
+	case !g.inside || g.chance(20):
 		return g.loop(x)
 	}
 	return nil

@@ -92,7 +92,7 @@ func (d *Device) routine(l *kernel.Library, base int, after *fusedKernel) (routi
 	case ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax:
 		return d.window(l, after)
 	case ir.Gather:
-		return d.gather(l), nil
+		return d.gather(l, after), nil
 	case ir.Scatter, ir.ScatterAdd:
 		return d.scatter(l, after)
 	case ir.DynamicSlice:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
@@ -54,12 +55,15 @@ func move(dst, src unsafe.Pointer, n int) {
 	}
 }
 
-func (d *Device) gather(l *kernel.Library) routine {
+func (d *Device) gather(l *kernel.Library, after *fusedKernel) routine {
 	data, index, out := &l.In[0], &l.In[1], &l.Out[0]
-	x := newIndexed(data, index, l.Attr.(ir.Index))
+	at := l.Attr.(ir.Index)
+	x := newIndexed(data, index, at)
 	row := x.q * data.DType.Size()
+	finish := d.planeEpilogue(l, after, at.Axis+len(index.Shape)-at.Batch)
 	var src, idx, dst unsafe.Pointer
-	loop := newEach(x.b*x.p*x.i, 4+row/8, func(lo, hi int) {
+	var slots []unsafe.Pointer
+	loop := newEachOn(x.b*x.p*x.i, 4+row/8, func(worker, lo, hi int) {
 		for r := lo; r < hi; r++ {
 			bp, i := r/x.i, r%x.i
 			to := unsafe.Add(dst, r*row)
@@ -69,9 +73,13 @@ func (d *Device) gather(l *kernel.Library) routine {
 				clear(unsafe.Slice((*byte)(to), row))
 			}
 		}
+		if finish != nil {
+			finish(worker, slots, lo, hi)
+		}
 	})
-	return routine{run: func(s []unsafe.Pointer) {
+	return routine{epilogue: finish != nil, run: func(s []unsafe.Pointer) {
 		src, idx, dst = address(s, data), address(s, index), address(s, out)
+		slots = s
 		loop.run(d)
 	}}
 }
@@ -98,7 +106,7 @@ func (d *Device) scatter(l *kernel.Library, after *fusedKernel) (routine, error)
 	data, index, updates, out := &l.In[0], &l.In[1], &l.In[2], &l.Out[0]
 	x := newIndexed(data, index, l.Attr.(ir.Index))
 	size := data.DType.Size()
-	apply := func(dst, src unsafe.Pointer, n int) { move(dst, src, n*size) }
+	apply := func(_ int, dst, src unsafe.Pointer, n int) { move(dst, src, n*size) }
 	var add adder
 	if l.Op == ir.ScatterAdd {
 		switch data.DType {
@@ -117,7 +125,16 @@ func (d *Device) scatter(l *kernel.Library, after *fusedKernel) (routine, error)
 		default:
 			return routine{}, fmt.Errorf("%v of %v", l.Op, data.DType)
 		}
-		apply = add.row
+		sum := vec.Binary(ir.Add, data.DType, 0)
+		args := make([]struct {
+			vec.Args
+			_ [64]byte // one per worker
+		}, d.pool.Workers())
+		apply = func(worker int, dst, src unsafe.Pointer, n int) {
+			a := &args[worker].Args
+			a.Dst, a.A, a.B, a.N, a.Rows = dst, dst, src, n, 1
+			sum(a)
+		}
 	}
 	// Many planes are copied and finished one by one, while they are in the cache;
 	// of a few the elements behind the indexed axis are cut.
@@ -139,14 +156,14 @@ func (d *Device) scatter(l *kernel.Library, after *fusedKernel) (routine, error)
 				copy(unsafe.Slice((*byte)(to), plane), unsafe.Slice((*byte)(unsafe.Add(from, bp*plane)), plane))
 			}
 			first := bp / x.p * x.i // index
-			if x.q == 1 && add.elements != nil {
-				add.elements(to, unsafe.Add(src, bp*x.i*size), idx, first, x.i, x.d)
+			if x.q == 1 && add != nil {
+				add(to, unsafe.Add(src, bp*x.i*size), idx, first, x.i, x.d)
 				continue
 			}
 			q0, q1 := part*x.q/parts, (part+1)*x.q/parts
 			for i := range x.i {
 				if at := x.read(idx, first+i); at >= 0 {
-					apply(unsafe.Add(to, (at*x.q+q0)*size), unsafe.Add(src, ((bp*x.i+i)*x.q+q0)*size), q1-q0)
+					apply(worker, unsafe.Add(to, (at*x.q+q0)*size), unsafe.Add(src, ((bp*x.i+i)*x.q+q0)*size), q1-q0)
 				}
 			}
 		}
@@ -165,27 +182,15 @@ func (d *Device) scatter(l *kernel.Library, after *fusedKernel) (routine, error)
 	}}, nil
 }
 
-// adder adds updates to data of one type.
-type adder struct {
-	row func(dst, src unsafe.Pointer, n int) // n adjacent elements
-
-	// elements adds n single elements to some of the d elements at dst, to those
-	// that the indices from number first on name.
-	elements func(dst, src, index unsafe.Pointer, first, n, d int)
-}
+// adder adds n single elements to some of the d elements at dst, to those that the
+// indices from number first on name.
+type adder func(dst, src, index unsafe.Pointer, first, n, d int)
 
 func adderOf[T numeric](wide bool) adder {
 	if wide {
-		return adder{addTo[T], addElements[T, int64]}
+		return addElements[T, int64]
 	}
-	return adder{addTo[T], addElements[T, int32]}
-}
-
-func addTo[T numeric](dst, src unsafe.Pointer, n int) {
-	d, s := unsafe.Slice((*T)(dst), n), unsafe.Slice((*T)(src), n)
-	for i, v := range s {
-		d[i] += v
-	}
+	return addElements[T, int32]
 }
 
 func addElements[T numeric, I int32 | int64](dst, src, index unsafe.Pointer, first, n, d int) {
