@@ -293,12 +293,25 @@ func scanned(l *kernel.Library, a *ir.Loop, in, out []tensor) {
 	for _, t := range in {
 		leaves = append(leaves, t.bytes())
 	}
+	// trail writes the carries to a row of their trails, if these are there.
+	n := l.Body.Outputs
+	trail := func(row int) {
+		for i := range out[n:] {
+			m := len(leaves[i])
+			copy(outputs[n+i][row*m:][:m], leaves[i])
+		}
+	}
+	begin := 0
+	if a.Reverse {
+		begin = a.Steps
+	}
 	for i := range a.Carries {
 		copy(out[i].v, in[i].v)
 	}
 	for _, t := range out {
 		outputs = append(outputs, t.bytes())
 	}
+	trail(begin)
 	// slice is what a step sees of a sequence.
 	slice := func(mem []byte, step int) []byte {
 		n := len(mem) / a.Steps
@@ -308,16 +321,21 @@ func scanned(l *kernel.Library, a *ir.Loop, in, out []tensor) {
 		if a.Reverse {
 			step = a.Steps - 1 - step
 		}
-		li, lo := slices.Clone(leaves), slices.Clone(outputs)
+		li, lo := slices.Clone(leaves), slices.Clone(outputs[:n])
 		for i := range a.Inputs {
 			li[a.Carries+i] = slice(leaves[a.Carries+i], step)
 		}
-		for i := a.Carries; i < len(out); i++ {
+		for i := a.Carries; i < n; i++ {
 			lo[i] = slice(outputs[i], step)
 		}
 		interpret(l.Body, li, lo)
 		for i := range a.Carries {
 			copy(leaves[i], outputs[i])
+		}
+		if a.Reverse {
+			trail(step)
+		} else {
+			trail(step + 1)
 		}
 	}
 	for i, t := range out {

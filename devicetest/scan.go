@@ -40,6 +40,10 @@ func (s *suite) scan(t *testing.T) {
 				result(true, "last count", dtype.Int64)
 				result(results, "states", d, steps, rows, cols)
 				result(true, "counts", dtype.Int64, steps)
+				if i >= 4 {
+					result(results == last, "trail of states", d, steps+1, rows, cols)
+					result(last, "trail of counts", dtype.Int64, steps+1)
+				}
 				p.library(l)
 			}
 		}

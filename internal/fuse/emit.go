@@ -369,8 +369,11 @@ func (f *fuser) library(g *group, epilogue *kernel.Fused) kernel.Step {
 	for _, x := range n.In {
 		src := source(x)
 		o := kernel.Operand{Slot: f.slot(src), DType: x.DType, Shape: x.Shape, Stride: shape.Strides(x.Shape)}
-		if takesStrides(n) {
+		switch {
+		case takesStrides(n):
 			o.Offset, o.Stride, _ = strides(n, x)
+		case n.Op == ir.Scan:
+			o.Offset, _ = begin(x)
 		}
 		l.In = append(l.In, o)
 	}
@@ -380,12 +383,10 @@ func (f *fuser) library(g *group, epilogue *kernel.Fused) kernel.Step {
 	empty := true
 	switch a := n.Attr.(type) {
 	case *ir.Loop:
-		for i, o := range a.Body.Outputs {
-			m := *o
-			if i >= a.Carries {
-				m.Shape = append([]int{a.Steps}, o.Shape...)
-			}
-			empty = empty && m.Elements() == 0
+		for i := range a.Results() {
+			var m ir.Node
+			m.DType, m.Shape = a.Result(i)
+			empty = empty && (m.Elements() == 0 || i >= len(a.Body.Outputs))
 			out(&m, f.resultSlot(n, i))
 		}
 	case *ir.Region:

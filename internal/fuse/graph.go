@@ -169,14 +169,30 @@ func (f *fuser) computed(n *ir.Node) bool {
 }
 
 // readable tells whether the routine for l can read operand x where its source
-// lies. Matrix products and composites that say so take strides; everything else
-// wants its operands contiguous.
+// lies. Matrix products and composites that say so take strides, a Scan takes a part
+// of a tensor that is contiguous; everything else wants its operands whole.
 func readable(l, x *ir.Node) bool {
-	if takesStrides(l) {
+	switch {
+	case takesStrides(l):
 		_, _, ok := strides(l, x)
+		return ok
+	case l.Op == ir.Scan:
+		_, ok := begin(x)
 		return ok
 	}
 	return slices.Equal(trace(x.Shape, x), identity(x.Elements()))
+}
+
+// begin tells whether the elements of x lie one after the other in the memory of its
+// source, and which of the source's elements is the first.
+func begin(x *ir.Node) (off int, ok bool) {
+	form := trace(x.Shape, x)
+	if len(form) == 0 || x.Elements() == 0 {
+		return 0, form != nil
+	}
+	whole := identity(x.Elements())
+	last := len(whole) - 1
+	return form[len(form)-1], len(form) == len(whole) && slices.Equal(form[:last], whole[:last])
 }
 
 func takesStrides(l *ir.Node) bool {

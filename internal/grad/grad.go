@@ -149,7 +149,7 @@ func (t *tape) result(n, g *ir.Node) {
 		results := 0
 		switch a := s.Attr.(type) {
 		case *ir.Loop:
-			results = len(a.Body.Outputs)
+			results = a.Results()
 		case *ir.Region:
 			results = len(a.Outs)
 		}

@@ -20,11 +20,11 @@ func (t *tape) scan(s *ir.Node) {
 	l := s.Attr.(*ir.Loop)
 	nc, nx := l.Carries, l.Inputs
 	nk := len(s.In) - nc - nx
-	ny := len(l.Body.Outputs) - 2*nc // results, those that are saved for this included
+	ny := len(l.Body.Outputs) - nc // results, those that are saved for this included
 	cots := t.of(s).outs
 	entry := make([]*ir.Node, nc)
 	for i := range nc {
-		entry[i] = ir.New(ir.Result, ir.Number{N: nc + ny + i}, s)
+		entry[i] = l.Before(ir.New(ir.Result, ir.Number{N: nc + ny + i}, s))
 	}
 
 	// Only differentiable values take part.
@@ -36,7 +36,7 @@ func (t *tape) scan(s *ir.Node) {
 		}
 		return pos
 	}
-	bodyOut := l.Body.Outputs[:nc+ny]
+	bodyOut := l.Body.Outputs
 	carries := floats(s.In[:nc])
 	var results []int
 	for _, i := range floats(bodyOut[nc:]) {
@@ -73,12 +73,18 @@ func (t *tape) scan(s *ir.Node) {
 		dres[i] = param(bodyOut[nc+i])
 		seqs = append(seqs, cots[nc+i])
 	}
-	// A gradient of a gradient also comes from the stacked carries.
+	// The trail of a carry has a row for the value before each step, and one for the
+	// last value.
 	dentry := make([]*ir.Node, nc)
 	for _, i := range carries {
 		if c := cots[nc+ny+i]; c != nil {
 			dentry[i] = param(s.In[i])
-			seqs = append(seqs, c)
+			seqs = append(seqs, l.Before(c))
+			if cots[i] == nil {
+				cots[i] = l.Last(c)
+			} else {
+				cots[i] = ir.New(ir.Add, nil, cots[i], l.Last(c))
+			}
 		}
 	}
 	// Constants are captured by CloseScan; they stand for themselves.

@@ -182,13 +182,21 @@ func (e *evaluator) scan(n *ir.Node) []Tensor {
 	for _, x := range n.In {
 		in = append(in, e.value(x))
 	}
-	out := make([]Tensor, len(l.Body.Outputs))
-	for i, o := range l.Body.Outputs {
-		if i < l.Carries {
-			out[i] = in[i]
-		} else {
-			out[i] = newTensor(o.DType, append([]int{l.Steps}, o.Shape...))
+	out := make([]Tensor, l.Results())
+	copy(out, in[:l.Carries])
+	for i := l.Carries; i < len(out); i++ {
+		out[i] = newTensor(l.Result(i))
+	}
+	// trail writes the carries to a row of their trails.
+	trail := func(row int) {
+		for i, c := range out[:l.Carries] {
+			copy(out[len(l.Body.Outputs)+i].V[row*len(c.V):], c.V)
 		}
+	}
+	if l.Reverse {
+		trail(l.Steps)
+	} else {
+		trail(0)
 	}
 	for step := range l.Steps {
 		if l.Reverse {
@@ -201,7 +209,7 @@ func (e *evaluator) scan(n *ir.Node) []Tensor {
 			params[i] = x
 		}
 		body := evaluator{values: make(map[*ir.Node]Tensor), results: make(map[*ir.Node][]Tensor), params: params}
-		next := make([]Tensor, len(out))
+		next := make([]Tensor, len(l.Body.Outputs))
 		for i, o := range l.Body.Outputs {
 			next[i] = body.value(o)
 		}
@@ -211,6 +219,11 @@ func (e *evaluator) scan(n *ir.Node) []Tensor {
 			} else {
 				copy(out[i].V[step*len(v.V):], v.V)
 			}
+		}
+		if l.Reverse {
+			trail(step)
+		} else {
+			trail(step + 1)
 		}
 	}
 	e.results[n] = out

@@ -142,11 +142,22 @@ func runScan(l *kernel.Library, a *ir.Loop, in []Tensor, slots [][]byte) {
 		n := len(mem) / a.Steps
 		return mem[step*n : (step+1)*n]
 	}
+	// trail writes the carries to a row of their trails, if these are there.
+	trail := func(row int) {
+		for i, t := range outputs[l.Body.Outputs:] {
+			copy(t[row*len(leaves[i]):], leaves[i])
+		}
+	}
+	if a.Reverse {
+		trail(a.Steps)
+	} else {
+		trail(0)
+	}
 	for step := range a.Steps {
 		if a.Reverse {
 			step = a.Steps - 1 - step
 		}
-		li, lo := slices.Clone(leaves), slices.Clone(outputs)
+		li, lo := slices.Clone(leaves), slices.Clone(outputs[:l.Body.Outputs])
 		for i := a.Carries; i < a.Carries+a.Inputs; i++ {
 			li[i] = slice(leaves[i], step)
 		}
@@ -156,6 +167,11 @@ func runScan(l *kernel.Library, a *ir.Loop, in []Tensor, slots [][]byte) {
 		run(l.Body, li, lo)
 		for i := range a.Carries {
 			leaves[i] = bytes.Clone(outputs[i])
+		}
+		if a.Reverse {
+			trail(step)
+		} else {
+			trail(step + 1)
 		}
 	}
 	for i, o := range l.Out {

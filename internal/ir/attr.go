@@ -148,13 +148,52 @@ type Attention struct {
 // Loop is for Scan: operands are the initial carries, then the sequences
 // (scanned along axis 0), then the constants. Body is evaluated once per step on
 // (carries, slices, constants) and returns (carries, results); the Scan returns
-// the last carries and the results stacked along axis 0.
+// the last carries, the results stacked along axis 0, and the trail of each carry:
+// its values before the first step, between the steps and after the last one,
+// stacked along axis 0. Row t lies before slice t and row t+1 behind it, so that a
+// loop in reverse begins with the last row.
 type Loop struct {
 	Body            *Graph
 	Carries, Inputs int
 	Steps           int
-	Saved           int // the last results but the stacked carries, which are values for a gradient; see CloseScan
+	Saved           int // the last results, which are values for a gradient; see CloseScan
 	Reverse         bool
+}
+
+// Results is the number of results of the Scan.
+func (a *Loop) Results() int { return len(a.Body.Outputs) + a.Carries }
+
+// Result is the type and shape of a result of the Scan.
+func (a *Loop) Result(i int) (dtype.DType, []int) {
+	switch n := len(a.Body.Outputs); {
+	case i < a.Carries:
+		return a.Body.Outputs[i].DType, a.Body.Outputs[i].Shape
+	case i < n:
+		return a.Body.Outputs[i].DType, append([]int{a.Steps}, a.Body.Outputs[i].Shape...)
+	default:
+		o := a.Body.Outputs[i-n]
+		return o.DType, append([]int{a.Steps + 1}, o.Shape...)
+	}
+}
+
+// Before and After are the values of a carry before and after each step, of its
+// trail; Last is its value at the end.
+func (a *Loop) Before(trail *Node) *Node { return a.rows(trail, a.Reverse) }
+func (a *Loop) After(trail *Node) *Node  { return a.rows(trail, !a.Reverse) }
+func (a *Loop) Last(trail *Node) *Node {
+	at := a.Steps
+	if a.Reverse {
+		at = 0
+	}
+	return ReshapeTo(SliceAxis(trail, 0, at, at+1), trail.Shape[1:])
+}
+
+// rows are all rows of a trail but the last one, or but the first.
+func (a *Loop) rows(trail *Node, behind bool) *Node {
+	if behind {
+		return SliceAxis(trail, 0, 1, a.Steps+1)
+	}
+	return SliceAxis(trail, 0, 0, a.Steps)
 }
 
 func appendInts(b []byte, lists ...[]int) []byte {

@@ -212,7 +212,7 @@ func NewRegionAt(r *Region, in []*Node, site *Site) []*Node {
 // NewScan records a loop (see Loop) and returns its results.
 func NewScan(l *Loop, in []*Node) []*Node {
 	s := &Node{Op: Scan, Attr: l, In: in, site: here()}
-	res := make([]*Node, len(l.Body.Outputs))
+	res := make([]*Node, l.Results())
 	for i := range res {
 		res[i] = New(Result, Number{i}, s)
 	}

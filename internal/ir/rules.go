@@ -45,11 +45,7 @@ func infer(n *Node) error {
 		case *Region:
 			n.DType, n.Shape = a.Outs[i].DType, a.Outs[i].Shape
 		case *Loop:
-			o := a.Body.Outputs[i]
-			n.DType, n.Shape = o.DType, o.Shape
-			if i >= a.Carries {
-				n.Shape = append([]int{a.Steps}, o.Shape...)
-			}
+			n.DType, n.Shape = a.Result(i)
 		default:
 			return fmt.Errorf("has no outputs to choose from")
 		}

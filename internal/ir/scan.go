@@ -73,11 +73,12 @@ type ScanSpec struct {
 
 // CloseScan turns a body into a Scan. What the body uses from outside becomes an
 // operand of the Scan, computed once; literals stay inside. Besides the results
-// of the body the Scan yields, at the end, what a gradient needs: the body's
-// products (see products) and the carries at the start of every step. They are
-// removed when nothing uses them.
+// of the body the Scan yields, at the end, what a gradient had better read than
+// compute again: the body's products (see products). They are removed when nothing
+// uses them.
 //
-// It returns the last carries, the stacked results, products and carries.
+// It returns the last carries, the stacked results and products, and the trails of
+// the carries.
 func CloseScan(s ScanSpec) []*Node {
 	steps := s.Inputs[0].Shape[0]
 	loop := make(map[*Node]bool)  // depends on a placeholder
@@ -126,7 +127,6 @@ func CloseScan(s ScanSpec) []*Node {
 	}
 	saved := products(order, outs, loop)
 	outs = Substitute(append(outs, saved...), replace)
-	outs = append(outs, s.Params[:len(s.Carries)]...)
 	params := append([]*Node(nil), s.Params...)
 	for _, c := range consts {
 		params = append(params, replace[c])

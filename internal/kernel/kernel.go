@@ -232,7 +232,7 @@ func (o *Operand) Contiguous() bool {
 // [batch…, K, N], Out is [batch…, M, N], all strided, the attribute is nil; Out
 // is contiguous. The operands of a composite are strided if its region says so. All
 // other operations get contiguous operands in the shapes that package ir defines for
-// them, with the same attribute.
+// them, with the same attribute. The results of a Scan may end before the trails.
 //
 // The backend first computes the operation into Out and then, at the latest when
 // all of it is done and better while a block of it is still in the cache, runs the

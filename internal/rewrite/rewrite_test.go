@@ -10,6 +10,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/graphtest"
 	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/shape"
 )
 
 const f32 = dtype.Float32
@@ -373,16 +374,16 @@ func TestPrune(t *testing.T) {
 		Params: []*ir.Node{carry, slice}, Outs: []*ir.Node{next, op(ir.Exp, next), op(ir.Sin, next)},
 		Carries: []*ir.Node{ir.Float(f32, 0)}, Inputs: []*ir.Node{xs},
 	})
-	// res: the last carry, two stacked results, the stacked carries.
+	// res: the last carry, two stacked results, the trail of the carry.
 	for name, c := range map[string]struct {
 		used []int
 		ops  string // of the body
 	}{
-		"the last carry":  {[]int{0}, "add"},
-		"a result":        {[]int{2}, "add sin"},
-		"both results":    {[]int{2, 1}, "add exp sin"},
-		"everything":      {[]int{0, 1, 2, 3}, "add exp sin"},
-		"stacked carries": {[]int{3}, "add"},
+		"the last carry": {[]int{0}, "add"},
+		"a result":       {[]int{2}, "add sin"},
+		"both results":   {[]int{2, 1}, "add exp sin"},
+		"everything":     {[]int{0, 1, 2, 3}, "add exp sin"},
+		"the trail":      {[]int{3}, "add"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var outputs []*ir.Node
@@ -411,7 +412,7 @@ func TestPrune(t *testing.T) {
 				// A carry is an output of the body whether or not it is one of the loop.
 				want := 1
 				for _, i := range c.used {
-					if i > 0 {
+					if i == 1 || i == 2 {
 						want++
 					}
 				}
@@ -423,6 +424,47 @@ func TestPrune(t *testing.T) {
 				t.Errorf("%d loops", scans)
 			}
 		})
+	}
+}
+
+// Results that are there already are not stored by the body, and what it does not read
+// is no operand.
+func TestResultsOfLoops(t *testing.T) {
+	carry, slice, unread := ir.NewParam(0, f32, []int{2, 3}), ir.NewParam(1, f32, []int{2, 3}), ir.NewParam(2, f32, []int{2, 3})
+	counting := func(sh ...int) *ir.Node { // 1, 2, 3, …
+		x := graphtest.Tensor{DType: f32, Shape: sh}
+		for i := range shape.Elements(sh) {
+			x.V = append(x.V, graphtest.Number{F: float64(i + 1)})
+		}
+		return ir.NewInput(f32, sh, &ir.Storage{Data: x.Bytes()})
+	}
+	w := counting(2, 3)
+	next := op(ir.Add, carry, slice)
+	y := op(ir.Mul, next, w)
+	turn := func(x *ir.Node) *ir.Node { return ir.Permute(x, []int{1, 0}) }
+	stored := []*ir.Node{y, op(ir.Mul, op(ir.Add, carry, slice), w), turn(y), ir.ReshapeTo(turn(y), []int{6}), slice, turn(slice), w, next, turn(next), carry}
+	for _, reverse := range []bool{false, true} {
+		res := ir.CloseScan(ir.ScanSpec{
+			Params: []*ir.Node{carry, slice, unread}, Outs: append([]*ir.Node{next}, stored...),
+			Carries: []*ir.Node{ir.Full(f32, 2, []int{2, 3})}, Inputs: []*ir.Node{counting(4, 2, 3), counting(4, 2, 3)}, Reverse: reverse,
+		})
+		g := Run(res, none, dtype.Invalid)
+		g.Verify("prune")
+		want, _ := graphtest.Eval(res)
+		got, _ := graphtest.Eval(g.Outputs)
+		for i := range want {
+			if d := got[i].Diff(want[i]); d != "" {
+				t.Errorf("reverse %v: result %d: %s", reverse, i, d)
+			}
+		}
+		for _, n := range g.Nodes {
+			if n.Op != ir.Scan {
+				continue
+			}
+			if l := n.Attr.(*ir.Loop); len(l.Body.Outputs) != 2 || l.Inputs != 1 || len(n.In) != 3 {
+				t.Errorf("%d outputs of the body, %d operands:\n%v", len(l.Body.Outputs), len(n.In), g)
+			}
+		}
 	}
 }
 

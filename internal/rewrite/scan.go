@@ -10,10 +10,11 @@ import (
 // prune gives a Scan's body as little to do and as little to store as possible. The
 // body is rewritten by all passes, and then
 //
-//   - a result that nothing uses is removed, the products and stacked carries of a
-//     loop without a gradient first of all;
-//   - a result that is there twice is stored once, and one that is a slice of a
-//     sequence is that sequence. Views of the two are taken of the whole;
+//   - a result that nothing uses is removed, the products that are saved in a loop
+//     without a gradient first of all;
+//   - a result that is there twice is stored once, one that is a slice of a sequence
+//     is that sequence, and one that is a carry, before or after the step, is a part
+//     of its trail. Views of them are taken of the whole;
 //   - a sequence or constant that the body does not read is no operand any more, so
 //     that it need not be kept until then.
 func prune(w *walk, n *ir.Node) *ir.Node {
@@ -34,9 +35,10 @@ func prune(w *walk, n *ir.Node) *ir.Node {
 // for those that nothing uses.
 func (w *walk) slim(s *ir.Node) []*ir.Node {
 	l := s.Attr.(*ir.Loop)
+	n := len(l.Body.Outputs)
 	used := w.usedResults(s)
 	params := l.Body.Nodes[:l.Body.Params]
-	outs := make([]*ir.Node, len(l.Body.Outputs))
+	outs := make([]*ir.Node, n) // of the rewritten body, nil if it is not used
 	wanted := slices.Clone(l.Body.Outputs[:l.Carries])
 	for i, o := range l.Body.Outputs[l.Carries:] {
 		if used[l.Carries+i] {
@@ -58,33 +60,42 @@ func (w *walk) slim(s *ir.Node) []*ir.Node {
 	// Which values have to be stored, and what the results are in terms of them.
 	stored := slices.Clone(outs[:l.Carries])
 	type source struct {
-		operand int // of the Scan; -1: a stored value
-		stored  int
-		views   []*ir.Node // from the result down
+		kind
+		n     int        // which operand, stored value or carry
+		views []*ir.Node // from the result down
 	}
-	from := make([]source, len(outs))
+	from := make([]source, l.Results())
+	trails := slices.Clone(used[n:])
 	for i, o := range outs {
-		if i < l.Carries {
-			from[i] = source{operand: -1, stored: i}
+		if i < l.Carries || o == nil {
 			continue
 		}
-		if o == nil {
-			continue
-		}
-		f := source{operand: -1}
+		f := &from[i]
 		for o.Op == ir.Reshape || o.Op == ir.Transpose {
 			f.views = append(f.views, o)
 			o = o.In[0]
 		}
 		if p := slices.Index(params, o); p >= l.Carries {
-			f.operand = p
+			f.kind, f.n = operand, p
+		} else if p >= 0 {
+			f.kind, f.n = before, p
+			trails[p] = true
+		} else if k := slices.Index(outs[:l.Carries], o); k >= 0 {
+			f.kind, f.n = behind, k
+			trails[k] = true
 		} else if k := slices.Index(stored[l.Carries:], o); k >= 0 {
-			f.stored = l.Carries + k
+			f.kind, f.n = storedValue, l.Carries+k
 		} else {
-			f.stored = len(stored)
+			f.kind, f.n = storedValue, len(stored)
 			stored = append(stored, o)
 		}
-		from[i] = f
+	}
+	for k, trail := range trails {
+		from[k] = source{kind: storedValue, n: k}
+		if trail {
+			from[k].kind = last
+		}
+		from[n+k] = source{kind: wholeTrail, n: k}
 	}
 
 	// Which operands the body reads.
@@ -115,23 +126,34 @@ func (w *walk) slim(s *ir.Node) []*ir.Node {
 	c.Body.Outputs, c.Body.Params = stored, len(kept)
 	scan := &ir.Node{Op: ir.Scan, Attr: &c, In: operands}
 
-	whole := make([]*ir.Node, len(stored)) // the results of the new Scan
-	res := make([]*ir.Node, len(outs))
+	results := make([]*ir.Node, c.Results())
+	result := func(i int) *ir.Node {
+		if results[i] == nil {
+			results[i] = ir.New(ir.Result, ir.Number{N: i}, scan)
+		}
+		return results[i]
+	}
+	res := make([]*ir.Node, len(from))
 	for i, f := range from {
-		if outs[i] == nil {
+		if !used[i] {
 			continue
 		}
 		var x *ir.Node
-		switch {
-		case f.operand < 0:
-			if whole[f.stored] == nil {
-				whole[f.stored] = ir.New(ir.Result, ir.Number{N: f.stored}, scan)
+		switch f.kind {
+		case operand:
+			if x = s.In[f.n]; f.n >= l.Carries+l.Inputs {
+				x = repeat(x, l.Steps)
 			}
-			x = whole[f.stored]
-		case f.operand < l.Carries+l.Inputs:
-			x = s.In[f.operand]
-		default:
-			x = repeat(s.In[f.operand], l.Steps)
+		case storedValue:
+			x = result(f.n)
+		case before:
+			x = c.Before(result(len(stored) + f.n))
+		case behind:
+			x = c.After(result(len(stored) + f.n))
+		case last:
+			x = c.Last(result(len(stored) + f.n))
+		case wholeTrail:
+			x = result(len(stored) + f.n)
 		}
 		for _, v := range slices.Backward(f.views) {
 			x = stackedView(v, x)
@@ -140,6 +162,18 @@ func (w *walk) slim(s *ir.Node) []*ir.Node {
 	}
 	return res
 }
+
+// kind says where the result of a Scan comes from.
+type kind uint8
+
+const (
+	storedValue kind = iota // an output of the body
+	operand                 // an operand of the Scan
+	before                  // the trail of a carry: the values before the steps,
+	behind                  // those after the steps,
+	last                    // the last value,
+	wholeTrail              // all
+)
 
 // usedResults tells which results of a Scan have users, given the rewritten Scan.
 func (w *walk) usedResults(s *ir.Node) []bool {
@@ -151,7 +185,7 @@ func (w *walk) usedResults(s *ir.Node) []bool {
 			}
 		}
 	}
-	used := make([]bool, len(s.Attr.(*ir.Loop).Body.Outputs))
+	used := make([]bool, s.Attr.(*ir.Loop).Results())
 	for old, results := range w.results {
 		if w.sub[old] == s {
 			for _, r := range results {

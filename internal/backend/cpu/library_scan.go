@@ -11,15 +11,16 @@ import (
 )
 
 // scanLayout places a Scan's memory in its scratch slot: the body's arena, then
-// every carry twice, read from one copy and written to the other, then the packed
-// copies of matrices that every step multiplies by.
+// every carry without a trail twice, read from one copy and written to the other,
+// then the packed copies of matrices that every step multiplies by.
 type scanLayout struct {
 	loop    *ir.Loop
 	carry   []int // bytes of each carry
 	slice   []int // bytes that each input advances by in a step
 	result  []int // … and each result
 	carries [2][]int
-	spare   []int // where results nobody wants are written
+	trail   []*kernel.Operand // of each carry; nil: none
+	spare   []int             // where results nobody wants are written
 	kept    []keptProduct
 	bytes   int
 }
@@ -36,19 +37,27 @@ func (d *Device) newScanLayout(l *kernel.Library) *scanLayout {
 	s := &scanLayout{loop: l.Attr.(*ir.Loop), bytes: align(l.Body.Arena)}
 	bytes := func(o *kernel.Operand) int { return o.Elements() * o.DType.Size() }
 	n := s.loop.Carries
+	s.trail = make([]*kernel.Operand, n)
+	for i := range l.Out[l.Body.Outputs:] {
+		if o := &l.Out[l.Body.Outputs+i]; o.Slot >= 0 {
+			s.trail[i] = o
+		}
+	}
 	for i := range l.In[:n] {
 		b := bytes(&l.In[i])
 		s.carry = append(s.carry, b)
 		for j := range s.carries {
 			s.carries[j] = append(s.carries[j], s.bytes)
-			s.bytes += align(b)
+			if s.trail[i] == nil {
+				s.bytes += align(b)
+			}
 		}
 	}
 	steps := max(1, s.loop.Steps)
 	for i := range l.In[n : n+s.loop.Inputs] {
 		s.slice = append(s.slice, bytes(&l.In[n+i])/steps)
 	}
-	for i := range l.Out[n:] {
+	for i := range l.Out[n:l.Body.Outputs] {
 		o := &l.Out[n+i]
 		b := bytes(o) / steps
 		s.result = append(s.result, b)
@@ -125,9 +134,9 @@ func (k *keptDot) run(slots []unsafe.Pointer) {
 
 func (d *Device) scanWorkspace(l *kernel.Library) int { return d.newScanLayout(l).bytes }
 
-// scan runs the body once per step. The first step reads the initial carries where
-// they are and the last one writes the final carries where they are wanted, so a
-// carry is never copied.
+// scan runs the body once per step. A carry that has a trail is read and written
+// there. Of another the first step reads the initial value where it is, and the last
+// step writes the final one where it is wanted. So no step copies a carry.
 func (d *Device) scan(l *kernel.Library, sc scratch) (routine, error) {
 	at := d.newScanLayout(l)
 	loop := at.loop
@@ -137,7 +146,7 @@ func (d *Device) scan(l *kernel.Library, sc scratch) (routine, error) {
 		return routine{}, fmt.Errorf("body: %w", err)
 	}
 	leaves, outputs := make([]unsafe.Pointer, l.Body.Leaves), make([]unsafe.Pointer, l.Body.Outputs)
-	if len(l.In) < len(leaves) || len(l.Out) < len(outputs) {
+	if len(l.In) < len(leaves) || len(l.Out) < len(outputs) || len(l.Out) > len(outputs)+n {
 		return routine{}, fmt.Errorf("the body has %d leaves and %d outputs for %d operands and %d results", len(leaves), len(outputs), len(l.In), len(l.Out))
 	}
 	kept := make([]*keptDot, len(at.kept))
@@ -156,15 +165,28 @@ func (d *Device) scan(l *kernel.Library, sc scratch) (routine, error) {
 		copies[i] = d.copier(at.carry[i])
 	}
 	run := func(slots []unsafe.Pointer) {
-		if loop.Steps == 0 {
-			for i := range n {
-				if l.Out[i].Slot >= 0 {
-					copies[i](address(slots, &l.Out[i]), address(slots, &l.In[i]))
-				}
+		// trail is a row of the trail of carry i, row 0 being before the first step.
+		trail := func(i, row int) unsafe.Pointer {
+			if loop.Reverse {
+				row = loop.Steps - row
 			}
+			return unsafe.Add(address(slots, at.trail[i]), row*at.carry[i])
+		}
+		for i := range n {
+			if at.trail[i] != nil {
+				copies[i](trail(i, 0), address(slots, &l.In[i]))
+			}
+			if loop.Steps == 0 && l.Out[i].Slot >= 0 {
+				copies[i](address(slots, &l.Out[i]), address(slots, &l.In[i]))
+			}
+		}
+		if loop.Steps == 0 {
 			return
 		}
-		base := sc.at(slots)
+		var base unsafe.Pointer
+		if at.bytes > 0 {
+			base = sc.at(slots)
+		}
 		for i := range leaves {
 			leaves[i] = address(slots, &l.In[i])
 		}
@@ -179,6 +201,10 @@ func (d *Device) scan(l *kernel.Library, sc scratch) (routine, error) {
 				t = loop.Steps - 1 - step
 			}
 			for i := range n {
+				if at.trail[i] != nil {
+					leaves[i], outputs[i] = trail(i, step), trail(i, step+1)
+					continue
+				}
 				if step > 0 {
 					leaves[i] = unsafe.Add(base, at.carries[step&1][i])
 				}
@@ -206,6 +232,11 @@ func (d *Device) scan(l *kernel.Library, sc scratch) (routine, error) {
 				}
 			}
 			body.run(base)
+		}
+		for i := range n {
+			if at.trail[i] != nil && l.Out[i].Slot >= 0 {
+				copies[i](address(slots, &l.Out[i]), trail(i, loop.Steps))
+			}
 		}
 		clear(body.slots)
 		clear(leaves)

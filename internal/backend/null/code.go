@@ -343,33 +343,52 @@ func scan(l *kernel.Library) error {
 		return fmt.Errorf("the attribute is a %T, the body %p", l.Attr, l.Body)
 	}
 	n := loop.Carries
-	if len(l.In) != l.Body.Leaves || len(l.Out) != l.Body.Outputs || len(l.In) < n+loop.Inputs || len(l.Out) < n {
+	if len(l.In) != l.Body.Leaves || len(l.Out) != l.Body.Outputs && len(l.Out) != l.Body.Outputs+n || len(l.In) < n+loop.Inputs || len(l.Out) < n {
 		return fmt.Errorf("%d operands and %d results for %d carries, %d sequences and a body with %d leaves and %d outputs",
 			len(l.In), len(l.Out), n, loop.Inputs, l.Body.Leaves, l.Body.Outputs)
 	}
-	// size is the number of bytes of what the body sees of an operand.
-	size := func(o *kernel.Operand, sequence bool) (int, error) {
+	// size is the number of bytes of what the body sees of an operand, which is a
+	// sequence of so many slices, or none if that is negative.
+	size := func(o *kernel.Operand, slices int) (int, error) {
 		b := o.Elements() * o.DType.Size()
-		if !sequence {
+		if slices < 0 {
 			return b, nil
 		}
-		if len(o.Shape) == 0 || o.Shape[0] != loop.Steps {
+		if len(o.Shape) == 0 || o.Shape[0] != slices {
 			return 0, fmt.Errorf("a sequence is %v%v, the scan has %d steps", o.DType, o.Shape, loop.Steps)
 		}
-		return b / max(1, loop.Steps), nil
+		return b / max(1, slices), nil
 	}
 	var leaves, outputs []int
 	for i := range l.In {
-		b, err := size(&l.In[i], i >= n && i < n+loop.Inputs)
+		rows := -1
+		if i >= n && i < n+loop.Inputs {
+			rows = loop.Steps
+		}
+		b, err := size(&l.In[i], rows)
 		if err != nil {
 			return err
 		}
 		leaves = append(leaves, b)
 	}
 	for i := range l.Out {
-		b, err := size(&l.Out[i], i >= n)
+		rows := -1
+		switch {
+		case i >= l.Body.Outputs: // a trail
+			rows = loop.Steps + 1
+		case i >= n:
+			rows = loop.Steps
+		}
+		b, err := size(&l.Out[i], rows)
 		if err != nil {
 			return err
+		}
+		if rows > loop.Steps {
+			c := &l.In[i-l.Body.Outputs]
+			if err := like(&l.Out[i], c.DType, append([]int{rows}, c.Shape...)); err != nil {
+				return fmt.Errorf("trail %d: %w", i-l.Body.Outputs, err)
+			}
+			continue
 		}
 		if i < n {
 			if err := like(&l.Out[i], l.In[i].DType, l.In[i].Shape); err != nil {
