@@ -12,10 +12,11 @@ import (
 // in it (all of which the forward Scan has stacked), and yields the cotangents of
 // those carries and of the slices.
 //
-// The cotangent of a constant is a sum over the steps. Where it is a matrix
-// product, as for the weights of a recurrent net, its two operands are stacked
-// instead and multiplied once after the loop; the steps become one more
-// contracted axis. Any other is added up in a carry.
+// The cotangent of a constant is a sum over the steps. Terms of it that are matrix
+// products, as for the weights of a recurrent net, are left for after the loop: their
+// operands are stacked and multiplied once, the steps being one more contracted axis.
+// So are sums over axes, as for a bias, of what is stacked anyway. All else is added
+// up in a carry.
 func (t *tape) scan(s *ir.Node) {
 	l := s.Attr.(*ir.Loop)
 	nc, nx := l.Carries, l.Inputs
@@ -101,10 +102,18 @@ func (t *tape) scan(s *ir.Node) {
 	}
 	grads := VJP(again, append(slices.Clone(dcarry), dres...), xs)
 
-	// What was saved is read and not computed again.
-	for i := nc + ny - l.Saved; i < nc+ny; i++ {
-		back[again[i]] = param(again[i])
-		seqs = append(seqs, ir.New(ir.Result, ir.Number{N: i}, s))
+	// What the forward loop has left is read and not computed again: the carries after
+	// the step and what was saved.
+	for i, n := range again {
+		switch {
+		case n.Op == ir.Param || back[n] != nil:
+		case i < nc:
+			back[n] = param(n)
+			seqs = append(seqs, l.After(ir.New(ir.Result, ir.Number{N: nc + ny + i}, s)))
+		case i >= nc+ny-l.Saved:
+			back[n] = param(n)
+			seqs = append(seqs, ir.New(ir.Result, ir.Number{N: i}, s))
+		}
 	}
 	for i, g := range grads {
 		if g != nil {
@@ -131,6 +140,9 @@ func (t *tape) scan(s *ir.Node) {
 	// What to do with the outcome, once the loop exists.
 	var finish []func(last, stacked []*ir.Node)
 	stack := func(n *ir.Node) int {
+		if at := slices.Index(results2, n); at >= 0 {
+			return at
+		}
 		results2 = append(results2, n)
 		return len(results2) - 1
 	}
@@ -140,31 +152,58 @@ func (t *tape) scan(s *ir.Node) {
 			finish = append(finish, func(_, stacked []*ir.Node) { t.accumulate(x, stacked[at]) })
 		}
 	}
+	sums := make([][]*ir.Node, nk) // of each constant, terms that are no products
 	for i := range nk {
 		g, x := grads[nc+nx+i], s.In[nc+nx+i]
 		if g == nil || !t.depends(x) {
 			continue
 		}
-		if perm, dot, ok := product(g); ok {
+		for _, term := range terms(g) {
+			perm, dot, ok := product(term)
+			if !ok {
+				sums[i] = append(sums[i], term)
+				continue
+			}
 			d := dot.Attr.(ir.Dot)
 			a, b := stack(dot.In[0]), stack(dot.In[1])
 			finish = append(finish, func(_, stacked []*ir.Node) {
-				later := func(axes []int) []int {
-					out := []int{0}
-					for _, v := range axes {
-						out = append(out, v+1)
-					}
-					return out
-				}
 				whole := ir.New(ir.DotGeneral, ir.Dot{LeftContract: later(d.LeftContract), RightContract: later(d.RightContract)}, stacked[a], stacked[b])
 				t.accumulate(x, ir.Permute(whole, perm))
 			})
+		}
+	}
+	for i, list := range sums {
+		x := s.In[nc+nx+i]
+		var rest *ir.Node
+		for _, g := range list {
+			if views, sum := reduction(g); sum != nil && slices.Contains(results2, sum.In[0]) {
+				at := slices.Index(results2, sum.In[0])
+				finish = append(finish, func(_, stacked []*ir.Node) {
+					y := ir.Sum(stacked[at], later(sum.Attr.(ir.Axes).Axes))
+					for _, v := range slices.Backward(views) {
+						if v.Op == ir.Reshape {
+							y = ir.ReshapeTo(y, v.Shape)
+						} else {
+							y = ir.New(v.Op, v.Attr, y)
+						}
+					}
+					t.accumulate(x, y)
+				})
+				continue
+			}
+			if rest == nil {
+				rest = g
+			} else {
+				rest = ir.New(ir.Add, nil, rest, g)
+			}
+		}
+		if rest == nil {
 			continue
 		}
 		at := len(spec.Carries)
 		acc := param(x)
 		spec.Carries = append(spec.Carries, like(x, 0))
-		outs = append(outs, ir.New(ir.Add, nil, acc, g))
+		outs = append(outs, ir.New(ir.Add, nil, acc, rest))
 		finish = append(finish, func(last, _ []*ir.Node) { t.accumulate(x, last[at]) })
 	}
 	// CloseScan wants the carries' placeholders first.
@@ -185,6 +224,36 @@ func (t *tape) scan(s *ir.Node) {
 	for _, f := range finish {
 		f(last, stacked)
 	}
+}
+
+// terms are what a sum is made of.
+func terms(g *ir.Node) []*ir.Node {
+	if g.Op == ir.Add {
+		return append(terms(g.In[0]), terms(g.In[1])...)
+	}
+	return []*ir.Node{g}
+}
+
+// later are the axes of a slice in the whole, and its first one before them.
+func later(axes []int) []int {
+	out := []int{0}
+	for _, a := range axes {
+		out = append(out, a+1)
+	}
+	return out
+}
+
+// reduction recognises a sum over axes behind reshapes and transpositions, which it
+// also gives, the last one first.
+func reduction(g *ir.Node) (views []*ir.Node, sum *ir.Node) {
+	for g.Op == ir.Reshape || g.Op == ir.Transpose {
+		views = append(views, g)
+		g = g.In[0]
+	}
+	if g.Op != ir.ReduceSum {
+		return nil, nil
+	}
+	return views, g
 }
 
 // product recognises a (possibly transposed) matrix product without batch axes and

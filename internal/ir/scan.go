@@ -110,6 +110,9 @@ func CloseScan(s ScanSpec) []*Node {
 	var consts []*Node
 	replace := make(map[*Node]*Node)
 	capture := func(x *Node) {
+		for x.Op == BroadcastInDim && !loop[x] { // repeating costs the body nothing
+			x = x.In[0]
+		}
 		if !loop[x] && outer[x] && replace[x] == nil {
 			replace[x] = NewParam(len(s.Params)+len(consts), x.DType, x.Shape)
 			consts = append(consts, x)
