@@ -28,16 +28,16 @@ type pass struct {
 
 var passes []pass
 
-func init() { // prune rewrites the bodies of loops by all passes
+func init() { // loops rewrites the bodies of loops by all passes
 	passes = []pass{
 		{"inline", inline},
 		{"lower", lower},
 		{"fold", fold},
 		{"tile", tile},
 		{"relu", reluMask},
+		{"loops", loops},
 		{"contract", contract},
 		{"precision", precision},
-		{"prune", prune},
 		{"fold", fold},
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/grad"
 	"github.com/sinter-dl/sinter/internal/graphtest"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/shape"
@@ -427,6 +428,90 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// Of the products of a recurrent cell only that with the state is left in the loop,
+// forwards and in the gradient; the others are taken of all steps at once.
+func TestProductsOfLoops(t *testing.T) {
+	random := func(sh ...int) *ir.Node {
+		x := graphtest.Tensor{DType: f32, Shape: sh}
+		for i := range shape.Elements(sh) {
+			x.V = append(x.V, graphtest.Number{F: float64(i*7%11-5) / 8})
+		}
+		return ir.NewInput(f32, sh, &ir.Storage{Data: x.Bytes()})
+	}
+	const steps, rows, in, hidden, out = 5, 2, 3, 4, 2
+	xs, mask, h := random(steps, rows, in), random(in), random(rows, hidden)
+	wx, wh, wy, bias := random(hidden, in), random(hidden, hidden), random(hidden, out), random(hidden)
+	for i := range 4 {
+		reverse, masked := i&1 != 0, i&2 != 0
+		state, slice := ir.NewParam(0, f32, h.Shape), ir.NewParam(1, f32, []int{rows, in})
+		x := slice
+		if masked { // elementwise work on a slice
+			x = op(ir.Mul, x, ir.Broadcast(mask, x.Shape))
+		}
+		sum := op(ir.Add, op(ir.Add, ir.MatMul(x, permute(wx, 1, 0)), ir.MatMul(state, wh)), ir.Broadcast(bias, h.Shape))
+		next := op(ir.Tanh, sum)
+		y := ir.MatMul(next, wy)
+		res := ir.CloseScan(ir.ScanSpec{
+			Params: []*ir.Node{state, slice}, Outs: []*ir.Node{next, y, permute(y, 1, 0)},
+			Carries: []*ir.Node{h}, Inputs: []*ir.Node{xs}, Reverse: reverse,
+		})[:3]
+		g := Run(res, none, dtype.Invalid)
+		same(t, res, g)
+		if inside, outside := products(g); inside != 1 || outside != 2 {
+			t.Errorf("%d products in the body, %d outside:\n%v", inside, outside, g)
+		}
+
+		var cots []*ir.Node
+		for _, y := range res {
+			cots = append(cots, random(y.Shape...))
+		}
+		by := []*ir.Node{h, wx, wh, wy, bias}
+		if !masked {
+			by = append(by, xs)
+		}
+		res = append(res, grad.VJP(res, cots, by)...)
+		g = Run(res, none, dtype.Invalid)
+		same(t, res, g)
+		// Two gradients of each product; that by the state is in the loop, and the mask
+		// lets none through.
+		if inside, outside := products(g); inside != 2 || outside != 6+len(by)-5 {
+			t.Errorf("with gradients: %d products in the bodies, %d outside:\n%v", inside, outside, g)
+		}
+		for _, n := range g.Nodes {
+			if n.Op == ir.Scan && n.Attr.(*ir.Loop).Carries != 1 {
+				t.Errorf("a sum is a carry:\n%v", g)
+			}
+		}
+	}
+}
+
+// products counts the matrix products of a graph's loops and its others.
+func products(g *ir.Graph) (inside, outside int) {
+	for _, n := range g.Nodes {
+		switch n.Op {
+		case ir.DotGeneral:
+			outside++
+		case ir.Scan:
+			i, o := products(n.Attr.(*ir.Loop).Body)
+			inside += i + o
+		}
+	}
+	return inside, outside
+}
+
+// same wants the values of a rewritten graph to be those of its outputs before.
+func same(t *testing.T, outputs []*ir.Node, g *ir.Graph) {
+	t.Helper()
+	g.Verify("rewriting")
+	want, _ := graphtest.Eval(outputs)
+	got, _ := graphtest.Eval(g.Outputs)
+	for i := range want {
+		if d := got[i].Diff(want[i]); d != "" {
+			t.Errorf("output %d: %s", i, d)
+		}
+	}
+}
+
 // Results that are there already are not stored by the body, and what it does not read
 // is no operand.
 func TestResultsOfLoops(t *testing.T) {
@@ -449,14 +534,7 @@ func TestResultsOfLoops(t *testing.T) {
 			Carries: []*ir.Node{ir.Full(f32, 2, []int{2, 3})}, Inputs: []*ir.Node{counting(4, 2, 3), counting(4, 2, 3)}, Reverse: reverse,
 		})
 		g := Run(res, none, dtype.Invalid)
-		g.Verify("prune")
-		want, _ := graphtest.Eval(res)
-		got, _ := graphtest.Eval(g.Outputs)
-		for i := range want {
-			if d := got[i].Diff(want[i]); d != "" {
-				t.Errorf("reverse %v: result %d: %s", reverse, i, d)
-			}
-		}
+		same(t, res, g)
 		for _, n := range g.Nodes {
 			if n.Op != ir.Scan {
 				continue
