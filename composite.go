@@ -157,6 +157,12 @@ func Linear(x, w, b *Tensor) *Tensor {
 		}
 		return y
 	}
+	if in[0].Op == ir.Transpose && in[1].Shape[0] <= in[1].Shape[1] {
+		// Rows in another order: the results are put into it, which are no longer.
+		if p := in[0].Attr.(ir.Axes).Axes; p[r-1] == r-1 {
+			return Linear(wrap(in[0].In[0]), wrap(in[1]), b).Permute(p...)
+		}
+	}
 	return single(composite("linear", attributes(b != nil), in, func(in []*ir.Node) []*ir.Node {
 		y := ir.New(ir.DotGeneral, ir.Dot{LeftContract: []int{r - 1}, RightContract: []int{1}}, in[0], in[1])
 		if b != nil {

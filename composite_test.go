@@ -9,9 +9,9 @@ import (
 	"github.com/sinter-dl/sinter"
 )
 
-// A Linear of looked up rows, which multiplies the table, gives the bits of a Linear of
-// any other rows, also where there is no such row; the gradients are the same sums in
-// another order.
+// A Linear of looked up rows, which multiplies the table, and one of rows in another
+// order, which orders the results, give the bits of a Linear of any other rows, also
+// where there is no such row; the gradients are the same sums in another order.
 func TestLinearOfRows(t *testing.T) {
 	const rows, width, units = 5, 6, 4
 	table, w := sinter.FromFloat64s(noisy(1, rows, width), rows, width), sinter.FromFloat64s(noisy(2, units, width), units, width)
@@ -28,6 +28,8 @@ func TestLinearOfRows(t *testing.T) {
 		"as they come":     {func(x *sinter.Tensor) *sinter.Tensor { return x }, []int{24}, bias},
 		"in another order": {func(x *sinter.Tensor) *sinter.Tensor { return x.Transpose(0, 1) }, []int{4, 6}, bias},
 		"without bias":     {func(x *sinter.Tensor) *sinter.Tensor { return x.Transpose(2, 0) }, []int{2, 3, 4}, nil},
+		"no table":         {func(x *sinter.Tensor) *sinter.Tensor { return x.MulScalar(2).Transpose(0, 1) }, []int{3, 8}, bias},
+		"other axes":       {func(x *sinter.Tensor) *sinter.Tensor { return x.MulScalar(2).Permute(2, 0, 1, 3) }, []int{3, 2, 4}, nil},
 		"turned":           {func(x *sinter.Tensor) *sinter.Tensor { return x.Reshape(4, 6, 6).Transpose(1, 2) }, []int{24}, bias},
 		"few":              {func(x *sinter.Tensor) *sinter.Tensor { return x.Slice(0, 0, 3) }, []int{24}, bias},
 	} {

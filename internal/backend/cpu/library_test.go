@@ -786,6 +786,81 @@ func TestScan(t *testing.T) {
 	}
 }
 
+// carry·w, large enough for several workers: with w packed before the loop, with a
+// trail, with the last carry beside it, without allocating.
+func TestScanOfProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	const rows, units = 40, 180
+	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64} {
+		for i := range 8 {
+			reverse, last, turned := i&1 != 0, i&2 != 0, i&4 != 0
+			steps := 3 + i%4 // w is packed from 4 steps on
+			carry, w := random(r, d, rows, units), random(r, d, units, units)
+			for k := range w.v {
+				w.v[k] /= 8 // so that the carry neither grows nor vanishes
+			}
+			w = decode(d, w.shape, w.encode())
+			mat := func(slot int, shape ...int) kernel.Operand {
+				return kernel.Operand{Slot: slot, DType: d, Shape: shape, Stride: contiguous(shape)}
+			}
+			right := mat(2, units, units)
+			if turned {
+				right.Stride = []int{1, units}
+			}
+			state := rows * units * d.Size()
+			body := &kernel.Program{
+				Leaves: 3, Outputs: 1,
+				Slots: []kernel.Slot{
+					{Kind: kernel.Leaf, Index: 0, Bytes: state}, {Kind: kernel.Leaf, Index: 1, Bytes: d.Size()},
+					{Kind: kernel.Leaf, Index: 2, Bytes: units * units * d.Size()}, {Kind: kernel.Output, Bytes: state},
+				},
+				Steps: []kernel.Step{&kernel.Library{Name: "step", Op: ir.DotGeneral, Scratch: -1,
+					In: []kernel.Operand{mat(0, rows, units), right}, Out: []kernel.Operand{mat(3, rows, units)}}},
+			}
+			trail := newTensor(d, steps+1, rows, units)
+			row := func(step int) []float64 {
+				if reverse {
+					step = steps - step
+				}
+				return trail.v[step*rows*units:][:rows*units]
+			}
+			copy(row(0), carry.v)
+			for step := range steps {
+				from, to := row(step), row(step+1)
+				for i := range rows {
+					for k, x := range from[i*units:][:units] {
+						for j := range units {
+							if turned {
+								to[i*units+j] += x * w.v[j*units+k]
+							} else {
+								to[i*units+j] += x * w.v[k*units+j]
+							}
+						}
+					}
+				}
+			}
+			l := kernel.Library{Op: ir.Scan, Attr: &ir.Loop{Carries: 1, Inputs: 1, Steps: steps, Reverse: reverse}, Body: body}
+			in, out := []tensor{carry, newTensor(d, steps), w}, []tensor{trail}
+			if last {
+				final := newTensor(d, rows, units)
+				copy(final.v, row(steps))
+				out = []tensor{final, trail}
+			} else {
+				l.Out = []kernel.Operand{{Slot: -1, DType: d, Shape: carry.shape, Stride: contiguous(carry.shape)}}
+			}
+			for k, got := range resultsOf(t, l, in, out...) {
+				compare(t, fmt.Sprintf("%v, %d steps, case %d, result %d", d, steps, i, k), got, out[k], 1000)
+			}
+			wp := pool.New(2)
+			run := prepared(t, newDevice(wp), &l, in, out...)
+			if n := testing.AllocsPerRun(5, run); n >= 1 {
+				t.Errorf("%v allocations per run", n)
+			}
+			wp.Close()
+		}
+	}
+}
+
 func TestEmpty(t *testing.T) {
 	none := newTensor(dtype.Float32, 0, 3)
 	results(t, ir.DotGeneral, nil, []tensor{none, newTensor(dtype.Float32, 3, 2)}, newTensor(dtype.Float32, 0, 2))
