@@ -24,8 +24,7 @@ import (
 var house = []struct{ packages, internal, others string }{
 	{packages: "cmd/sinter", internal: "all", others: "all"},
 	{packages: "cmd/sinter/internal/*", others: "all"},
-	{packages: "examples/* bench/bits bench/compare bench/first bench/memory bench/steps"},
-	{packages: "bench/kernels", internal: "internal/backend/cpu internal/plan internal/device internal/ir internal/dtype"},
+	{packages: "examples/* bench/bits bench/compare bench/first bench/kernels bench/memory bench/steps"},
 	{packages: "bench/internal/workload"},
 	{packages: "bench/internal/peer bench/internal/rig"},
 	{packages: "train/recipe", internal: "internal/ir", others: "go.yaml.in/yaml/v4"},
