@@ -15,7 +15,7 @@ func (x bfloat16) float32() float32 { return math.Float32frombits(uint32(x) << 1
 func converting(f *family) *family {
 	c := *f
 	c.in = 2
-	c.dot, c.axpy = nil, nil
+	c.copying, c.dot, c.axpy = nil, nil, nil
 	c.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) {
 		d := unsafe.Slice((*float32)(dst), kk*c.nr)
 		if nr < c.nr {

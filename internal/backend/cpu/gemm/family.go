@@ -21,6 +21,9 @@ type family struct {
 	masked bool
 	exact  bool
 	kernel func(a *args, col bool)
+	// copying, if not nil, is kernel for one whole tile of a B that is not packed,
+	// which it also packs, to a.next.
+	copying func(a *args, col bool)
 	// packB copies kk rows of nr columns of B to rows of nr elements of size bytes,
 	// one for each step, with zeros beyond the last column and the last row.
 	packB func(dst, src unsafe.Pointer, b Mat, kk, nr int)

@@ -34,6 +34,13 @@ func machineLevels() []level {
 		z.exact = false
 		z.mr, z.nr, z.mc, z.wide = 14, 32, 672, 16
 		z.kernel = kernelZ
+		z.copying = func(a *args, col bool) {
+			if col {
+				kernZ32ColCopyx2[a.mr](a)
+			} else {
+				kernZ32RowCopyx2[a.mr](a)
+			}
+		}
 		z.dot, z.axpy = dot32[:], axpy32[:]
 		z.packB, z.transpose = packB512, transpose512
 		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
@@ -130,7 +137,7 @@ func converting512(z *family) *family {
 // pairs.
 func pairs512(z *family) *family {
 	f := *z
-	f.in, f.pair = 2, 2
+	f.in, f.pair, f.copying = 2, 2, nil
 	f.dot, f.axpy = dot16[:], axpy16[:]
 	f.kernel = func(a *args, col bool) {
 		switch {

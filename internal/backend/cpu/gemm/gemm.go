@@ -256,11 +256,56 @@ func (p *Problem) region(s *Scratch, t0, t1, p0, p1 int) {
 	if p.packB {
 		s.b.need(p.panel(p.kc) * held)
 	}
+	bound := func(i int) int { return t0 + min(i, blocks)*(t1-t0)/blocks }
 	for i := range blocks {
-		b0, b1 := t0+i*(t1-t0)/blocks, t0+(i+1)*(t1-t0)/blocks
 		for pc := 0; pc < p.K; pc += p.kc {
-			p.block(s, pc, b0, b1, p0, p1, keep, i > 0)
+			s.side = p.part(pc+p.kc, bound(i), bound(i+1))
+			if pc+p.kc >= p.K {
+				s.side = p.part(0, bound(i+1), bound(i+2))
+			}
+			p.block(s, pc, bound(i), bound(i+1), p0, p1, keep, i > 0)
 		}
+	}
+}
+
+// part is the memory of row tiles t0 … t1 of the chunk of A that begins at pc.
+func (p *Problem) part(pc, t0, t1 int) side {
+	if t0 == t1 {
+		return side{}
+	}
+	r0, rows, kk := p.tile(t0), p.tile(t1)-p.tile(t0), min(p.kc, p.K-pc)
+	d := side{at: uintptr(p.in(p.a.P, r0*p.a.RS+pc*p.a.CS)), step: p.a.RS * p.fam.in, rows: rows, strips: (kk*p.fam.in + fetched - 1) / fetched}
+	switch {
+	case p.colA:
+		d.step, d.rows, d.strips = p.a.CS*p.fam.in, kk, (rows*p.fam.in+fetched-1)/fetched
+	case p.a.CS != 1:
+		return side{}
+	}
+	return d
+}
+
+// side is memory that kernels fetch on the side, for it is needed next: strips of
+// fetched bytes, one after the other, each of rows that are step apart.
+type side struct {
+	at           uintptr
+	step         int
+	rows, strips int
+	row, strip   int // reached
+}
+
+// fetched is how many bytes of a row a kernel fetches at most.
+const fetched = 128
+
+// use gives a call what it fetches, turns rows in a tile, and makes it no longer than
+// it takes to reach the end of a strip.
+func (d *side) use(a *args, turns int) {
+	if d.strip == d.strips {
+		return
+	}
+	a.next, a.nextStep = d.at+uintptr(d.strip*fetched+d.row*d.step), d.step
+	a.tiles = min(a.tiles, (d.rows-d.row+turns-1)/turns)
+	if d.row += a.tiles * turns; d.row >= d.rows {
+		d.row, d.strip = 0, d.strip+1
 	}
 }
 
@@ -291,20 +336,20 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 		}
 		p.packRows(s, src, kk, t0, t1)
 	}
-	rows := s.rows[:steps]
+	// Where the rows of B lie, in a packed panel and elsewhere.
+	panel := s.packed.multiples(f.nr*f.size, steps)
+	placed := panel
 	switch {
 	case p.Rows != nil:
-		rows = p.Rows[pc : pc+kk]
-	case p.packB || p.packed != nil:
-		s.stride(f.nr*f.size, steps)
-	default:
-		s.stride(p.b.RS*f.size, steps)
+		placed = unsafe.Pointer(&p.Rows[pc])
+	case p.b.CS == 1:
+		placed = s.placed.multiples(p.b.RS*f.in, steps)
 	}
 	a.k, a.odd = steps, 0
 	if !p.colA && f.pair > 1 {
 		a.k, a.odd = kk/2, kk%2
 	}
-	a.tab, a.ldc = unsafe.Pointer(&rows[0]), p.LDC*f.size
+	a.ldc = p.LDC * f.size
 	a.acc = 0
 	if p.Accumulate || pc > 0 {
 		a.acc = 1
@@ -314,30 +359,42 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 	for j := p0; j < p1; j++ {
 		a.nr = min(f.nr, p.N-j*f.nr)
 		a.mask = 1<<a.nr - 1
+		var from unsafe.Pointer // the panel in B, if that is read
+		if p.packed == nil {
+			from = p.in(p.b.P, pc*p.b.RS+j*f.nr*p.b.CS)
+		}
+		var copied unsafe.Pointer // where the first tile is to pack B
 		switch {
 		case p.packB:
-			a.b = s.b.p
+			a.b, a.tab = s.b.p, panel
 			if keep {
 				a.b = unsafe.Add(a.b, (j-p0)*p.panel(kk))
 			}
-			if !keep || !packed {
-				f.packB(a.b, p.in(p.b.P, pc*p.b.RS+j*f.nr*p.b.CS), p.b, kk, a.nr)
+			switch {
+			case keep && packed:
+			case f.copying != nil && p.b.CS == 1 && a.nr == f.nr:
+				copied = a.b
+			default:
+				f.packB(a.b, from, p.b, kk, a.nr)
 			}
 		case p.packed != nil:
-			a.b = unsafe.Add(p.packed, j*p.panel(p.K)+p.panel(pc))
+			a.b, a.tab = unsafe.Add(p.packed, j*p.panel(p.K)+p.panel(pc)), panel
 		case a.nr < f.nr && !p.InPlace && !f.exact:
-			a.b = p.packEdge(s, pc, kk, j, a.nr)
-			s.stride(f.nr*f.size, kk)
-			a.tab = unsafe.Pointer(&s.rows[0])
+			a.b, a.tab = p.packEdge(s, pc, kk, j, a.nr), panel
 		case p.Rows != nil:
-			a.b = p.elem(p.b.P, j*f.nr)
+			a.b, a.tab = p.elem(p.b.P, j*f.nr), placed
 		default:
-			a.b = p.elem(p.b.P, pc*p.b.RS+j*f.nr)
+			a.b, a.tab = from, placed
 		}
-		// What the kernel may fetch on the side: the same rows of the next panel.
-		var next unsafe.Pointer
-		if p.Rows == nil && p.packed == nil && p.b.CS == 1 && j+1 < p1 && !(keep && packed) {
-			next = p.in(p.b.P, pc*p.b.RS+(j+1)*f.nr)
+		// What is fetched on the side first: the next panel, if not packed yet.
+		var next side
+		if p.Rows == nil && p.packed == nil && p.b.CS == 1 && !(keep && packed) {
+			switch {
+			case j+1 < p1:
+				next = side{at: uintptr(from) + uintptr(f.nr*f.in), step: p.b.RS * f.in, rows: kk, strips: 1}
+			case !last:
+				next = side{at: uintptr(p.in(p.b.P, (pc+kk)*p.b.RS+p0*f.nr)), step: p.b.RS * f.in, rows: min(p.kc, p.K-pc-kk), strips: 1}
+			}
 		}
 		for t := t0; t < t1; {
 			r := p.tile(t)
@@ -346,15 +403,17 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 			for t+a.tiles < t1 && (a.tiles+1)*steps <= callSteps && p.tile(t+a.tiles+1)-p.tile(t+a.tiles) == a.mr {
 				a.tiles++
 			}
-			a.next, a.nextStep = 0, 0
-			if side := steps/4 - a.mr; next != nil && side > 0 {
-				// Rows that are fetched in each tile, until all are.
-				from := (t - t0) * side
-				a.next = uintptr(next) + uintptr(from*p.b.RS*f.in)
-				if from < kk {
-					a.nextStep = p.b.RS * f.in
-					a.tiles = min(a.tiles, (kk-from+side-1)/side)
-				}
+			a.c = p.elem(p.C, r*p.LDC+j*f.nr)
+			a.cstep = a.mr * a.ldc
+			a.next, a.nextStep = uintptr(a.c), 0
+			switch turns := steps/4 - a.mr; {
+			case copied != nil:
+				a.tiles = 1
+			case turns <= 0:
+			case next.strip < next.strips:
+				next.use(a, turns)
+			default:
+				s.side.use(a, turns)
 			}
 			end := t + a.tiles
 			switch {
@@ -370,14 +429,14 @@ func (p *Problem) block(s *Scratch, pc, t0, t1, p0, p1 int, keep, packed bool) {
 				a.a = unsafe.Add(s.a.p, (r-r0)*a.rsa)
 				a.astep = a.mr * a.rsa
 			}
-			a.c = p.elem(p.C, r*p.LDC+j*f.nr)
-			a.cstep = a.mr * a.ldc
-			if a.nextStep == 0 {
-				a.next = uintptr(a.c)
-			}
-			if f.masked || a.nr == f.nr {
+			switch {
+			case copied != nil:
+				a.b, a.tab, a.next = from, placed, uintptr(copied)
+				f.copying(a, p.colA)
+				a.b, a.tab, copied = copied, panel, nil
+			case f.masked || a.nr == f.nr:
 				f.kernel(a, p.colA)
-			} else {
+			default:
 				p.edge(s)
 			}
 			t = end
@@ -470,23 +529,29 @@ type Scratch struct {
 	id     int
 	a, b   buffer
 	tile   [64]float64 // one tile of a kernel without masks
-	rows   [kcSplit]int
-	rowsBy int // stride that rows holds
-	rowsN  int // valid entries of rows
+	packed offsets
+	placed offsets
+	side   side // of the current block
 	args   args
 	stream streamArgs
 	_      [128]byte // workers' scratch must not share cache lines
 }
 
-// stride makes rows hold the first n multiples of by.
-func (s *Scratch) stride(by, n int) {
-	if s.rowsBy != by {
-		s.rowsBy, s.rowsN = by, 0
+// offsets are places of the rows of B, the first n multiples of by.
+type offsets struct {
+	tab   [kcSplit]int
+	by, n int
+}
+
+// multiples returns a table of n multiples of by.
+func (o *offsets) multiples(by, n int) unsafe.Pointer {
+	if o.by != by {
+		o.by, o.n = by, 0
 	}
-	for i := s.rowsN; i < n; i++ {
-		s.rows[i] = i * by
+	for ; o.n < n; o.n++ {
+		o.tab[o.n] = o.n * by
 	}
-	s.rowsN = max(s.rowsN, n)
+	return unsafe.Pointer(&o.tab)
 }
 
 // buffer is memory aligned to cache lines that grows to what was needed most.
@@ -522,7 +587,8 @@ type args struct {
 	odd   int // 1: a row kernel for pairs does half a step more
 
 	// Rows of memory, nextStep apart, that are fetched meanwhile, the kernel adding
-	// to next as it goes. It need not be a place that exists.
+	// to next as it goes. It need not be a place that exists. For a kernel that
+	// copies, the place of the copy.
 	next     uintptr
 	nextStep int
 	at       uintptr // for the kernel: the current tile of A

@@ -18,6 +18,14 @@ var kernZ32Colx1 = [...]func(*args){
 	nil, kernZ32Colx1x1, kernZ32Colx2x1, kernZ32Colx3x1, kernZ32Colx4x1, kernZ32Colx5x1, kernZ32Colx6x1, kernZ32Colx7x1, kernZ32Colx8x1, kernZ32Colx9x1, kernZ32Colx10x1, kernZ32Colx11x1, kernZ32Colx12x1, kernZ32Colx13x1, kernZ32Colx14x1,
 }
 
+var kernZ32RowCopyx2 = [...]func(*args){
+	nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, kernZ32RowCopyx11x2, kernZ32RowCopyx12x2, kernZ32RowCopyx13x2, kernZ32RowCopyx14x2,
+}
+
+var kernZ32ColCopyx2 = [...]func(*args){
+	nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, kernZ32ColCopyx11x2, kernZ32ColCopyx12x2, kernZ32ColCopyx13x2, kernZ32ColCopyx14x2,
+}
+
 var kernZ16Rowx2 = [...]func(*args){
 	nil, kernZ16Rowx1x2, kernZ16Rowx2x2, kernZ16Rowx3x2, kernZ16Rowx4x2, kernZ16Rowx5x2, kernZ16Rowx6x2, kernZ16Rowx7x2, kernZ16Rowx8x2, kernZ16Rowx9x2, kernZ16Rowx10x2, kernZ16Rowx11x2, kernZ16Rowx12x2, kernZ16Rowx13x2, kernZ16Rowx14x2,
 }
@@ -233,6 +241,30 @@ func kernZ32Colx13x1(args *args)
 
 //go:noescape
 func kernZ32Colx14x1(args *args)
+
+//go:noescape
+func kernZ32RowCopyx11x2(args *args)
+
+//go:noescape
+func kernZ32RowCopyx12x2(args *args)
+
+//go:noescape
+func kernZ32RowCopyx13x2(args *args)
+
+//go:noescape
+func kernZ32RowCopyx14x2(args *args)
+
+//go:noescape
+func kernZ32ColCopyx11x2(args *args)
+
+//go:noescape
+func kernZ32ColCopyx12x2(args *args)
+
+//go:noescape
+func kernZ32ColCopyx13x2(args *args)
+
+//go:noescape
+func kernZ32ColCopyx14x2(args *args)
 
 //go:noescape
 func kernZ16Rowx1x2(args *args)
