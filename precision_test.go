@@ -66,7 +66,7 @@ func TestTrainingStepInBF16(t *testing.T) {
 		"mlp": {func() nn.Module {
 			return models.NewMLP(models.MLPConfig{Inputs: 196, Hidden: []int{256, 256}, Outputs: 10})
 		}, sinter.Ones(sinter.Float32, 128, 196), labels(128, 10), 1},
-		"lenet": {func() nn.Module { return models.NewLeNet(models.LeNetConfig{}) }, sinter.Ones(sinter.Float32, 16, 1, 28, 28), labels(16, 10), 1.1},
+		"lenet": {func() nn.Module { return models.NewLeNet(models.LeNetConfig{}) }, sinter.Ones(sinter.Float32, 16, 1, 28, 28), labels(16, 10), 1.3}, // poolings are of float32, and products want copies
 	} {
 		t.Run(name, func(t *testing.T) {
 			step := func(p sinter.Precision) *kernel.Program {

@@ -52,6 +52,9 @@ func (s *suite) windows(t *testing.T) {
 			top := p.operation(ir.ReduceWindowMax, a, []tensor{x}, newTensor(d, y...))
 			p.within(top, tolerance{zeros: true})
 			p.operation(ir.ReduceWindowArgMax, a, []tensor{x}, newTensor(dtype.Int32, y...))
+			if d.IsFloat() {
+				p.operation(ir.ReduceWindowMaxGrad, a, []tensor{x, short(r, d, y...)}, newTensor(d, c.x...))
+			}
 			if d == dtype.Float32 {
 				l := &kernel.Library{Op: ir.ReduceWindowMax, Attr: a, In: []kernel.Operand{p.dense(p.leaf(x), x.shape...)}}
 				p.withEpilogue(r, l, d, y)

@@ -62,6 +62,15 @@ func interpretLibrary(l *kernel.Library, slots [][]byte) {
 	case ir.Order:
 		sorted(y, in[0], a)
 	case ir.Window:
+		if l.Op == ir.ReduceWindowMaxGrad {
+			places := newTensor(dtype.Int32, in[1].shape...)
+			window(places, in[0], a, ir.ReduceWindowArgMax)
+			flat := func(t tensor) tensor {
+				return tensor{t.dtype, []int{t.shape[0], t.shape[1], product(t.shape[2:])}, t.v}
+			}
+			scatter(flat(y), newTensor(y.dtype, flat(y).shape...), flat(places), flat(in[1]), ir.Index{Axis: 2, Batch: 2}, true)
+			break
+		}
 		window(y, in[0], a, l.Op)
 	case ir.Index:
 		if l.Op == ir.Gather {

@@ -46,7 +46,7 @@ func TestHasRule(t *testing.T) {
 		ir.Sign, ir.Floor, ir.Ceil, ir.Round,
 		ir.Not, ir.Bitcast, ir.And, ir.Or, ir.Xor, ir.Shl, ir.Shr,
 		ir.Eq, ir.Ne, ir.Lt, ir.Le,
-		ir.ArgMax, ir.ArgMin, ir.ReduceWindowArgMax, ir.Sort,
+		ir.ArgMax, ir.ArgMin, ir.ReduceWindowArgMax, ir.ReduceWindowMaxGrad, ir.Sort,
 		ir.StopGradient, ir.Assign,
 	} {
 		without[o] = true

@@ -55,7 +55,10 @@ type RNG struct{ Seed, Site uint64 }
 // Window is for the ReduceWindow operations on [N, C, spatial…]: extents over
 // the spatial axes. Padding never wins a maximum and adds nothing to a sum.
 // ReduceWindowArgMax gives the position (int32) in the operand's spatial plane,
-// row-major, the first of equals.
+// row-major, the first of equals. ReduceWindowMaxGrad takes the operand of a
+// maximum and the cotangent of its result and adds each element of that to a zero at
+// the place of its maximum, in order: the gradient of ReduceWindowMax in one piece,
+// which package rewrite puts together.
 type Window struct {
 	Size, Stride, Low, High, Dilation []int
 }

@@ -549,6 +549,7 @@ func TestShapes(t *testing.T) {
 		"float32[2 6 4]":   ir.New(ir.Gather, ir.Index{Axis: 1, Batch: 1}, x, input(dtype.Int32, 2, 6)),
 		"float32[3 4 5]":   ir.New(ir.DotGeneral, ir.Dot{LeftBatch: []int{1}, RightBatch: []int{0}, LeftContract: []int{0}, RightContract: []int{2}}, x, float(3, 5, 2)),
 		"int32[2 3 2]":     ir.New(ir.ReduceWindowArgMax, ir.Window{Size: []int{3}, Stride: []int{2}, Low: []int{1}, High: []int{0}, Dilation: []int{1}}, x),
+		"float32[1 1 5]":   ir.New(ir.ReduceWindowMaxGrad, ir.Window{Size: []int{2}, Stride: []int{2}, Low: []int{0}, High: []int{0}, Dilation: []int{1}}, float(1, 1, 5), float(1, 1, 2)),
 		"float64[]":        ir.Float(dtype.Float64, 1),
 	} {
 		if got := fmt.Sprintf("%v%v", n.DType, n.Shape); got != want {

@@ -81,6 +81,7 @@ const (
 	ReduceWindowSum
 	ReduceWindowMax
 	ReduceWindowArgMax
+	ReduceWindowMaxGrad
 
 	// Indexing.
 	Gather
@@ -201,9 +202,10 @@ var table = [opCount]Info{
 	ArgMin:    {Name: "argmin", Arity: 1, Class: ClassLibrary},
 	CumSum:    {Name: "cumsum", Arity: 1, Class: ClassLibrary},
 
-	ReduceWindowSum:    {Name: "reduce_window_sum", Arity: 1, Class: ClassLibrary},
-	ReduceWindowMax:    {Name: "reduce_window_max", Arity: 1, Class: ClassLibrary},
-	ReduceWindowArgMax: {Name: "reduce_window_argmax", Arity: 1, Class: ClassLibrary},
+	ReduceWindowSum:     {Name: "reduce_window_sum", Arity: 1, Class: ClassLibrary},
+	ReduceWindowMax:     {Name: "reduce_window_max", Arity: 1, Class: ClassLibrary},
+	ReduceWindowArgMax:  {Name: "reduce_window_argmax", Arity: 1, Class: ClassLibrary},
+	ReduceWindowMaxGrad: {Name: "reduce_window_max_grad", Arity: 2, Class: ClassLibrary},
 
 	Gather:             {Name: "gather", Arity: 2, Class: ClassLibrary},
 	Scatter:            {Name: "scatter", Arity: 3, Class: ClassLibrary},

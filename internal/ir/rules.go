@@ -203,8 +203,14 @@ func inferLibrary(n *Node) error {
 			}
 			n.Shape[i+2] = d
 		}
-		if n.Op == ReduceWindowArgMax {
+		switch n.Op {
+		case ReduceWindowArgMax:
 			n.DType = dtype.Int32
+		case ReduceWindowMaxGrad:
+			if g := n.In[1]; g.DType != x.DType || !slices.Equal(g.Shape, n.Shape) {
+				return fmt.Errorf("cotangent %v%v does not fit: the maxima of %v%v are %v", g.DType, g.Shape, x.DType, x.Shape, n.Shape)
+			}
+			n.Shape = x.Shape
 		}
 	case Index:
 		idx := n.In[1]

@@ -35,6 +35,7 @@ func init() { // loops rewrites the bodies of loops by all passes
 		{"fold", fold},
 		{"tile", tile},
 		{"relu", reluMask},
+		{"pool", poolGrad},
 		{"loops", loops},
 		{"contract", contract},
 		{"precision", precision},
@@ -92,6 +93,7 @@ type walk struct {
 	sub      map[*ir.Node]*ir.Node // old → new
 	seen     map[string]*ir.Node   // canonical form → node
 	ids      map[*ir.Node]int
+	kept     []*ir.Node              // maxima's places, of the old graph, on demand
 	rounded  map[*ir.Node]bool       // of the old graph, on demand; see precision
 	results  map[*ir.Node][]*ir.Node // of every Scan of the old graph, on demand
 	loops    map[*ir.Node][]*ir.Node // what stands for the results of a rewritten Scan
@@ -491,6 +493,55 @@ func rectified(c *ir.Node) (x, y *ir.Node) {
 		y = &ir.Node{Op: ir.Select, DType: x.DType, Shape: x.Shape, In: []*ir.Node{c, c.In[1], x}}
 	}
 	return x, y
+}
+
+// poolGrad puts the gradient of a pooling by maxima together, where it is found as
+// places and a sum into zeros. Then neither the places nor the zeros are written to
+// memory, but the operand is read once more; so it is done only where something else
+// in the graph uses the operand besides the pooling itself, as the gradient of a
+// rectifier does.
+func poolGrad(w *walk, n *ir.Node) *ir.Node {
+	if n.Op != ir.ScatterAdd || !n.DType.IsFloat() {
+		return n
+	}
+	where := n.In[1]
+	if where.Op == ir.Reshape {
+		where = where.In[0]
+	}
+	v, zero := literal(n.In[0])
+	if where.Op != ir.ReduceWindowArgMax || !zero || v != 0 || math.Signbit(v) || !w.keepsOperand(where) {
+		return n
+	}
+	x := where.In[0]
+	a := n.Attr.(ir.Index)
+	if a != (ir.Index{Axis: 2, Batch: 2}) || x.DType != n.DType || len(n.Shape) != 3 || !slices.Equal(n.Shape[:2], x.Shape[:2]) || n.Elements() != x.Elements() ||
+		!slices.Equal(n.In[1].Shape[:2], x.Shape[:2]) {
+		return n
+	}
+	g := w.unique(ir.ReshapeTo(n.In[2], where.Shape))
+	return ir.ReshapeTo(w.unique(ir.New(ir.ReduceWindowMaxGrad, where.Attr, x, g)), n.Shape)
+}
+
+// keepsOperand tells whether the operand of maxima whose places are looked for is used
+// by something other than the pooling.
+func (w *walk) keepsOperand(where *ir.Node) bool {
+	if w.kept == nil {
+		w.kept = []*ir.Node{}
+		used := make(map[*ir.Node]bool)
+		for _, m := range w.old.Nodes {
+			if m.Op != ir.ReduceWindowMax && m.Op != ir.ReduceWindowArgMax {
+				for _, x := range m.In {
+					used[x] = true
+				}
+			}
+		}
+		for _, m := range w.old.Nodes {
+			if m.Op == ir.ReduceWindowArgMax && used[m.In[0]] {
+				w.kept = append(w.kept, m)
+			}
+		}
+	}
+	return slices.ContainsFunc(w.kept, func(m *ir.Node) bool { return w.sub[m] == where })
 }
 
 // contract brings matrix products into the normal form of kernel.Library:

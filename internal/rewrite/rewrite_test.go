@@ -296,6 +296,29 @@ func TestReluMask(t *testing.T) {
 }
 
 // Matrix products come to the normal form of the kernels, with views that cost nothing.
+// The gradient of a pooling by maxima becomes one operation where its operand is used
+// besides; the places of maxima stand for less memory where it is not.
+func TestPoolGrad(t *testing.T) {
+	w := ir.Window{Size: []int{2, 2}, Stride: []int{2, 2}, Low: []int{0, 0}, High: []int{0, 0}, Dilation: []int{1, 1}}
+	for _, c := range []struct {
+		kept bool
+		zero float64
+		want bool
+	}{{true, 0, true}, {false, 0, false}, {true, 1, false}} {
+		x, g := float("x", 2, 3, 4, 6), float("g", 2, 3, 2, 3)
+		where := reshape(ir.New(ir.ReduceWindowArgMax, w, x), 2, 3, 6)
+		sum := ir.New(ir.ScatterAdd, ir.Index{Axis: 2, Batch: 2}, ir.Full(f32, c.zero, []int{2, 3, 24}), where, reshape(g, 2, 3, 6))
+		outputs := []*ir.Node{ir.New(ir.ReduceWindowMax, w, x), reshape(sum, 2, 3, 4, 6)}
+		if c.kept {
+			outputs = append(outputs, op(ir.Exp, x))
+		}
+		text := Run(outputs, none, dtype.Invalid).String()
+		if strings.Contains(text, "reduce_window_max_grad float32[2 3 4 6]") != c.want || strings.Contains(text, "scatter_add") == c.want {
+			t.Errorf("%+v:\n%s", c, text)
+		}
+	}
+}
+
 func TestContract(t *testing.T) {
 	dot := func(l, r *ir.Node, lb, rb, lc, rc []int) *ir.Node {
 		return ir.New(ir.DotGeneral, ir.Dot{LeftBatch: lb, RightBatch: rb, LeftContract: lc, RightContract: rc}, l, r)

@@ -24,33 +24,26 @@ import (
 // Device is the processor. Programs on it run one after the other, each on all
 // workers.
 type Device struct {
-	mu    sync.Mutex // held during a run, and while scratch is shared
-	pool  *pool.Pool
-	gemm  *gemm.Ctx
-	tiles []tile
+	mu     sync.Mutex // held during a run, and while scratch is shared
+	pool   *pool.Pool
+	gemm   *gemm.Ctx
+	locals []local
 }
 
-// tile is a worker's memory for a block of a result that still has to be moved to
-// its place.
-type tile struct {
-	mem []uint64
+// local is a worker's memory for what a task of an operation needs; its size is
+// bounded by how tasks are cut.
+type local struct {
+	mem []byte
 	_   [128]byte
 }
 
-// tileElements is the capacity of a tile, in elements of either float type.
-const tileElements = 1 << 16
-
-// tile returns the memory of a worker's tile, aligned to 8 bytes.
-func (d *Device) tile(worker int) unsafe.Pointer { return d.memory(worker, 8*tileElements) }
-
-// memory is the memory of tile for a routine that may need more than that: so many
-// bytes.
-func (d *Device) memory(worker, bytes int) unsafe.Pointer {
-	t := &d.tiles[worker]
-	if len(t.mem)*8 < bytes {
-		t.mem = make([]uint64, max(tileElements, (bytes+7)/8))
+// memory returns at least n bytes of a worker's memory, aligned to cache lines.
+func (d *Device) memory(worker, n int) unsafe.Pointer {
+	l := &d.locals[worker]
+	if len(l.mem) < n+64 {
+		l.mem = make([]byte, n+64)
 	}
-	return unsafe.Pointer(&t.mem[0])
+	return unsafe.Add(unsafe.Pointer(&l.mem[0]), -int(uintptr(unsafe.Pointer(&l.mem[0])))&63)
 }
 
 var _ device.Device = (*Device)(nil)
@@ -59,7 +52,7 @@ var _ device.Device = (*Device)(nil)
 func New() *Device { return newDevice(pool.Default()) }
 
 func newDevice(p *pool.Pool) *Device {
-	return &Device{pool: p, gemm: gemm.NewCtx(p), tiles: make([]tile, p.Workers())}
+	return &Device{pool: p, gemm: gemm.NewCtx(p), locals: make([]local, p.Workers())}
 }
 
 // SetThreads sets how many workers of the default pool take part in later kernels;

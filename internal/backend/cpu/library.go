@@ -91,6 +91,8 @@ func (d *Device) routine(l *kernel.Library, base int, after *fusedKernel) (routi
 		return d.conv(l, s, after)
 	case ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax:
 		return d.window(l, after)
+	case ir.ReduceWindowMaxGrad:
+		return d.windowMaxGrad(l, after)
 	case ir.Gather:
 		return d.gather(l, after), nil
 	case ir.Scatter, ir.ScatterAdd:
@@ -211,7 +213,7 @@ func needsFloat32(l *kernel.Library) bool {
 	case ir.DotGeneral:
 		a, b := l.In[0].DType, l.In[1].DType
 		return isHalf(a) && (a != dtype.BFloat16 || b != a)
-	case ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin, ir.Composite:
+	case ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ReduceWindowMaxGrad, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin, ir.Composite:
 		return isHalf(l.In[0].DType)
 	}
 	return false

@@ -334,35 +334,34 @@ func convReference(at ir.ConvAttr, a, b, out tensor) tensor {
 	kg := w.shape[0] / at.Groups
 	cg := w.shape[1]
 	taps, volY, volX := product(w.shape[2:]), product(y.shape[2:]), product(x.shape[2:])
-	for n := range y.shape[0] {
-		for k := range y.shape[1] {
-			for o := range volY {
-				yi := (n*y.shape[1]+k)*volY + o
+	for o := range volY {
+		for t := range taps {
+			from, mul, inside := 0, 1, true
+			oo, tt := o, t
+			for i := rank - 1; i >= 0; i-- {
+				p := oo%y.shape[2+i]*at.Stride[i] - at.Low[i] + tt%w.shape[2+i]*at.Dilation[i]
+				oo /= y.shape[2+i]
+				tt /= w.shape[2+i]
+				inside = inside && p >= 0 && p < x.shape[2+i]
+				from += p * mul
+				mul *= x.shape[2+i]
+			}
+			if !inside {
+				continue
+			}
+			for nk := range y.shape[0] * y.shape[1] {
+				n, k := nk/y.shape[1], nk%y.shape[1]
+				yi := nk*volY + o
 				for c := range cg {
-					for t := range taps {
-						xi, mul, inside := 0, 1, true
-						oo, tt := o, t
-						for i := rank - 1; i >= 0; i-- {
-							p := oo%y.shape[2+i]*at.Stride[i] - at.Low[i] + tt%w.shape[2+i]*at.Dilation[i]
-							oo /= y.shape[2+i]
-							tt /= w.shape[2+i]
-							inside = inside && p >= 0 && p < x.shape[2+i]
-							xi += p * mul
-							mul *= x.shape[2+i]
-						}
-						if !inside {
-							continue
-						}
-						xi += (n*x.shape[1] + k/kg*cg + c) * volX
-						wi := (k*cg+c)*taps + t
-						switch at.Dir {
-						case ir.Forward:
-							y.v[yi] += x.v[xi] * w.v[wi]
-						case ir.InputGrad:
-							x.v[xi] += y.v[yi] * w.v[wi]
-						default:
-							w.v[wi] += x.v[xi] * y.v[yi]
-						}
+					xi := (n*x.shape[1]+k/kg*cg+c)*volX + from
+					wi := (k*cg+c)*taps + t
+					switch at.Dir {
+					case ir.Forward:
+						y.v[yi] += x.v[xi] * w.v[wi]
+					case ir.InputGrad:
+						x.v[xi] += y.v[yi] * w.v[wi]
+					default:
+						w.v[wi] += x.v[xi] * y.v[yi]
 					}
 				}
 			}
@@ -380,9 +379,12 @@ func convCase(r *rand.Rand, rank int) (at ir.ConvAttr, x, w, y []int) {
 	cg, kg := 1+r.IntN(4), 1+r.IntN(5)
 	if r.IntN(4) == 0 {
 		cg, kg = 1, 1
-	}
-	if r.IntN(4) == 0 {
+		at.Groups += r.IntN(3)
+	} else if r.IntN(4) == 0 {
 		kg = 33
+	}
+	if cg > 1 && r.IntN(3) == 0 { // enough for pairs of positions
+		cg, kg = 8+r.IntN(8), 8+r.IntN(14)
 	}
 	n := 1 + r.IntN(3)
 	x, w, y = []int{n, cg * at.Groups}, []int{kg * at.Groups, cg}, []int{n, kg * at.Groups}
@@ -393,8 +395,11 @@ func convCase(r *rand.Rand, rank int) (at ir.ConvAttr, x, w, y []int) {
 			if r.IntN(2) == 0 {
 				stride, dil = 1, 1
 			}
-			if r.IntN(3) == 0 {
+			switch r.IntN(6) {
+			case 0, 1:
 				low, high = 0, 0
+			case 2:
+				window, stride, dil, low, high = 3, 1, 1, 1, 1
 			}
 			out := (size+low+high-(window-1)*dil-1)/stride + 1
 			if size+low+high < (window-1)*dil+1 {
@@ -410,22 +415,68 @@ func convCase(r *rand.Rand, rank int) (at ir.ConvAttr, x, w, y []int) {
 }
 
 func TestConv(t *testing.T) {
+	type question struct {
+		what string
+		at   ir.ConvAttr
+		in   []tensor
+		want tensor
+	}
+	var questions []question
+	r := rand.New(rand.NewPCG(5, 6))
+	for i := range 120 {
+		at, xs, ws, ys := convCase(r, 1+i%3)
+		d := []dtype.DType{dtype.Float32, dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Float16}[r.IntN(5)]
+		x, w, y := random(r, d, xs...), random(r, d, ws...), random(r, d, ys...)
+		for dir, in := range [][]tensor{{x, w}, {y, w}, {x, y}} {
+			at.Dir = ir.Direction(dir)
+			out := []tensor{y, x, w}[dir]
+			at.Size = nil
+			if dir > 0 {
+				at.Size = out.shape[2:]
+			}
+			what := fmt.Sprintf("%v conv %+v x %v w %v y %v", d, at, xs, ws, ys)
+			questions = append(questions, question{what, at, in, convReference(at, in[0], in[1], out)})
+		}
+	}
 	eachLevel(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(5, 6))
-		for i := range 60 {
-			at, xs, ws, ys := convCase(r, 1+i%3)
-			d := []dtype.DType{dtype.Float32, dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Float16}[r.IntN(5)]
-			x, w, y := random(r, d, xs...), random(r, d, ws...), random(r, d, ys...)
-			for dir, in := range [][]tensor{{x, w}, {y, w}, {x, y}} {
-				at.Dir = ir.Direction(dir)
-				out := []tensor{y, x, w}[dir]
-				at.Size = nil
-				if dir > 0 {
-					at.Size = out.shape[2:]
+		for _, q := range questions {
+			got := results(t, ir.Conv, q.at, q.in, newTensor(q.want.dtype, q.want.shape...))
+			compare(t, q.what, got[0], q.want, 2000)
+		}
+	})
+}
+
+// What no window meets has no influence, whatever it is, and neither has what memory
+// held before.
+func TestConvUnmet(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for _, groups := range []int{1, 4} {
+			for _, channels := range []int{4, 16} {
+				at := ir.ConvAttr{Stride: []int{2, 2}, Low: []int{0, 0}, High: []int{0, 0}, Dilation: []int{1, 1}, Groups: groups}
+				x := newTensor(dtype.Float32, 2, channels, 10, 10) // the last row and column are not met
+				w, y := newTensor(dtype.Float32, channels, channels/groups, 3, 3), newTensor(dtype.Float32, 2, channels, 4, 4)
+				for i := range x.v {
+					x.v[i] = 1
+					if i%10 == 9 || i/10%10 == 9 {
+						x.v[i] = []float64{math.NaN(), math.Inf(1)}[i%2]
+					}
 				}
-				want := convReference(at, in[0], in[1], out)
-				got := results(t, ir.Conv, at, in, newTensor(d, out.shape...))
-				compare(t, fmt.Sprintf("%v conv %+v x %v w %v y %v", d, at, xs, ws, ys), got[0], want, 2000)
+				for _, v := range [][]float64{w.v, y.v} {
+					for i := range v {
+						v[i] = 1
+					}
+				}
+				for _, v := range results(t, ir.Conv, at, []tensor{x, w}, newTensor(dtype.Float32, y.shape...))[0].v {
+					if v != float64(9*channels/groups) {
+						t.Fatalf("%d channels in %d groups: a position is %v", channels, groups, v)
+					}
+				}
+				at.Dir, at.Size = ir.WeightGrad, []int{3, 3}
+				for _, v := range results(t, ir.Conv, at, []tensor{x, y}, newTensor(dtype.Float32, w.shape...))[0].v {
+					if v != 2*4*4 {
+						t.Fatalf("%d channels in %d groups: the gradient of a weight is %v", channels, groups, v)
+					}
+				}
 			}
 		}
 	})

@@ -236,3 +236,49 @@ func (d *Device) window(l *kernel.Library, after *fusedKernel) (routine, error) 
 		loop.run(d)
 	}}, nil
 }
+
+// windowMaxGrad finds the places of a plane's maxima and adds the gradients there, a
+// plane at a time.
+func (d *Device) windowMaxGrad(l *kernel.Library, after *fusedKernel) (routine, error) {
+	x, g, out := &l.In[0], &l.In[1], &l.Out[0]
+	at := l.Attr.(ir.Window)
+	if len(at.Size) < 1 || len(at.Size) > 3 {
+		return routine{}, fmt.Errorf("%v over %d spatial axes", l.Op, len(at.Size))
+	}
+	add := adderOf[float32](false)
+	switch x.DType {
+	case dtype.Float32:
+	case dtype.Float64:
+		add = adderOf[float64](false)
+	default:
+		return routine{}, fmt.Errorf("%v of %v", l.Op, x.DType)
+	}
+	places := kernel.Operand{DType: dtype.Int32, Shape: g.Shape}
+	w := newWindowShape(ir.ReduceWindowArgMax, x, &places, at)
+	elements, updates := product(x.Shape[2:]), product(g.Shape[2:])
+	size := x.DType.Size()
+	args := make([]struct { // by worker
+		vec.Args
+		_ [128]byte
+	}, d.pool.Workers())
+	finish := d.planeEpilogue(l, after, 2)
+	var slots []unsafe.Pointer
+	var src, grad, dst unsafe.Pointer
+	loop := newEachOn(w.planes, w.work+2*updates+elements/4, func(worker, lo, hi int) {
+		where := d.memory(worker, w.yPlane)
+		for p := lo; p < hi; p++ {
+			w.plane(&args[worker].Args, where, unsafe.Add(src, p*w.xPlane))
+			to := unsafe.Add(dst, p*w.xPlane)
+			clear(unsafe.Slice((*byte)(to), w.xPlane))
+			add(to, unsafe.Add(grad, p*updates*size), where, 0, updates, elements)
+		}
+		args[worker].Args = vec.Args{} // so that it does not keep the caller's memory alive
+		if finish != nil {
+			finish(worker, slots, lo, hi)
+		}
+	})
+	return routine{epilogue: finish != nil, run: func(s []unsafe.Pointer) {
+		slots, src, grad, dst = s, address(s, x), address(s, g), address(s, out)
+		loop.run(d)
+	}}, nil
+}

@@ -322,7 +322,7 @@ func attributed(op ir.Op, attr ir.Attr) (ok bool) {
 		_, ok = attr.(ir.Cumulate)
 	case ir.Sort:
 		_, ok = attr.(ir.Order)
-	case ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax:
+	case ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ReduceWindowMaxGrad:
 		_, ok = attr.(ir.Window)
 	case ir.Gather, ir.Scatter, ir.ScatterAdd:
 		_, ok = attr.(ir.Index)

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package conv
+
+var avx512 *Kernels
