@@ -59,13 +59,14 @@ var gelu = once("gelu", func(x *sinter.Tensor) *sinter.Tensor {
 	return x.MulScalar(0.5).Mul(x.MulScalar(1 / math.Sqrt2).Erf().AddScalar(1))
 })
 
-// GELUTanh is the approximation of GELU that GPT-2 uses.
+// GELUTanh is the approximation of GELU that GPT-2 uses, x·(1 + tanh u)/2 with
+// u = √(2/π)·(x + 0.044715·x³), computed as x·σ(2u), which is the same.
 func GELUTanh(x *sinter.Tensor) *sinter.Tensor { return geluTanh(x) }
 
 var geluTanh = once("gelu_tanh", func(x *sinter.Tensor) *sinter.Tensor {
-	c := math.Sqrt(2 / math.Pi)
-	inner := x.Add(x.Mul(x).Mul(x).MulScalar(0.044715)).MulScalar(c)
-	return x.MulScalar(0.5).Mul(inner.Tanh().AddScalar(1))
+	c := 2 * math.Sqrt(2/math.Pi)
+	u2 := x.Mul(x.Mul(x).MulScalar(0.044715 * c).AddScalar(c))
+	return x.Mul(u2.Sigmoid())
 })
 
 // SiLU is x·σ(x), also called Swish.
