@@ -40,9 +40,9 @@ type family struct {
 	merge     func(c, tile unsafe.Pointer, mr, nr, ldc int, add bool)
 }
 
-// collides tells whether rows that far apart (in elements of A or B) fall into the
-// same few sets of the first-level cache.
-func (f *family) collides(stride int) bool { return stride*f.in%2048 == 0 }
+// collides tells whether rows that far apart (in elements of A or B) all fall into
+// the same set of the first-level cache, which has room for 8 or 12 lines.
+func (f *family) collides(stride int) bool { return stride*f.in%page == 0 }
 
 // converts tells whether operands have another type than the kernels multiply.
 func (f *family) converts() bool { return f.in*f.pair != f.size }

@@ -14,9 +14,9 @@
 // makes them zero.
 //
 // Operands are read in place where that is as fast as a copy. Row-major A needs
-// no packing at all, unless its rows lie a multiple of 2 KiB apart and would fall
-// on each other in the cache; B is packed when it is large, transposed or
-// awkwardly strided.
+// no packing at all, unless its rows lie a multiple of 4 KiB apart and would fall
+// on each other in the cache, nor does transposed A unless every step of k leads to
+// another page; B is packed when it is large, transposed or awkwardly strided.
 //
 // The chunks of K depend on K alone, and every element of C is one chain of
 // multiply-adds per chunk, in order, whatever tile it falls in. So an element has
@@ -78,6 +78,9 @@ type Problem struct {
 	task, streamed func(worker, chunk int) // regionTask and streamTask, bound once
 }
 
+// page is the size of a page of memory.
+const page = 4096
+
 // Slack is how far kernels read beyond the last column of a B that is InPlace.
 const Slack = 128
 
@@ -127,7 +130,7 @@ func (p *Problem) prepare() {
 	}
 	p.colA = p.a.CS != 1 && p.a.RS == 1
 	p.packA = f.converts() || p.a.CS != 1 && (p.a.RS != 1 || f.pair > 1) ||
-		p.N > 2*f.nr && (!p.colA && p.M > f.mr && f.collides(p.a.RS) || p.colA && p.K > 64)
+		p.N > 2*f.nr && (!p.colA && p.M > f.mr && f.collides(p.a.RS) || p.colA && p.K > 64 && max(p.a.CS, -p.a.CS)*f.in >= page)
 	p.packB = p.packed == nil && (f.in != f.size || p.Rows == nil && !p.InPlace && (p.b.CS != 1 ||
 		p.M > 4*f.mr && (p.N*p.K*f.size > 96<<10 || f.collides(p.b.RS))))
 }

@@ -116,7 +116,9 @@ func newOperand[T element](t testing.TB, r *rand.Rand, rows, cols, layout int) o
 	case 7:
 		o.mat.RS, o.mat.CS = -cols, 1
 	case 8:
-		o.mat.RS, o.mat.CS = (cols+511)/512*512, 1
+		o.mat.RS, o.mat.CS = (cols+1023)/1024*1024, 1
+	case 9:
+		o.mat.RS, o.mat.CS = 1, (rows+1023)/1024*1024
 	}
 	size := int(unsafe.Sizeof(T(0)))
 	n := 1 + (rows-1)*max(o.mat.RS, -o.mat.RS) + (cols-1)*o.mat.CS
@@ -218,9 +220,9 @@ func TestProduct(t *testing.T) {
 			if r.IntN(4) == 0 {
 				k += 400
 			}
-			check[float32, float32](t, r, m, n, k, r.IntN(9), r.IntN(9), r.IntN(2) == 0)
-			check[float64, float64](t, r, m, n, min(k, 50), r.IntN(9), r.IntN(9), r.IntN(2) == 0)
-			check[bfloat16, float32](t, r, m, n, k, r.IntN(9), r.IntN(9), r.IntN(2) == 0)
+			check[float32, float32](t, r, m, n, k, r.IntN(10), r.IntN(10), r.IntN(2) == 0)
+			check[float64, float64](t, r, m, n, min(k, 50), r.IntN(10), r.IntN(10), r.IntN(2) == 0)
+			check[bfloat16, float32](t, r, m, n, k, r.IntN(10), r.IntN(10), r.IntN(2) == 0)
 		}
 		// Every height and width of a tile.
 		for m := 1; m <= 15; m++ {
@@ -238,6 +240,7 @@ func TestProduct(t *testing.T) {
 		}
 		check[float32, float32](t, r, 33, 1100, 65, 1, 0, false)
 		check[float32, float32](t, r, 70, 70, 512, 8, 8, true)
+		check[float32, float32](t, r, 130, 130, 400, 9, 0, false)
 		check[float64, float64](t, r, 70, 70, 300, 0, 1, false)
 		check[bfloat16, float32](t, r, 33, 1100, 65, 1, 0, false)
 		check[bfloat16, float32](t, r, 70, 70, 1024, 8, 8, true)
