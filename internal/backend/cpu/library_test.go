@@ -937,6 +937,15 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 	weights := at
 	weights.Dir, weights.Size = ir.WeightGrad, []int{3, 3}
 	x, w, y := random(r, f, 4, 8, 20, 20), random(r, f, 8, 8, 3, 3), random(r, f, 4, 8, 20, 20)
+	single, wide, strided := at, at, at
+	single.Groups, wide.Groups, strided.Groups = 8, 8, 8
+	wide.Low, wide.High = []int{2, 2}, []int{2, 2}
+	strided.Stride = []int{2, 2}
+	back := func(a ir.ConvAttr, d ir.Direction, size ...int) ir.ConvAttr {
+		a.Dir, a.Size = d, size
+		return a
+	}
+	w3, w5, y2 := random(r, f, 8, 1, 3, 3), random(r, f, 8, 1, 5, 5), random(r, f, 4, 8, 10, 10)
 	index := newTensor(dtype.Int64, 7)
 	pool2 := ir.Window{Size: []int{2, 2}, Stride: []int{2, 2}, Low: []int{0, 0}, High: []int{0, 0}, Dilation: []int{1, 1}}
 	for _, c := range []struct {
@@ -949,6 +958,14 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 		{ir.DotGeneral, nil, []tensor{random(r, f, 9, 20, 20), random(r, f, 9, 20, 20)}, newTensor(f, 9, 20, 20)},
 		{ir.Conv, at, []tensor{x, w}, y},
 		{ir.Conv, weights, []tensor{x, y}, w},
+		{ir.Conv, back(strided, ir.Forward), []tensor{x, w3}, y2},
+		{ir.Conv, back(strided, ir.InputGrad, 20, 20), []tensor{y2, w3}, x},
+		{ir.Conv, back(strided, ir.WeightGrad, 3, 3), []tensor{x, y2}, w3},
+		{ir.Conv, single, []tensor{x, w3}, y},
+		{ir.Conv, back(single, ir.WeightGrad, 3, 3), []tensor{x, y}, w3},
+		{ir.Conv, wide, []tensor{x, w5}, y},
+		{ir.Conv, back(wide, ir.WeightGrad, 5, 5), []tensor{x, y}, w5},
+		{ir.ReduceWindowMaxGrad, pool2, []tensor{x, y2}, x},
 		{ir.ArgMax, ir.Axis{Axis: 1}, []tensor{x}, newTensor(dtype.Int64, 4, 20, 20)},
 		{ir.Sort, ir.Order{Axis: 3}, []tensor{x}, newTensor(dtype.Int64, 4, 8, 20, 20)},
 		{ir.CumSum, ir.Cumulate{Axis: 2}, []tensor{x}, x},
