@@ -102,17 +102,10 @@ type chain struct {
 	inner    span
 }
 
-var refusal sync.Once
-
 // nativeLanes is the number of 4-byte lanes that native code is made for; 0: none
 // is made.
 func nativeLanes() int {
 	if !native.Available() {
-		if native.Refused() {
-			refusal.Do(func() {
-				fmt.Fprintln(os.Stderr, "sinter: the system refuses memory for machine code; fused kernels are interpreted, which is slower")
-			})
-		}
 		return 0
 	}
 	switch vec.Current() {
@@ -276,7 +269,7 @@ func (l *lowerer) compileLists(lists []*[]step, lanes int) *nativeProgram {
 	block, err := native.Map(code...)
 	if err != nil {
 		native.Refuse(true)
-		nativeLanes() // says so
+		fmt.Fprintln(os.Stderr, "sinter: the system refuses memory for machine code; fused kernels are interpreted, which is slower")
 		return nil
 	}
 	np.block = block

@@ -32,10 +32,6 @@ var refused = debug.On("nonative")
 // or stops doing so. It is for tests.
 func Refuse(yes bool) { refused = yes }
 
-// Refused tells whether the system, or Refuse, does not allow it although there is
-// code for this processor.
-func Refused() bool { return supported && refused }
-
 // Available tells whether Map may succeed.
 func Available() bool { return supported && !refused }
 
