@@ -876,7 +876,7 @@ func (s *convShape) splits(others, bytes int) int {
 // around at the end.
 func (d *Device) convWeights(l *kernel.Library, s *convShape, sc scratch) routine {
 	kernels := conv.For(gemm.Level(), s.wide)
-	if kernels.Fast && (s.depthwise() || s.cg <= fewChannels) {
+	if kernels.Fast && (s.depthwise() || s.cg*s.w[2] <= fewRows) {
 		return d.convTaps(l, s, sc, kernels)
 	}
 	// A panel of y is as wide as a kernel; for few channels it is narrower, so as
@@ -1157,11 +1157,12 @@ func (d *Device) convMasked(l *kernel.Library, s *convShape, m *masked, after *f
 	}}
 }
 
-// fewChannels is the number of channels up to which the weight gradient is computed tap
-// by tap: rows of so few would not occupy a matrix product.
-const fewChannels = 4
+// fewRows is the number of rows, of the channels and the taps along the last axis, up
+// to which the weight gradient is computed tap by tap: so few would not occupy a matrix
+// product.
+const fewRows = 8
 
-// convTaps computes the weight gradient for few input channels: sums [split, output
+// convTaps computes the weight gradient tap by tap: sums [split, output
 // channel, input channel, tap] of as many numbers as package conv adds side by side.
 func (d *Device) convTaps(l *kernel.Library, s *convShape, sc scratch, kernels *conv.Kernels) routine {
 	x, y, out := &l.In[0], &l.In[1], &l.Out[0]
