@@ -81,7 +81,14 @@ func (s *settings) kernels(wanted []string) error {
 	if err != nil {
 		return err
 	}
-	var lines [][]string
+	there := func(name string) bool {
+		return slices.ContainsFunc(sides, func(p *peer.Side) bool { return p.Name == name })
+	}
+	peers := of("torch", "onednn", "openblas")
+	t := newTable(there, []column{
+		{"operation", nil}, {"unit", nil}, {"Sinter", of("sinter")}, {"PyTorch", of("torch")}, {"oneDNN", of("onednn")},
+		{"OpenBLAS", of("openblas")}, {"× best", peers}, {"peaks ×", peers},
+	})
 	for _, r := range rows {
 		r.Seconds = s.window.Seconds()
 		line, err := json.Marshal(r.Case)
@@ -91,31 +98,30 @@ func (s *settings) kernels(wanted []string) error {
 		seconds, best := make(map[string]*samples), make(map[string]float64)
 		for range s.rounds {
 			for _, side := range sides {
-				var t rig.Timing
-				quiet, err := s.measure(side, string(line), &t)
+				var took rig.Timing
+				quiet, err := s.measure(side, string(line), &took)
 				if err != nil {
 					return err
 				}
-				if t.Missing {
+				if took.Missing {
 					continue
 				}
 				if seconds[side.Name] == nil {
 					seconds[side.Name] = new(samples)
 				}
-				seconds[side.Name].add(t.Median, quiet)
-				if b, ok := best[side.Name]; !ok || t.Best < b {
-					best[side.Name] = t.Best
+				seconds[side.Name].add(took.Median, quiet)
+				if b, ok := best[side.Name]; !ok || took.Best < b {
+					best[side.Name] = took.Best
 				}
 			}
 		}
-		lines = append(lines, kernelLine(r, seconds, best))
+		t.line(kernelLine(r, seconds, best))
 	}
 	for _, side := range sides {
 		if err := side.Finish(nil); err != nil {
 			return err
 		}
 	}
-	table([]string{"operation", "unit", "Sinter", "PyTorch", "oneDNN", "OpenBLAS", "× best", "peaks ×"}, lines)
 	s.sayDisturbed()
 	return nil
 }

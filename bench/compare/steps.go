@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 
 	"github.com/sinter-dl/sinter/bench/internal/peer"
 	"github.com/sinter-dl/sinter/bench/internal/rig"
@@ -38,7 +37,24 @@ func (s *settings) steps(models []string) error {
 			fmt.Printf("Without GoMLX, whose module the first build downloads: %v\n", err)
 		}
 	}
-	var lines [][]string
+	there := map[string]bool{"sinter": true, "sinter-bf16": true}
+	for _, name := range []string{"eager", "compile", "eager-bf16", "compile-bf16"} {
+		there[name] = torch
+	}
+	for name := range gomlx {
+		there[name] = true
+	}
+	t := newTable(func(side string) bool { return there[side] && s.wanted(side) }, []column{
+		{"model", nil},
+		{"Sinter", of("sinter")}, {"eager", of("eager")}, {"compile", of("compile")},
+		{"× best", of("eager", "compile")}, {"peaks ×", of("eager", "compile")},
+		{"Sinter bf16", of("sinter-bf16")}, {"× fp32", of("sinter-bf16")},
+		{"eager bf16", of("eager-bf16")}, {"compile bf16", of("compile-bf16")},
+		{"GoMLX", of("gomlx")}, {"GoMLX simd", of("gomlx-simd")}, {"× best", of("gomlx", "gomlx-simd")},
+		{"loss", of("sinter")}, {"PyTorch's loss", of("eager")},
+		{"MiB of tensors", of("sinter")}, {"PyTorch's", of("eager", "compile")}, {"×", of("eager", "compile")},
+		{"MiB resident", of("sinter")}, {"eager's", of("eager")},
+	})
 	for _, model := range models {
 		var commands [][]string
 		inGo := func(name, program string, flags ...string) {
@@ -72,11 +88,8 @@ func (s *settings) steps(models []string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", model, err)
 		}
-		lines = append(lines, stepLine(model, sides))
+		t.line(stepLine(model, sides))
 	}
-	table([]string{"model", "Sinter", "eager", "compile", "× best", "peaks ×",
-		"Sinter bf16", "× fp32", "eager bf16", "compile bf16", "GoMLX", "GoMLX simd", "× best",
-		"loss", "PyTorch's loss", "MiB of tensors", "PyTorch's", "×", "MiB resident", "eager's"}, lines)
 	s.sayDisturbed()
 	return nil
 }
@@ -140,27 +153,27 @@ func (s *settings) turns(commands [][]string) (map[string]*side, error) {
 }
 
 func stepLine(model string, sides map[string]*side) []string {
-	of := func(name string, f func(*side) float64) float64 {
+	value := func(name string, f func(*side) float64) float64 {
 		if s := sides[name]; s != nil {
 			return f(s)
 		}
 		return math.NaN()
 	}
-	rate := func(name string) float64 { return of(name, func(s *side) float64 { return s.rates.median() }) }
+	rate := func(name string) float64 { return value(name, func(s *side) float64 { return s.rates.median() }) }
 	peak := func(s *side) float64 { return s.peak }
 	loss := func(s *side) float64 { return s.start.Loss }
 	tensors := func(s *side) float64 { return s.end.Tensors }
 	resident := func(s *side) float64 { return s.end.Resident }
 	ours := rate("sinter")
-	theirs := least(of("eager", tensors), of("compile", tensors))
+	theirs := least(value("eager", tensors), value("compile", tensors))
 	return []string{model, number(ours), number(rate("eager")), number(rate("compile")),
 		ratio(ours, most(rate("eager"), rate("compile"))),
-		ratio(of("sinter", peak), most(of("eager", peak), of("compile", peak))),
+		ratio(value("sinter", peak), most(value("eager", peak), value("compile", peak))),
 		number(rate("sinter-bf16")), ratio(rate("sinter-bf16"), ours), number(rate("eager-bf16")), number(rate("compile-bf16")),
 		number(rate("gomlx")), number(rate("gomlx-simd")), ratio(ours, most(rate("gomlx"), rate("gomlx-simd"))),
-		fmt.Sprintf("%.4f", of("sinter", loss)), fmt.Sprintf("%.4f", of("eager", loss)),
-		number(of("sinter", tensors)), number(theirs), ratio(of("sinter", tensors), theirs),
-		number(of("sinter", resident)), number(of("eager", resident)),
+		fmt.Sprintf("%.4f", value("sinter", loss)), fmt.Sprintf("%.4f", value("eager", loss)),
+		number(value("sinter", tensors)), number(theirs), ratio(value("sinter", tensors), theirs),
+		number(value("sinter", resident)), number(value("eager", resident)),
 	}
 }
 
@@ -191,33 +204,3 @@ func number(v float64) string {
 }
 
 func ratio(a, b float64) string { return number(a / b) }
-
-// table prints lines as Markdown, without columns that have nothing in them.
-func table(head []string, lines [][]string) {
-	keep := slices.Clone(head)
-	for i := range head {
-		empty := !slices.ContainsFunc(lines, func(l []string) bool { return l[i] != "" && l[i] != "NaN" })
-		if empty {
-			keep[i] = ""
-		}
-	}
-	row := func(cells []string) {
-		var b strings.Builder
-		for i, c := range cells {
-			if keep[i] != "" {
-				b.WriteString("| " + c + " ")
-			}
-		}
-		fmt.Println(b.String() + "|")
-	}
-	fmt.Println()
-	row(head)
-	rule := make([]string, len(head))
-	for i := range rule {
-		rule[i] = "---"
-	}
-	row(rule)
-	for _, l := range lines {
-		row(l)
-	}
-}
