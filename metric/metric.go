@@ -26,6 +26,23 @@ type Metric interface {
 	Value() float64
 	// Reset forgets all batches.
 	Reset()
+	// State is all that the metric remembers of its batches. A metric of the same kind
+	// that is given it with SetState goes on to the same bits.
+	State() []float64
+	// SetState returns to a state of State. It refuses one of another kind of metric,
+	// and is then unchanged.
+	SetState([]float64) error
+}
+
+// restore copies a state of a fixed length into the fields of a metric.
+func restore(name string, state []float64, fields ...*float64) error {
+	if len(state) != len(fields) {
+		return fmt.Errorf("metric: the state of %s has %d numbers, expected %d: it is of another metric", name, len(state), len(fields))
+	}
+	for i, f := range fields {
+		*f = state[i]
+	}
+	return nil
 }
 
 // classes is a view of scores over classes: position i has its scores at
@@ -89,6 +106,11 @@ func (m *mean) Name() string { return m.name }
 func (m *mean) Reset()       { m.sum, m.count = 0, 0 }
 func (m *mean) Value() float64 {
 	return m.sum / m.count // 0/0 is NaN
+}
+
+func (m *mean) State() []float64 { return []float64{m.sum, m.count} }
+func (m *mean) SetState(s []float64) error {
+	return restore(m.name, s, &m.sum, &m.count)
 }
 
 func (m *mean) add(v float64) { m.sum, m.count = m.sum+v, m.count+1 }
@@ -212,6 +234,34 @@ func (c *Confusion) Reset() {
 	}
 }
 
+// State is the matrix, row by row. Counts are exact up to 2⁵³.
+func (c *Confusion) State() []float64 {
+	var s []float64
+	for _, row := range c.counts {
+		for _, n := range row {
+			s = append(s, float64(n))
+		}
+	}
+	return s
+}
+
+// SetState returns to a state of a matrix for as many classes.
+func (c *Confusion) SetState(s []float64) error {
+	n := len(c.counts)
+	if len(s) != n*n {
+		return fmt.Errorf("metric: the state of a confusion matrix has %d numbers, expected %d for %d classes", len(s), n*n, n)
+	}
+	for i, v := range s {
+		if v < 0 || v > 1<<53 || v != math.Trunc(v) {
+			return fmt.Errorf("metric: the state of a confusion matrix has %v at %d, expected a count", v, i)
+		}
+	}
+	for i, v := range s {
+		c.counts[i/n][i%n] = int64(v)
+	}
+	return nil
+}
+
 type deviation struct {
 	mean
 	term func(d float64) float64
@@ -249,6 +299,11 @@ func R2() Metric { return new(r2) }
 
 func (r *r2) Name() string { return "r2" }
 func (r *r2) Reset()       { *r = r2{} }
+
+func (r *r2) State() []float64 { return []float64{r.n, r.center, r.spread, r.errors} }
+func (r *r2) SetState(s []float64) error {
+	return restore("r2", s, &r.n, &r.center, &r.spread, &r.errors)
+}
 
 func (r *r2) Update(pred, target *sinter.Tensor) {
 	// Welford's update: sums of squares would cancel for targets far from zero.

@@ -86,3 +86,50 @@ func TestMeanLoss(t *testing.T) {
 	m.Update(sinter.FromFloats([]float32{5}, 1), sinter.FromFloats([]float32{0}, 1))
 	check(t, m, 2)
 }
+
+// TestState stops metrics between two batches: restored ones go on to the same bits.
+func TestState(t *testing.T) {
+	scores := func(seed uint64) *sinter.Tensor {
+		sinter.Seed(seed)
+		x := sinter.Randn(7, 3)
+		if err := sinter.Eval(x); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	labels := sinter.FromInts([]int64{0, 1, 2, 2, 1, 0, 1}, 7)
+	for _, c := range []struct {
+		make   func() Metric
+		target func() *sinter.Tensor
+	}{
+		{Accuracy, func() *sinter.Tensor { return labels }},
+		{func() Metric { return TopK(2) }, func() *sinter.Tensor { return labels }},
+		{func() Metric { return ConfusionMatrix(3) }, func() *sinter.Tensor { return labels }},
+		{Perplexity, func() *sinter.Tensor { return labels }},
+		{func() Metric { return BinaryAccuracy(0) }, func() *sinter.Tensor { return scores(9) }},
+		{MAE, func() *sinter.Tensor { return scores(9) }},
+		{RMSE, func() *sinter.Tensor { return scores(9) }},
+		{R2, func() *sinter.Tensor { return scores(9) }},
+	} {
+		whole, first, second := c.make(), c.make(), c.make()
+		whole.Update(scores(1), c.target())
+		first.Update(scores(1), c.target())
+		state := first.State()
+		if err := second.SetState(state); err != nil {
+			t.Fatalf("%s: %v", whole.Name(), err)
+		}
+		first.Reset()
+		whole.Update(scores(2), c.target())
+		second.Update(scores(2), c.target())
+		if got, want := second.Value(), whole.Value(); math.Float64bits(got) != math.Float64bits(want) {
+			t.Errorf("%s: %v after a restart, %v without", whole.Name(), got, want)
+		}
+		if !slices.Equal(second.State(), whole.State()) {
+			t.Errorf("%s: state %v after a restart, %v without", whole.Name(), second.State(), whole.State())
+		}
+		before := second.Value()
+		if err := second.SetState(append(state, 1)); err == nil || second.Value() != before {
+			t.Errorf("%s: a state that is too long was taken: %v", whole.Name(), err)
+		}
+	}
+}
