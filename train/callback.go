@@ -51,6 +51,7 @@ type State struct {
 	trainTime time.Duration // without evaluation and callbacks
 	reason    string
 	failure   error
+	logged    []Value
 }
 
 // Stop ends training after the current callbacks; reason goes into the report.

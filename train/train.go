@@ -251,6 +251,7 @@ func (r *fit) epoch(ctx context.Context) error {
 // step trains on one batch.
 func (r *fit) step(batch data.Batch) error {
 	s := r.state
+	s.logged = s.logged[:0]
 	s.LR = r.optimizer.LR()
 	loss, pred, err := r.update(batch)
 	if err != nil {
