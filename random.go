@@ -52,6 +52,14 @@ func NewGenerator(seed uint64) *Generator {
 	return g
 }
 
+// Reset begins anew, as a new generator with the given seed would: for those who need
+// many short streams of numbers and make no garbage.
+func (g *Generator) Reset(seed uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.start(seed, siteSeed)
+}
+
 func (g *Generator) start(seed, site uint64) {
 	g.key, g.next, g.used, g.hasSpare = philox.NewKey(seed, site), 0, len(g.block), false
 }

@@ -23,7 +23,7 @@ type Array struct {
 // number each. The values are not copied.
 func Floats(name string, values []float32, shape ...int) Array {
 	raw := bytesOf(values)
-	return newArray(Field{name, sinter.Float32, slices.Clone(shape)}, len(values), func(from int, dst []byte) {
+	return newArray(Field{Name: name, DType: sinter.Float32, Shape: slices.Clone(shape)}, len(values), func(from int, dst []byte) {
 		copy(dst, raw[4*from:])
 	})
 }
@@ -32,7 +32,7 @@ func Floats(name string, values []float32, shape ...int) Array {
 // number each. The values are not copied.
 func Ints(name string, values []int64, shape ...int) Array {
 	raw := bytesOf(values)
-	return newArray(Field{name, sinter.Int64, slices.Clone(shape)}, len(values), func(from int, dst []byte) {
+	return newArray(Field{Name: name, DType: sinter.Int64, Shape: slices.Clone(shape)}, len(values), func(from int, dst []byte) {
 		copy(dst, raw[8*from:])
 	})
 }
@@ -99,7 +99,7 @@ type byteImages struct {
 // value pixel/255 in the given shape (channels, height, width), Y the int64
 // label. Neither slice is copied.
 func ByteImages(pixels []byte, shape []int, labels []int64) (Dataset, error) {
-	x := Field{"x", sinter.Float32, slices.Clone(shape)}
+	x := Field{Name: "x", DType: sinter.Float32, Shape: slices.Clone(shape)}
 	if len(shape) != 3 || slices.Min(shape) < 1 {
 		return nil, fmt.Errorf("data: ByteImages: shape %v, expected channels, height and width", shape)
 	}

@@ -28,7 +28,7 @@ func Subset(ds Dataset, index []int) (Dataset, error) {
 func (s subset) Len() int                       { return len(s.index) }
 func (s subset) Fields() []Field                { return s.of.Fields() }
 func (s subset) Read(i int, dst [][]byte) error { return s.of.Read(s.index[i], dst) }
-func (s subset) Epoch(e int) Dataset            { return subset{atEpoch(s.of, e), s.index} }
+func (s subset) Epoch(e int) Dataset            { return subset{AtEpoch(s.of, e), s.index} }
 
 // Split parts ds at random, so that rest has about the given fraction of the
 // examples, at least one, and first the others. The parts depend on the seed
@@ -102,7 +102,7 @@ func (c concat) Read(i int, dst [][]byte) error {
 func (c concat) Epoch(e int) Dataset {
 	parts := make([]Dataset, len(c.parts))
 	for i, p := range c.parts {
-		parts[i] = atEpoch(p, e)
+		parts[i] = AtEpoch(p, e)
 	}
 	return concat{parts, c.ends}
 }

@@ -6,14 +6,16 @@
 //
 //	files ── OpenIDX, OpenImages, OpenTable, OpenText ──┐
 //	slices ─ Arrays ───────────────────────────────────┼─ Dataset ── Loader ── batches
-//	your own type ─────────────────────────────────────┘     │
-//	                                            Subset, Split, Concat
+//	your own type ─────────────────────────────────────┘     │            │
+//	                                            Subset, Split, Concat     │
+//	files larger than memory ───────────────────────────── Stream ────────┘
 //
 // Reading is random access and writes to memory that the caller owns. That lets
 // the Loader fill one batch while the model computes on another, into buffers
 // that are used again and again, and it lets one Dataset serve many loaders: a
 // Dataset does not change once it is made and may be read by several goroutines
-// at once.
+// at once. What does not fit in memory is a Stream (stream.go), which is read from its
+// beginning and still leaves the decoding to the Loader's workers.
 //
 // The Open functions check all of their input before they return, so that a
 // damaged file stops a run before it begins and not an hour into it. Their
@@ -34,9 +36,16 @@ type Field struct {
 	Name  string
 	DType sinter.DType
 	Shape []int // of one example, without the batch axis
+
+	// Ragged says that examples have different lengths along the field's first axis, of
+	// which Shape gives the greatest. Read and Decode are given room for that and shorten
+	// dst[f] to what they wrote, which may be nothing: dst[f] = dst[f][:n]. A Loader needs
+	// a Pad for such fields.
+	Ragged bool
 }
 
-// Len is the number of elements of one example's field.
+// Len is the number of elements of one example's field, the most there can be if it is
+// ragged.
 func (f Field) Len() int {
 	n := 1
 	for _, s := range f.Shape {
@@ -45,7 +54,7 @@ func (f Field) Len() int {
 	return n
 }
 
-// Bytes is the number of bytes of one example's field.
+// Bytes is the number of bytes of Len elements.
 func (f Field) Bytes() int { return f.Len() * f.DType.Size() }
 
 // Dataset is a fixed number of examples that can be read in any order. By
@@ -56,22 +65,23 @@ type Dataset interface {
 	// Fields describes an example. The result must not be changed.
 	Fields() []Field
 	// Read writes example i, 0 ≤ i < Len, to dst: dst[f] takes exactly the bytes
-	// of field f, little-endian and row-major. It is called by several goroutines
-	// at once and must give the same bytes every time.
+	// of field f, little-endian and row-major (see Field.Ragged for those that vary).
+	// It is called by several goroutines at once and must give the same bytes every time.
 	Read(i int, dst [][]byte) error
 }
 
 // EpochDataset is a Dataset whose examples are drawn anew for every epoch. It
 // stays free of state: Epoch gives the examples of epoch e as a Dataset of their
 // own, the same for the same e, with the length and fields of the receiver. The
-// Loader calls it at the start of every epoch.
+// Loader calls it at the start of every epoch. Random augmentation is made with it, see
+// ExampleSeed; a wrapper over another Dataset passes the call on, by AtEpoch.
 type EpochDataset interface {
 	Dataset
 	Epoch(e int) Dataset
 }
 
-// atEpoch is the view of ds for epoch e.
-func atEpoch(ds Dataset, e int) Dataset {
+// AtEpoch is the view of ds for epoch e: ds itself unless it is an EpochDataset.
+func AtEpoch(ds Dataset, e int) Dataset {
 	if ed, ok := ds.(EpochDataset); ok {
 		return ed.Epoch(e)
 	}
@@ -91,7 +101,11 @@ const (
 type Source struct {
 	Train Dataset
 	Test  Dataset // nil if the source has no part of its own for testing, see HoldOut
-	Task  Task
+
+	// Stream is the examples to train on where they are streamed; Train is nil then.
+	Stream Stream
+
+	Task Task
 
 	Classes   []string // the names of the classes of a Classification
 	Encoder   *Encoder // how a table's columns became numbers
@@ -101,14 +115,25 @@ type Source struct {
 	Notes  []string // what was decided without being asked, a sentence each
 }
 
+// Examples are those to train on: Train, or Stream.
+func (s *Source) Examples() Examples {
+	if s.Train == nil && s.Stream != nil {
+		return s.Stream
+	}
+	return s.Train
+}
+
 // Input is the shape of one example's X.
-func (s *Source) Input() []int { return slices.Clone(s.Train.Fields()[0].Shape) }
+func (s *Source) Input() []int { return slices.Clone(s.Examples().Fields()[0].Shape) }
 
 // HoldOut gives the source a Test part, if it has none, by taking the fraction
 // away from Train at random.
 func (s *Source) HoldOut(fraction float64, seed uint64) error {
 	if s.Test != nil {
 		return nil
+	}
+	if s.Train == nil {
+		return fmt.Errorf("data: a stream cannot be parted at random; give a file of test examples")
 	}
 	train, test, err := Split(s.Train, fraction, seed)
 	if err != nil {

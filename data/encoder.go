@@ -647,11 +647,11 @@ func (e *Encoder) Encode(t *Table, withTarget bool) (Dataset, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	ds := &encoded{enc: e, n: t.Len(), fields: []Field{{"x", sinter.Float32, []int{e.Width()}}}}
+	ds := &encoded{enc: e, n: t.Len(), fields: []Field{{Name: "x", DType: sinter.Float32, Shape: []int{e.Width()}}}}
 	if withTarget && e.Task == Classification {
 		ds.fields = append(ds.fields, Field{Name: "y", DType: sinter.Int64})
 	} else if withTarget {
-		ds.fields = append(ds.fields, Field{"y", sinter.Float32, []int{1}})
+		ds.fields = append(ds.fields, Field{Name: "y", DType: sinter.Float32, Shape: []int{1}})
 	}
 	class := map[string]int64{}
 	for i, name := range e.Classes {

@@ -99,7 +99,7 @@ func (l *Loader) Batches(ctx context.Context) iter.Seq[Batch] {
 			return
 		}
 		l.running = true
-		ds, epoch, first := atEpoch(l.Dataset, l.epoch), l.epoch, l.skip
+		ds, epoch, first := AtEpoch(l.Dataset, l.epoch), l.epoch, l.skip
 		l.shuffle(epoch)
 		l.epoch, l.skip = epoch+1, 0
 

@@ -22,7 +22,7 @@ type counting struct {
 
 func (c counting) Len() int { return c.n }
 func (c counting) Fields() []Field {
-	return []Field{{"x", sinter.Int64, nil}, {"y", sinter.Int64, []int{2}}}
+	return []Field{{Name: "x", DType: sinter.Int64, Shape: nil}, {Name: "y", DType: sinter.Int64, Shape: []int{2}}}
 }
 
 func (c counting) Read(i int, dst [][]byte) error {

@@ -381,7 +381,7 @@ func TestText(t *testing.T) {
 	// Wrapped datasets pass the epoch on.
 	sub, _ := Subset(src.Train, []int{0, 1, 2})
 	both, _ := Concat(sub, src.Test)
-	if got := example(t, atEpoch(both, 1), 2)[0][0]; got != starts(second)[2] {
+	if got := example(t, AtEpoch(both, 1), 2)[0][0]; got != starts(second)[2] {
 		t.Errorf("the third example of a subset in epoch 1 begins at %v, want %v", got, starts(second)[2])
 	}
 	if k, err := Detect(path); k != KindText {

@@ -223,8 +223,8 @@ type textBlocks struct {
 
 func newTextBlocks(ids []int64, block int) textBlocks {
 	return textBlocks{ids, block, []Field{
-		{"x", sinter.Int64, []int{block}},
-		{"y", sinter.Int64, []int{block}},
+		{Name: "x", DType: sinter.Int64, Shape: []int{block}},
+		{Name: "y", DType: sinter.Int64, Shape: []int{block}},
 	}}
 }
 
