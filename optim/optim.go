@@ -36,13 +36,15 @@ type Optimizer struct {
 	precision           sinter.Precision
 
 	steps    int
+	lrFactor float64 // see ScaleLR
 	gradNorm float64
 	unused   []*sinter.Variable
 	updates  []*update
 
 	// What a checkpoint keeps besides the slots: the counts of steps (of the
-	// optimizer, then of every parameter) and a schedule's memory.
-	counts, memory *sinter.Variable
+	// optimizer, then of every parameter), the factor of the learning rate, and a
+	// schedule's memory.
+	counts, factor, memory *sinter.Variable
 }
 
 // param is a variable with its state.
@@ -112,7 +114,7 @@ func New(model any, rule Rule, opts ...Option) *Optimizer {
 		vars = nn.Parameters(model)
 	}
 	spec := rule.Spec()
-	o := &Optimizer{rule: rule, schedule: spec.LR, gradNorm: math.NaN()}
+	o := &Optimizer{rule: rule, schedule: spec.LR, lrFactor: 1, gradNorm: math.NaN()}
 	for _, opt := range opts {
 		opt(o)
 	}
@@ -133,6 +135,7 @@ func New(model any, rule Rule, opts ...Option) *Optimizer {
 		o.params = append(o.params, p)
 	}
 	o.counts = sinter.NewVariable("optimizer.steps", sinter.FromInts(make([]int64, 1+len(vars)), 1+len(vars)))
+	o.factor = sinter.NewVariable("optimizer.lr_factor", sinter.FromFloat64s([]float64{1}, 1))
 	if s, ok := o.schedule.(stateful); ok {
 		values := s.state()
 		o.memory = sinter.NewVariable("optimizer.schedule", sinter.FromFloat64s(values, len(values)))
@@ -400,7 +403,25 @@ func (s *scalars) rule(d sinter.DType, p *param) (first, end int) {
 }
 
 // LR is the learning rate of the next step, before a group's scale.
-func (o *Optimizer) LR() float64 { return o.schedule.At(o.steps) }
+func (o *Optimizer) LR() float64 { return o.schedule.At(o.steps) * o.lrFactor }
+
+// ScaleLR multiplies what the schedule says, from the next step on, by a factor in
+// place of the one before: for what changes the learning rate from outside of the
+// schedule, such as train.ReduceLROnPlateau. The factor is part of the state.
+func (o *Optimizer) ScaleLR(factor float64) { o.lrFactor = factor }
+
+// LRFactor is the factor that [Optimizer.ScaleLR] set last; 1 before.
+func (o *Optimizer) LRFactor() float64 { return o.lrFactor }
+
+// LRs are the learning rates of the next step: the rate of those variables that are in
+// no group, then that of each group.
+func (o *Optimizer) LRs() []float64 {
+	rates := []float64{o.LR()}
+	for i := range o.groups {
+		rates = append(rates, o.LR()*or(o.groups[i].LRScale, 1))
+	}
+	return rates
+}
 
 // Steps is the number of updates made.
 func (o *Optimizer) Steps() int { return o.steps }
@@ -445,7 +466,8 @@ func (o *Optimizer) State() []*sinter.Variable {
 		counts = binary.LittleEndian.AppendUint64(counts, uint64(p.steps))
 	}
 	must(o.counts.SetBytes(counts))
-	vars := []*sinter.Variable{o.counts}
+	must(o.factor.SetBytes(binary.LittleEndian.AppendUint64(nil, math.Float64bits(o.lrFactor))))
+	vars := []*sinter.Variable{o.counts, o.factor}
 	if s, ok := o.schedule.(stateful); ok {
 		var data []byte
 		for _, v := range s.state() {
@@ -505,6 +527,7 @@ func (o *Optimizer) LoadState(values map[string]*sinter.Tensor) error {
 			return fmt.Errorf("optim: setting %s: %w", v.Name, err)
 		}
 	}
+	o.lrFactor = math.Float64frombits(words(data[o.factor.Name])[0])
 	counts := words(data[o.counts.Name])
 	o.steps = int(counts[0])
 	for i, p := range o.params {

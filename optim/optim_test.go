@@ -346,3 +346,35 @@ func TestNoRecompile(t *testing.T) {
 		t.Errorf("%d compilations in ten further steps", n)
 	}
 }
+
+// The factor multiplies the schedule's rate, of groups as well, and belongs to the state.
+func TestScaleLR(t *testing.T) {
+	v := sinter.NewVariable("v", sinter.FromFloats([]float32{1}, 1))
+	w := sinter.NewVariable("w", sinter.FromFloats([]float32{1}, 1))
+	make := func() *Optimizer {
+		return New([]*sinter.Variable{v, w}, SGD{LR: Step{Initial: 0.5, Gamma: 0.5, Every: 1}},
+			Groups(Group{Params: []*sinter.Variable{w}, LRScale: 2}))
+	}
+	o := make()
+	o.ScaleLR(0.1)
+	if rates := o.LRs(); !slices.Equal(rates, []float64{0.05, 0.1}) {
+		t.Errorf("learning rates %v, expected 0.05 and 0.1", rates)
+	}
+	if err := o.Step(v.Value().Add(w.Value()).Sum()); err != nil {
+		t.Fatal(err)
+	}
+	if a, b := v.Value().Float(), w.Value().Float(); math.Abs(a-0.95) > 1e-7 || math.Abs(b-0.9) > 1e-7 {
+		t.Errorf("v = %g and w = %g after a step of 0.05 and of 0.1", a, b)
+	}
+	state := map[string]*sinter.Tensor{}
+	for _, s := range o.State() {
+		state[s.Name] = s.Value()
+	}
+	again := make()
+	if err := again.LoadState(state); err != nil {
+		t.Fatal(err)
+	}
+	if again.LR() != 0.25*0.1 || again.LRFactor() != 0.1 {
+		t.Errorf("the restored optimizer has the learning rate %g and the factor %g", again.LR(), again.LRFactor())
+	}
+}
