@@ -3,7 +3,11 @@
 // A [Metric] is updated with the model's result and the target of every batch and
 // gives its value over all of them at any time. It works on the host, on tensors
 // that the training step has evaluated already, and keeps sums only: the memory it
-// takes does not grow with the data.
+// takes does not grow with the data. The exceptions are measures of an order, AUC and
+// average precision, which are exact and say at [Ranking] what they keep.
+//
+// Where scikit-learn has a measure of the name, values are its values with its
+// defaults; the tests compare with them.
 package metric
 
 import (
@@ -125,7 +129,8 @@ type accuracy struct {
 func Accuracy() Metric { return &accuracy{mean{name: "accuracy"}, 1} }
 
 // TopK is the share of examples whose target is among the k largest scores. Of equal
-// scores those of lower classes count as larger.
+// scores those of lower classes count as larger, so that TopK(1) is Accuracy;
+// scikit-learn's top_k_accuracy_score takes those of higher classes.
 func TopK(k int) Metric { return &accuracy{mean{name: fmt.Sprintf("top%d", k)}, k} }
 
 func (a *accuracy) Update(pred, target *sinter.Tensor) {
@@ -276,6 +281,24 @@ func RMSE() Metric {
 	return &deviation{mean{name: "rmse"}, func(d float64) float64 { return d * d }, true}
 }
 
+// MSE is the mean squared error, in the square of the target's unit.
+func MSE() Metric {
+	return &deviation{mean{name: "mse"}, func(d float64) float64 { return d * d }, false}
+}
+
+type mape struct{ mean }
+
+// MAPE is the mean absolute percentage error as a fraction: the mean of |p − t| / |t|,
+// where |t| is at least the smallest step above 1 in float64, 2⁻⁵², so that a target of 0
+// gives a very large value and not an infinite one.
+func MAPE() Metric { return &mape{mean{name: "mape"}} }
+
+func (m *mape) Update(pred, target *sinter.Tensor) {
+	pairs("metric.mape", pred, target, func(p, t float64) {
+		m.add(math.Abs(p-t) / max(math.Abs(t), 0x1p-52))
+	})
+}
+
 func (d *deviation) Update(pred, target *sinter.Tensor) {
 	pairs("metric."+d.name, pred, target, func(p, t float64) { d.add(d.term(p - t)) })
 }
@@ -294,7 +317,9 @@ type r2 struct {
 
 // R2 is the coefficient of determination: 1 minus the squared errors over the
 // squared deviations from the mean target. 1 is perfect, 0 as good as always
-// predicting the mean, less is worse. All elements count as one variable.
+// predicting the mean, less is worse. All elements count as one variable. Where all
+// targets are equal it is 1 if all predictions are right and else 0; of fewer than two
+// it is NaN.
 func R2() Metric { return new(r2) }
 
 func (r *r2) Name() string { return "r2" }
@@ -317,8 +342,13 @@ func (r *r2) Update(pred, target *sinter.Tensor) {
 }
 
 func (r *r2) Value() float64 {
-	if r.n == 0 {
+	switch {
+	case r.n < 2:
 		return math.NaN()
+	case r.spread == 0 && r.errors == 0:
+		return 1
+	case r.spread == 0:
+		return 0
 	}
 	return 1 - r.errors/r.spread
 }

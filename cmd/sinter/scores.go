@@ -12,7 +12,7 @@ import (
 )
 
 // metricOrder is the order in which metrics are shown; others follow by name.
-var metricOrder = []string{"accuracy", "r2", "rmse", "mae", "perplexity"}
+var metricOrder = []string{"accuracy", "top2", "top3", "top5", "top10", "f1", "precision", "recall", "auc", "r2", "rmse", "mae", "perplexity"}
 
 // metricNames are the metrics of m in the order to show them.
 func metricNames[V any](m map[string]V) []string {
@@ -29,7 +29,8 @@ func metricNames[V any](m map[string]V) []string {
 
 // metricText writes a metric's value as it is usually read.
 func metricText(name string, v float64) string {
-	if name == "accuracy" {
+	switch name {
+	case "accuracy", "top2", "top3", "top5", "top10", "mape":
 		return ui.Percent(v)
 	}
 	return ui.Number(v)
@@ -39,7 +40,12 @@ func metricText(name string, v float64) string {
 func scoreRows(prefix string, loss recipe.Number, metrics map[string]recipe.Number, confusions []recipe.Confusion) [][]string {
 	var rows [][]string
 	for _, name := range metricNames(metrics) {
-		rows = append(rows, []string{prefix + name, metricText(name, float64(metrics[name]))})
+		label := name
+		switch name {
+		case "f1", "precision", "recall", "dice", "iou":
+			label += " (macro)" // the mean over the classes
+		}
+		rows = append(rows, []string{prefix + label, metricText(name, float64(metrics[name]))})
 	}
 	if !math.IsNaN(float64(loss)) {
 		rows = append(rows, []string{prefix + "loss", ui.Number(float64(loss))})

@@ -7,7 +7,6 @@ import (
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/internal/ir"
-	"github.com/sinter-dl/sinter/metric"
 	"github.com/sinter-dl/sinter/models"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
@@ -45,6 +44,9 @@ func Prepare(r *Recipe) (*Job, error) {
 		return nil, err
 	}
 	input := Input{Task: src.Task, Shape: src.Input(), Classes: src.Classes, Encoder: src.Encoder, Tokenizer: src.Tokenizer}
+	if err := r.checkMetrics(input.Task); err != nil {
+		return nil, err
+	}
 	sinter.Seed(r.Seed)
 	model, err := r.build(input)
 	if err != nil {
@@ -61,30 +63,9 @@ func Prepare(r *Recipe) (*Job, error) {
 		Compile:   true, // no model of the zoo decides anything in Go from step to step
 	}
 	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Train.Len()))
-	trainer.Loss, trainer.Metrics = input.measures()
+	trainer.Loss, trainer.Metrics = input.measures(r)
 	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil
 }
-
-// measures are the loss that a task is trained on and the metrics it is judged by.
-func (in Input) measures() (nn.Loss, []metric.Metric) {
-	switch in.Task {
-	case data.Classification:
-		return nn.CrossEntropy, []metric.Metric{metric.Accuracy()}
-	case data.Regression: // trained on the standardised target, judged in its own unit
-		return nn.MSE, []metric.Metric{inUnit{metric.MAE(), in.Encoder.Std}, inUnit{metric.RMSE(), in.Encoder.Std}, metric.R2()}
-	case data.Language: // perplexity is exp of the loss and costs nothing then
-		return nn.SequenceCrossEntropy, nil
-	}
-	panic("recipe: unknown task " + string(in.Task))
-}
-
-// inUnit is an error measured on a standardised target, in the target's unit.
-type inUnit struct {
-	metric.Metric
-	unit float64
-}
-
-func (m inUnit) Value() float64 { return m.Metric.Value() * m.unit }
 
 // build makes the model for the given inputs, with fresh weights.
 func (r *Recipe) build(in Input) (model nn.Module, err error) {

@@ -42,6 +42,7 @@ type Recipe struct {
 	Epochs    int       `json:"epochs,omitempty" min:"1"`     // with neither limit: 5
 	Steps     int       `json:"steps,omitempty" min:"1"`      // whichever limit is reached first
 	EvalEvery int       `json:"eval_every,omitempty" min:"1"` // steps between evaluations, besides the end of each epoch
+	Metrics   []string  `json:"metrics,omitempty" oneof:"accuracy top2 top3 top5 top10 precision precision_micro precision_weighted recall recall_micro recall_weighted f1 f1_micro f1_weighted dice iou auc average_precision mae mse rmse r2 mape perplexity"`
 	Batch     int       `json:"batch" min:"1" max:"65536"`
 	Seed      uint64    `json:"seed"`
 	Precision string    `json:"precision,omitempty"`                  // of steps and evaluations: fp32 or bf16

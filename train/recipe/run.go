@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -131,6 +132,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 			return nil, err
 		}
 		result.Confusions = scores.Confusions
+		maps.Copy(result.Metrics, scores.Metrics) // with those that are measured at the end only
 	}
 	if err := j.write(folder, o, result, runErr, started); err != nil {
 		return nil, err
@@ -189,7 +191,8 @@ type Scores struct {
 // score evaluates a model, with the confusions of a classification.
 func (in Input) score(ctx context.Context, r *Recipe, model nn.Module, set data.Dataset) (Scores, error) {
 	trainer := train.Trainer{Batch: r.Batch, Precision: r.precision()}
-	trainer.Loss, trainer.Metrics = in.measures()
+	trainer.Loss, trainer.Metrics = in.measures(r)
+	trainer.Metrics = append(trainer.Metrics, in.besides(trainer.Metrics)...)
 	judged := len(trainer.Metrics)
 	var confusion *metric.Confusion
 	if in.Task == data.Classification {
