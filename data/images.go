@@ -1,16 +1,15 @@
 package data
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"image"
-	"image/color"
-	_ "image/jpeg" // the formats that ReadImage knows
-	_ "image/png"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,30 +19,42 @@ import (
 	"sync"
 
 	"golang.org/x/image/draw"
+
+	"github.com/sinter-dl/sinter"
 )
 
-const (
-	// maxPixels bounds what one image file can make the program allocate.
-	maxPixels = 1 << 26
-	// maxImageBytes bounds what OpenImages holds in memory.
-	maxImageBytes = 4 << 30
-)
+// imageMemory is what OpenImages holds in memory unless it is told another size.
+const imageMemory = 1 << 30
 
 // ImageOptions say what images are made into. The zero value takes the size of
 // the first image and the colours that are there.
 type ImageOptions struct {
 	Height, Width int // 0: that of the first image
 	Channels      int // 1 grey, 3 RGB, 0: RGB if any image has a colour
+	// Memory is how many bytes the decoded images may take. A folder that needs
+	// more is decoded anew whenever an example is read. 0 means 1 GiB; negative,
+	// that nothing is held in memory.
+	Memory int64
+	// KeepBad lets a file that cannot be read or decoded stay an example, which
+	// gives the error when it is read, instead of refusing the folder.
+	KeepBad bool
 }
 
-// OpenImages reads a folder whose sub-folders are classes: each holds the PNG and
-// JPEG files of the class that it is named after. If there are folders "train"
-// and "test" (or "val"), they hold the classes instead. Images are resized to
-// one size. X is float32 [channels, height, width] from 0 to 1; what is
-// transparent counts as black.
+// OpenImages reads a folder whose sub-folders are classes: each holds the PNG, JPEG,
+// GIF and WebP files of the class that it is named after. If there are folders
+// "train" and "test" (or "val"), they hold the classes instead. Images are turned as
+// their EXIF data say, made grey or RGB without regard to transparency, and resized
+// to one size. X is float32 [channels, height, width] from 0 to 1.
+//
+// A folder that fits into opt.Memory is decoded at once, and checked thereby. Of a
+// larger one only names and sizes are looked at, and the source's digest covers no
+// more than these; a file that turns out to be damaged is an error of Read.
 func OpenImages(dir string, opt ImageOptions) (*Source, error) {
 	if opt.Height < 0 || opt.Width < 0 || (opt.Height == 0) != (opt.Width == 0) || opt.Channels != 0 && opt.Channels != 1 && opt.Channels != 3 {
 		return nil, fmt.Errorf("data: image options %+v, expected height and width both given or both 0, and 0, 1 or 3 channels", opt)
+	}
+	if int64(opt.Height)*int64(opt.Width) > maxPixels {
+		return nil, fmt.Errorf("data: image options: images of %d×%d, expected at most %d pixels; ask for a smaller size", opt.Width, opt.Height, maxPixels)
 	}
 	trainDir, testDir := dir, ""
 	if isDir(filepath.Join(dir, "train")) {
@@ -70,17 +81,30 @@ func OpenImages(dir string, opt ImageOptions) (*Source, error) {
 		files = append(files, more...)
 	}
 	if opt.Height == 0 {
-		cfg, err := imageConfig(files[0].path)
-		if err != nil {
+		var first string
+		if opt.Width, opt.Height, first, err = firstSize(files, opt.KeepBad); err != nil {
 			return nil, err
 		}
-		opt.Height, opt.Width = cfg.Height, cfg.Width
-		src.note("images are %d×%d, the size of the first one, %s", cfg.Width, cfg.Height, files[0].path)
+		src.note("images are %d×%d, the size of the first one, %s", opt.Width, opt.Height, first)
 	}
-	if size := int64(len(files)) * 3 * int64(opt.Height) * int64(opt.Width); size > maxImageBytes {
-		return nil, fmt.Errorf("data: %s: %d images of %d×%d would take %d MiB of memory, expected at most %d; ask for a smaller size", dir, len(files), opt.Width, opt.Height, size>>20, maxImageBytes>>20)
+	memory := cmp.Or(opt.Memory, imageMemory)
+	if size := int64(len(files)) * int64(cmp.Or(opt.Channels, 3)) * int64(opt.Height) * int64(opt.Width); size > memory {
+		if memory > 0 {
+			src.note("%d images of %d×%d would take %d MiB of memory, more than %d: they are decoded anew whenever they are read", len(files), opt.Width, opt.Height, size>>20, memory>>20)
+		}
+		if opt.Channels == 0 {
+			opt.Channels = 3
+		}
+		if src.Digest, err = digestNames(files, classes); err != nil {
+			return nil, err
+		}
+		src.Train = newImageFiles(files[:nTrain], opt)
+		if testDir != "" {
+			src.Test = newImageFiles(files[nTrain:], opt)
+		}
+		return src, nil
 	}
-	pixels, sums, err := loadImages(files, opt)
+	loaded, err := loadImages(files, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -88,38 +112,106 @@ func OpenImages(dir string, opt ImageOptions) (*Source, error) {
 	channels := opt.Channels
 	if channels == 0 {
 		channels = 1
-		for _, p := range pixels {
-			if len(p) == 3*opt.Height*opt.Width {
+		for _, l := range loaded {
+			if len(l.pixels) == 3*opt.Height*opt.Width {
 				channels = 3
 			}
 		}
 	}
 	shape := []int{channels, opt.Height, opt.Width}
 	digest := sha256.New()
-	part := func(files []imageFile, pixels [][]byte, sums [][sha256.Size]byte) (Dataset, error) {
+	part := func(files []imageFile, loaded []loadedImage) (Dataset, error) {
 		area := opt.Height * opt.Width
-		all := make([]byte, 0, len(files)*channels*area)
+		all := make([]byte, len(files)*channels*area)
 		labels := make([]int64, len(files))
+		bad := map[int]error{}
 		for i, f := range files {
 			labels[i] = int64(f.class)
-			fmt.Fprintf(digest, "%s/%s\n%x\n", classes[f.class], filepath.Base(f.path), sums[i])
-			for c := range channels {
-				all = append(all, pixels[i][min(c, len(pixels[i])/area-1)*area:][:area]...)
+			fmt.Fprintf(digest, "%s/%s\n%x\n", classes[f.class], filepath.Base(f.path), loaded[i].sum)
+			if loaded[i].err != nil {
+				bad[i] = loaded[i].err
+				continue
 			}
-			pixels[i] = nil
+			for c := range channels {
+				pixels := loaded[i].pixels
+				copy(all[(i*channels+c)*area:], pixels[min(c, len(pixels)/area-1)*area:][:area])
+			}
+			loaded[i].pixels = nil
 		}
-		return ByteImages(all, shape, labels)
+		ds, err := ByteImages(all, shape, labels)
+		if len(bad) > 0 && err == nil {
+			first := slices.Min(slices.Collect(maps.Keys(bad)))
+			src.note("%d of %d images cannot be decoded, the first is %s", len(bad), len(files), files[first].path)
+			ds = withBad{ds, bad}
+		}
+		return ds, err
 	}
-	if src.Train, err = part(files[:nTrain], pixels[:nTrain], sums[:nTrain]); err != nil {
+	if src.Train, err = part(files[:nTrain], loaded[:nTrain]); err != nil {
 		return nil, err
 	}
 	if testDir != "" {
-		if src.Test, err = part(files[nTrain:], pixels[nTrain:], sums[nTrain:]); err != nil {
+		if src.Test, err = part(files[nTrain:], loaded[nTrain:]); err != nil {
 			return nil, err
 		}
 	}
 	src.Digest = hex.EncodeToString(digest.Sum(nil))
 	return src, nil
+}
+
+// withBad is a dataset some of whose examples cannot be read.
+type withBad struct {
+	Dataset
+	bad map[int]error
+}
+
+func (ds withBad) Read(i int, dst [][]byte) error {
+	if err := ds.bad[i]; err != nil {
+		return err
+	}
+	return ds.Dataset.Read(i, dst)
+}
+
+// imageFiles are images that are decoded whenever they are read.
+type imageFiles struct {
+	fields []Field
+	files  []imageFile
+	opt    ImageOptions
+}
+
+func newImageFiles(files []imageFile, opt ImageOptions) imageFiles {
+	x := Field{"x", sinter.Float32, []int{opt.Channels, opt.Height, opt.Width}}
+	return imageFiles{[]Field{x, {Name: "y", DType: sinter.Int64}}, files, opt}
+}
+
+func (ds imageFiles) Len() int        { return len(ds.files) }
+func (ds imageFiles) Fields() []Field { return ds.fields }
+
+func (ds imageFiles) Read(i int, dst [][]byte) error {
+	f := ds.files[i]
+	raw, err := os.ReadFile(f.path)
+	if err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	pixels, err := decodeImage(raw, f.path, ds.opt)
+	if err != nil {
+		return err
+	}
+	writeUnit(dst[0], pixels)
+	binary.LittleEndian.PutUint64(dst[1], uint64(f.class))
+	return nil
+}
+
+// digestNames is the digest of a folder that is too large to be read beforehand.
+func digestNames(files []imageFile, classes []string) (string, error) {
+	digest := sha256.New()
+	for _, f := range files {
+		st, err := os.Stat(f.path)
+		if err != nil {
+			return "", fmt.Errorf("data: %w", err)
+		}
+		fmt.Fprintf(digest, "%s/%s\n%d\n", classes[f.class], filepath.Base(f.path), st.Size())
+	}
+	return hex.EncodeToString(digest.Sum(nil)), nil
 }
 
 func isDir(path string) bool {
@@ -136,7 +228,7 @@ func isImageName(name string) bool {
 	if strings.HasPrefix(name, ".") {
 		return false
 	}
-	return slices.Contains([]string{".png", ".jpg", ".jpeg"}, strings.ToLower(filepath.Ext(name)))
+	return slices.Contains([]string{".png", ".jpg", ".jpeg", ".gif", ".webp"}, strings.ToLower(filepath.Ext(name)))
 }
 
 // listImages finds the class folders of dir and the images in them, in an order
@@ -183,9 +275,28 @@ func listImages(dir string, classes []string) ([]imageFile, []string, error) {
 		return nil, nil, fmt.Errorf("data: %s: the class %q is not among those of the training part, %v", dir, name, known)
 	}
 	if len(files) == 0 {
-		return nil, nil, fmt.Errorf("data: %s has no PNG or JPEG files in folders named %v", dir, known)
+		return nil, nil, fmt.Errorf("data: %s has no PNG, JPEG, GIF or WebP files in folders named %v", dir, known)
 	}
 	return files, known, nil
+}
+
+// firstSize is the size of the first image, of those that have one if bad ones are
+// kept.
+func firstSize(files []imageFile, keepBad bool) (width, height int, name string, err error) {
+	for i, f := range files {
+		raw, err := os.ReadFile(f.path)
+		if err == nil {
+			if width, height, err = pictureSize(raw, f.path); err == nil && orientation(raw) >= 5 {
+				width, height = height, width
+			}
+		} else {
+			err = fmt.Errorf("data: %w", err)
+		}
+		if err == nil || !keepBad || i == len(files)-1 {
+			return width, height, f.path, err
+		}
+	}
+	panic("data: firstSize of no files")
 }
 
 // sortClasses sorts by value if all names are integers, else as text.
@@ -207,39 +318,53 @@ func sortClasses(names []string) {
 	})
 }
 
+// loadedImage is what came of one file.
+type loadedImage struct {
+	pixels []byte
+	sum    [sha256.Size]byte
+	err    error
+}
+
 // loadImages reads all files on all cores. Of several errors it returns that of
-// the first file, so that a message does not depend on the timing.
-func loadImages(files []imageFile, opt ImageOptions) (pixels [][]byte, sums [][sha256.Size]byte, err error) {
-	pixels = make([][]byte, len(files))
-	sums = make([][sha256.Size]byte, len(files))
-	errs := make([]error, len(files))
+// the first file, so that a message does not depend on the timing; with opt.KeepBad
+// they stay with their files, unless there is nothing else.
+func loadImages(files []imageFile, opt ImageOptions) ([]loadedImage, error) {
+	loaded := make([]loadedImage, len(files))
 	var wg sync.WaitGroup
 	workers := min(runtime.GOMAXPROCS(0), len(files))
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < len(files); i += workers {
+				l := &loaded[i]
 				var raw []byte
-				if raw, errs[i] = os.ReadFile(files[i].path); errs[i] != nil {
-					errs[i] = fmt.Errorf("data: %w", errs[i])
-					return
+				if raw, l.err = os.ReadFile(files[i].path); l.err != nil {
+					l.err = fmt.Errorf("data: %w", l.err)
+				} else {
+					l.sum = sha256.Sum256(raw)
+					l.pixels, l.err = decodeImage(raw, files[i].path, opt)
 				}
-				sums[i] = sha256.Sum256(raw)
-				if pixels[i], errs[i] = decodeImage(raw, files[i].path, opt); errs[i] != nil {
+				if l.err != nil && !opt.KeepBad {
 					return
 				}
 			}
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, nil, err
+	var first error
+	bad := 0
+	for _, l := range loaded {
+		if l.err != nil {
+			first = cmp.Or(first, l.err)
+			bad++
 		}
 	}
-	return pixels, sums, nil
+	if first != nil && (!opt.KeepBad || bad == len(files)) {
+		return nil, first
+	}
+	return loaded, nil
 }
 
-// ReadImage reads a PNG or JPEG file as a model takes it: float32 from 0 to 1 in
+// ReadImage reads a PNG, JPEG, GIF or WebP file as a model takes it: float32 from 0 to 1 in
 // the given shape of channels (1 or 3), height and width.
 func ReadImage(path string, shape []int) ([]float32, error) {
 	if len(shape) != 3 || slices.Min(shape) < 1 || shape[0] != 1 && shape[0] != 3 {
@@ -260,44 +385,12 @@ func ReadImage(path string, shape []int) ([]float32, error) {
 	return out, nil
 }
 
-func imageConfig(path string) (image.Config, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return image.Config{}, fmt.Errorf("data: %w", err)
-	}
-	return checkImage(raw, path)
-}
-
-// checkImage reads an image's header and refuses one that is too large.
-func checkImage(raw []byte, path string) (image.Config, error) {
-	cfg, _, err := image.DecodeConfig(bytes.NewReader(raw))
-	switch {
-	case len(raw) == 0:
-		return cfg, fmt.Errorf("data: %s is empty, expected a PNG or JPEG image; copy it again or remove it", path)
-	case err != nil:
-		return cfg, badImage(path, err)
-	case cfg.Width < 1 || cfg.Height < 1 || int64(cfg.Width)*int64(cfg.Height) > maxPixels:
-		return cfg, fmt.Errorf("data: %s is %d×%d, expected at least 1 and at most %d pixels; make it smaller", path, cfg.Width, cfg.Height, maxPixels)
-	}
-	return cfg, nil
-}
-
-func badImage(path string, err error) error {
-	if errors.Is(err, image.ErrFormat) {
-		return fmt.Errorf("data: %s: not a PNG or JPEG image, whatever its name says; convert it or remove it", path)
-	}
-	return fmt.Errorf("data: %s: the image cannot be decoded: %w; copy it again or remove it", path, err)
-}
-
 // decodeImage gives an image's pixels as bytes, channel after channel. With
 // opt.Channels 0 an image without colour gives one channel.
 func decodeImage(raw []byte, path string, opt ImageOptions) ([]byte, error) {
-	if _, err := checkImage(raw, path); err != nil {
-		return nil, err
-	}
-	src, _, err := image.Decode(bytes.NewReader(raw))
+	src, err := decodePicture(raw, path)
 	if err != nil {
-		return nil, badImage(path, err)
+		return nil, err
 	}
 	h, w := opt.Height, opt.Width
 	rgba := image.NewRGBA(image.Rect(0, 0, w, h))
@@ -320,8 +413,7 @@ func decodeImage(raw []byte, path string, opt ImageOptions) ([]byte, error) {
 		return planes, nil
 	case !grey:
 		for i := range area {
-			c := color.GrayModel.Convert(color.RGBA{planes[i], planes[area+i], planes[2*area+i], 255})
-			planes[i] = c.(color.Gray).Y
+			planes[i] = greyOf(planes[i], planes[area+i], planes[2*area+i])
 		}
 	}
 	return slices.Clip(planes[:area]), nil
