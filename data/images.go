@@ -179,7 +179,7 @@ type imageFiles struct {
 }
 
 func newImageFiles(files []imageFile, opt ImageOptions) imageFiles {
-	x := Field{"x", sinter.Float32, []int{opt.Channels, opt.Height, opt.Width}}
+	x := Field{Name: "x", DType: sinter.Float32, Shape: []int{opt.Channels, opt.Height, opt.Width}}
 	return imageFiles{[]Field{x, {Name: "y", DType: sinter.Int64}}, files, opt}
 }
 
