@@ -18,6 +18,20 @@ type Callback interface {
 	OnTrainEnd(*State) // always called once OnTrainBegin was; State.Err says how it ended
 }
 
+// Stateful is a callback with a memory. A checkpoint holds what SaveState gives, under
+// StateName, and a run that is resumed hands it to LoadState before OnTrainBegin.
+// StateName is to be unique among the callbacks of a Trainer: "early_stopping".
+//
+// A callback that remembers tensors, averaged weights perhaps, has a method
+// StateVariables() []*sinter.Variable besides: the variables, which have names that
+// are unique among them, are saved and set again with the rest.
+type Stateful interface {
+	Callback
+	StateName() string
+	SaveState() ([]byte, error)
+	LoadState(state []byte) error
+}
+
 // NopCallback does nothing at every point.
 type NopCallback struct{}
 
@@ -48,6 +62,7 @@ type State struct {
 	Elapsed time.Duration // since Fit began
 	Err     error         // in OnTrainEnd: what ended training early, if anything
 
+	warn      func(message string)
 	trainTime time.Duration // without evaluation and callbacks
 	reason    string
 	failure   error
@@ -67,6 +82,9 @@ func (s *State) Fail(err error) {
 		s.failure = err
 	}
 }
+
+// Warn says what went wrong without ending training; see Trainer.Warn.
+func (s *State) Warn(message string) { s.warn(message) }
 
 func (s *State) stopping() bool { return s.reason != "" || s.failure != nil }
 

@@ -25,6 +25,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
@@ -58,6 +59,10 @@ type Trainer struct {
 	// replays them: see sinter.Compile. The model's Forward and the Loss must then not
 	// decide anything in Go from step to step.
 	Compile bool
+
+	// Warn is told what went wrong without ending training, such as a checkpoint that
+	// could not be written. If it is nil, slog.Warn is.
+	Warn func(message string)
 }
 
 // DivergedError is a run that was stopped because its loss or its gradients were
@@ -162,6 +167,10 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, 
 		Model: model, Optimizer: r.optimizer,
 		Epochs: (steps + perEpoch - 1) / perEpoch, Steps: steps, StepsPerEpoch: perEpoch,
 		LR: r.optimizer.LR(), Loss: math.NaN(), TrainLoss: math.NaN(),
+		warn: t.Warn,
+	}
+	if t.Warn == nil {
+		r.state.warn = func(message string) { slog.Warn(message) }
 	}
 	return r, nil
 }

@@ -25,7 +25,7 @@ import (
 type RunOptions struct {
 	Dir       string // of the run folder; runs/<recipe>-<time> if empty
 	Callbacks []train.Callback
-	// Finish may write further files into the folder before it is given its name.
+	// Finish may write further files into the folder at the end of the run.
 	Finish func(folder *rundir.Writer, result *Result) error
 }
 
@@ -81,41 +81,42 @@ type Confusion struct {
 	Of    int64  `json:"of"` // examples of the class
 }
 
-// Run trains, and writes the run folder. A run that was interrupted or diverged
-// after its first step is written as well, with the weights it had: then there
-// are both a result and an error.
+// Run trains, and writes the run folder, which is there from the beginning. A run
+// that was interrupted or failed after its first step keeps it, with the weights it
+// had: then there are both a result and an error. Before that, nothing is left.
 func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	started := time.Now()
 	if n := j.Recipe.Threads; n > 0 {
 		sinter.SetThreads(n)
 	}
+	m, err := j.manifest(started)
+	if err != nil {
+		return nil, err
+	}
 	var folder *rundir.Writer
-	var err error
 	if o.Dir != "" {
-		folder, err = rundir.Create(o.Dir)
+		folder, err = rundir.Create(o.Dir, m)
 	} else {
-		folder, err = rundir.CreateIn("runs", j.Recipe.Name, started)
+		folder, err = rundir.CreateIn("runs", j.Recipe.Name, started, m)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer folder.Discard()
-
 	trainer := *j.Trainer
 	trainer.Callbacks = append([]train.Callback{&logger{folder: folder}}, o.Callbacks...)
 	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Train, j.Source.Test)
 	if report == nil {
+		folder.Discard()
 		return nil, runErr
 	}
+	defer folder.Close()
 	status := rundir.Complete
 	switch {
 	case runErr == nil:
 	case ctx.Err() != nil:
 		status = rundir.Interrupted
-	case errors.As(runErr, new(*train.DivergedError)):
-		status = rundir.Failed
 	default:
-		return nil, runErr
+		status = rundir.Failed
 	}
 	result := &Result{
 		Recipe: j.Recipe.Name, Status: status, Device: sinter.DeviceName(), Precision: j.Recipe.Precision, Seed: j.Recipe.Seed,
@@ -129,19 +130,44 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	if status == rundir.Complete && j.Source.Test != nil && j.Input.Task == data.Classification {
 		scores, err := j.Input.score(ctx, j.Recipe, j.Model, j.Source.Test)
 		if err != nil && ctx.Err() == nil {
-			return nil, err
+			result.Status, runErr = rundir.Failed, err
 		}
 		result.Confusions = scores.Confusions
 		maps.Copy(result.Metrics, scores.Metrics) // with those that are measured at the end only
 	}
-	if err := j.write(folder, o, result, runErr, started); err != nil {
-		return nil, err
+	if err := j.finish(folder, m, o, result, runErr); err != nil {
+		return nil, errors.Join(runErr, err)
 	}
 	return result, runErr
 }
 
-// write fills the run folder and gives it its name.
-func (j *Job) write(folder *rundir.Writer, o RunOptions, result *Result, runErr error, started time.Time) error {
+// manifest is what run.json says while the run is running.
+func (j *Job) manifest(started time.Time) (*rundir.Manifest, error) {
+	m := &rundir.Manifest{
+		Name: j.Recipe.Name, Seed: j.Recipe.Seed, Device: sinter.DeviceName(),
+		Versions: rundir.CurrentVersions(), Started: started,
+		Data: []rundir.Source{{Role: "train", Path: j.Recipe.Data.Path, Examples: j.Source.Train.Len(), SHA256: j.Source.Digest}},
+	}
+	if j.Source.Test != nil {
+		m.Data = append(m.Data, rundir.Source{Role: "test", Path: cmp.Or(j.Recipe.Data.Test, j.Recipe.Data.Path),
+			Examples: j.Source.Test.Len(), SHA256: j.Source.Digest})
+	}
+	err := errors.Join(encode(&m.Recipe, j.Recipe), encode(&m.Input, j.Input))
+	return m, err
+}
+
+// encode puts a part into the manifest.
+func encode(to *json.RawMessage, part any) error {
+	text, err := json.Marshal(part)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", rundir.ManifestFile, err)
+	}
+	*to = text
+	return nil
+}
+
+// finish writes what a run has at its end.
+func (j *Job) finish(folder *rundir.Writer, m *rundir.Manifest, o RunOptions, result *Result, runErr error) error {
 	var tensors []safetensors.Tensor
 	for _, v := range nn.State(j.Model) {
 		tensors = append(tensors, safetensors.Tensor{Name: v.Name, DType: v.DType(), Shape: v.Shape(), Data: v.Bytes()})
@@ -155,29 +181,14 @@ func (j *Job) write(folder *rundir.Writer, o RunOptions, result *Result, runErr 
 			return err
 		}
 	}
-	m := &rundir.Manifest{
-		Name: j.Recipe.Name, Status: result.Status, Seed: j.Recipe.Seed, Device: result.Device,
-		Versions: rundir.CurrentVersions(), Started: started, Finished: time.Now(),
-		Data: []rundir.Source{{Role: "train", Path: j.Recipe.Data.Path, Examples: j.Source.Train.Len(), SHA256: j.Source.Digest}},
-	}
-	if j.Source.Test != nil {
-		m.Data = append(m.Data, rundir.Source{Role: "test", Path: cmp.Or(j.Recipe.Data.Test, j.Recipe.Data.Path),
-			Examples: j.Source.Test.Len(), SHA256: j.Source.Digest})
-	}
+	m.Status, m.Finished = result.Status, time.Now()
 	if runErr != nil {
 		m.Error = runErr.Error()
 	}
-	for _, part := range []struct {
-		to   *json.RawMessage
-		from any
-	}{{&m.Recipe, j.Recipe}, {&m.Input, j.Input}, {&m.Results, result}} {
-		text, err := json.Marshal(part.from)
-		if err != nil {
-			return fmt.Errorf("writing %s: %w", rundir.ManifestFile, err)
-		}
-		*part.to = text
+	if err := encode(&m.Results, result); err != nil {
+		return err
 	}
-	return folder.Commit(m)
+	return folder.Finish(m)
 }
 
 // Scores are a model's results on a dataset.
@@ -245,19 +256,32 @@ func worst(counts [][]int64, classes []string) []Confusion {
 // logger writes metrics.jsonl: steps, thinned out in long runs, and evaluations.
 type logger struct {
 	train.NopCallback
-	folder *rundir.Writer
-	every  int
+	folder   *rundir.Writer
+	every    int
+	measured time.Time // when a step's line last had what takes time to find out
 }
 
+// What a line of metrics.jsonl is about.
+const (
+	eventStep       = "step"
+	eventEvaluation = "evaluation"
+)
+
 type stepRecord struct {
-	Epoch   int     `json:"epoch"`
-	Step    int     `json:"step"`
-	Loss    Number  `json:"loss"`
-	LR      Number  `json:"lr"`
-	Seconds float64 `json:"seconds"`
+	Event    string  `json:"event"`
+	Epoch    int     `json:"epoch"`
+	Step     int     `json:"step"`
+	Loss     Number  `json:"loss"`
+	LR       Number  `json:"lr"`
+	GradNorm *Number `json:"grad_norm,omitempty"` // with clipping
+	Seconds  float64 `json:"seconds"`
+	// About once a second:
+	SamplesPerSecond Number `json:"samples_per_second,omitempty"` // since the run began
+	Memory           int64  `json:"memory,omitempty"`             // the most that the process has held, in bytes
 }
 
 type evaluationRecord struct {
+	Event        string            `json:"event"`
 	Epoch        int               `json:"epoch"`
 	Step         int               `json:"step"`
 	TrainLoss    Number            `json:"train_loss"`
@@ -270,19 +294,30 @@ type evaluationRecord struct {
 func (l *logger) OnTrainBegin(s *train.State) { l.every = max(1, s.Steps/5000) }
 
 func (l *logger) OnStep(s *train.State) {
-	if s.Step%l.every == 0 || s.Step == 1 {
-		l.log(s, stepRecord{s.Epoch, s.Step, Number(s.Loss), Number(s.LR), s.Elapsed.Seconds()})
+	if s.Step%l.every != 0 && s.Step != 1 {
+		return
 	}
+	r := stepRecord{Event: eventStep, Epoch: s.Epoch, Step: s.Step, Loss: Number(s.Loss), LR: Number(s.LR), Seconds: s.Elapsed.Seconds()}
+	if norm := Number(s.Optimizer.GradNorm()); norm == norm {
+		r.GradNorm = &norm
+	}
+	if now := time.Now(); now.Sub(l.measured) > time.Second {
+		l.measured = now
+		r.SamplesPerSecond = Number(s.SamplesPerSecond())
+		r.Memory, _ = train.PeakMemory()
+	}
+	l.log(s, r)
 }
 
 func (l *logger) OnEvaluate(s *train.State) {
 	e := s.Last
-	l.log(s, evaluationRecord{e.Epoch, e.Step, Number(e.TrainLoss), metricsOf("", 0, e.TrainMetrics),
+	l.log(s, evaluationRecord{eventEvaluation, e.Epoch, e.Step, Number(e.TrainLoss), metricsOf("", 0, e.TrainMetrics),
 		Number(e.TestLoss), metricsOf("", 0, e.Metrics), s.Elapsed.Seconds()})
 }
 
+// log adds a line. A log that cannot be written ends no run.
 func (l *logger) log(s *train.State, record any) {
 	if err := l.folder.Log(record); err != nil {
-		s.Fail(err)
+		s.Warn(err.Error())
 	}
 }

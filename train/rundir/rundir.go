@@ -1,17 +1,28 @@
 // Package rundir writes and reads run folders: what a training run leaves behind.
 //
-//	run.json           what was run, on what, and what came out (Manifest)
-//	metrics.jsonl      one JSON object a line, as training went
-//	model.safetensors  the weights
+//	run.json           what was run, on what, how it stands and what came out (Manifest)
+//	metrics.jsonl      one JSON object a line, as training goes
+//	control.yaml       settings that may be edited while it runs
+//	control.jsonl      what was changed that way, and at which step
+//	checkpoints/       what a run that was stopped goes on from
+//	model.safetensors  the weights at the end
 //	curve.png          the curves
+//	lock               held by the process that trains into the folder
 //
-// A run folder is whole or absent. It is written under a hidden name beside its
-// final one and renamed when everything is in it; a run that fails before it has
-// weights worth keeping discards it.
+// The folder has its final name from the moment training begins, so that whoever
+// wants to can look on. Each file in it is whole or absent: it is written under
+// another name and renamed. The exceptions are the two .jsonl files, which grow by
+// whole lines; only a crash of the machine can cut the last one.
+//
+// A run that fails before its first step removes its folder again (Discard). One
+// that ends later says so in run.json (Finish). One that was killed could not: its
+// run.json says "running" and nobody holds the lock, which StatusIn tells apart.
+//
+// rundir.go has the manifest and how it is read, writer.go the Writer, lock*.go the
+// lock.
 package rundir
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,10 +36,14 @@ import (
 
 // Names of the files in a run folder.
 const (
-	ManifestFile = "run.json"
-	MetricsFile  = "metrics.jsonl"
-	WeightsFile  = "model.safetensors"
-	CurveFile    = "curve.png"
+	ManifestFile   = "run.json"
+	MetricsFile    = "metrics.jsonl"
+	ControlFile    = "control.yaml"
+	ControlLog     = "control.jsonl"
+	CheckpointsDir = "checkpoints"
+	WeightsFile    = "model.safetensors"
+	CurveFile      = "curve.png"
+	LockFile       = "lock"
 )
 
 // Format is the version of the layout; a reader refuses a newer one.
@@ -38,25 +53,45 @@ const Format = 1
 type Manifest struct {
 	Format   int             `json:"format"`
 	Name     string          `json:"name"`
-	Status   string          `json:"status"` // Complete, Interrupted or Failed
+	Status   string          `json:"status"` // Running, Complete, Interrupted or Failed
 	Error    string          `json:"error,omitempty"`
 	Recipe   json.RawMessage `json:"recipe"`
 	Seed     uint64          `json:"seed"`
 	Device   string          `json:"device"`
 	Versions Versions        `json:"versions"`
 	Data     []Source        `json:"data"`
-	Input    json.RawMessage `json:"input"` // what is needed to read examples again: classes, encoders, characters
-	Results  json.RawMessage `json:"results"`
+	Input    json.RawMessage `json:"input"`             // what is needed to read examples again: classes, encoders, characters
+	Results  json.RawMessage `json:"results,omitempty"` // absent while the run is running
 	Started  time.Time       `json:"started"`
-	Finished time.Time       `json:"finished"`
+	Finished time.Time       `json:"finished,omitzero"`
+	Resumed  []Resumption    `json:"resumed,omitempty"` // when the run went on from a checkpoint
 }
 
-// How a run ended.
+// Resumption is one time that a run went on after it had been stopped or killed.
+type Resumption struct {
+	Step int       `json:"step"` // of the checkpoint that it went on from
+	Time time.Time `json:"time"`
+}
+
+// How a run stands. Killed is never written: it is what StatusIn says of a run that
+// was running when its process ended without a word.
 const (
+	Running     = "running"
 	Complete    = "complete"
 	Interrupted = "interrupted"
 	Failed      = "failed"
+	Killed      = "killed"
 )
+
+// StatusIn is how the run of this folder stands: what its manifest says, or Killed.
+func (m *Manifest) StatusIn(dir string) string {
+	if m.Status == Running {
+		if _, held := Held(dir); !held {
+			return Killed
+		}
+	}
+	return m.Status
+}
 
 // Source is a file, folder or generator that examples came from.
 type Source struct {
@@ -114,170 +149,6 @@ func Version() string {
 		}
 	}
 	return "devel" + revision + modified
-}
-
-// Writer is a run folder that is being written.
-type Writer struct {
-	final, temp string
-	created     []string // parents that did not exist before, innermost last
-	log         *os.File
-	buffer      *bufio.Writer
-}
-
-// Create begins a run folder at dir, which must be absent or empty. Whether it
-// can be written shows here, before any training.
-func Create(dir string) (*Writer, error) {
-	switch entries, err := os.ReadDir(dir); {
-	case err == nil && len(entries) > 0:
-		return nil, fmt.Errorf("output folder %s is not empty: name another with --out, or remove it", dir)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("output folder %s cannot be used: %w", dir, err)
-	}
-	w := &Writer{final: filepath.Clean(dir)}
-	parent, base := filepath.Split(w.final)
-	w.temp = filepath.Join(parent, "."+base+".partial")
-	err := w.makeParents(filepath.Clean(parent))
-	if err == nil {
-		err = os.Mkdir(w.temp, 0o777)
-	}
-	if err == nil {
-		w.log, err = os.Create(filepath.Join(w.temp, MetricsFile))
-	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("output folder %s: another run is being written there; if none is, remove %s (%w)", dir, w.temp, err)
-	}
-	if err != nil {
-		w.Discard()
-		return nil, fmt.Errorf("output folder %s cannot be written: %w", dir, err)
-	}
-	w.buffer = bufio.NewWriter(w.log)
-	return w, nil
-}
-
-// CreateIn begins a run folder in base named after the run and the time, with a
-// number where that name is taken.
-func CreateIn(base, name string, now time.Time) (*Writer, error) {
-	stem := filepath.Join(base, name+"-"+now.Format("20060102-150405"))
-	for n := 1; ; n++ {
-		dir := stem
-		if n > 1 {
-			dir = fmt.Sprintf("%s-%d", stem, n)
-		}
-		if _, err := os.Lstat(dir); err == nil {
-			continue
-		}
-		w, err := Create(dir)
-		if errors.Is(err, fs.ErrExist) && n < 1000 {
-			continue // another run is being written there
-		}
-		return w, err
-	}
-}
-
-// makeParents creates dir and what lies above it, remembering what was missing.
-func (w *Writer) makeParents(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if up := filepath.Dir(dir); up != dir {
-		if err := w.makeParents(up); err != nil {
-			return err
-		}
-	}
-	err := os.Mkdir(dir, 0o777)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err == nil {
-		w.created = append(w.created, dir)
-	}
-	return err
-}
-
-// Dir is where the folder will be.
-func (w *Writer) Dir() string { return w.final }
-
-// File is where to write a file of the folder now.
-func (w *Writer) File(name string) string { return filepath.Join(w.temp, name) }
-
-// Log adds a line to metrics.jsonl.
-func (w *Writer) Log(record any) error {
-	line, err := json.Marshal(record)
-	if err != nil {
-		return fmt.Errorf("%s: %w", MetricsFile, err)
-	}
-	w.buffer.Write(line)
-	if err := w.buffer.WriteByte('\n'); err != nil {
-		return fmt.Errorf("writing %s: %w", w.File(MetricsFile), err)
-	}
-	return nil
-}
-
-// Commit writes run.json, syncs and gives the folder its name. All other files
-// must have been written. After an error the folder is gone.
-func (w *Writer) Commit(m *Manifest) (err error) {
-	defer func() {
-		if err != nil {
-			w.Discard()
-			err = fmt.Errorf("writing the run folder %s: %w", w.final, err)
-		}
-	}()
-	if err := w.buffer.Flush(); err != nil {
-		return err
-	}
-	err = w.log.Close()
-	w.log = nil
-	if err != nil {
-		return err
-	}
-	m.Format = Format
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(w.File(ManifestFile), append(text, '\n'), 0o666); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(w.temp)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := syncFile(w.File(e.Name())); err != nil {
-			return err
-		}
-	}
-	if err := os.Remove(w.final); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return os.Rename(w.temp, w.final)
-}
-
-func syncFile(name string) error {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// Discard removes what was written, and the parent folders that were made for
-// it. After Commit it does nothing.
-func (w *Writer) Discard() {
-	if w.log != nil {
-		w.log.Close()
-		w.log = nil
-	}
-	if os.RemoveAll(w.temp) != nil {
-		return
-	}
-	for i := len(w.created) - 1; i >= 0; i-- {
-		if os.Remove(w.created[i]) != nil { // not empty: another run lives there
-			return
-		}
-	}
 }
 
 // Read reads the manifest of a run folder.
