@@ -60,6 +60,8 @@ type BuildError = ir.BuildError
 // numbered from the outermost and may be given as negative numbers, −1 for the last.
 type Tensor struct{ node *ir.Node }
 
+func init() { ir.NodeOf = func(t any) *ir.Node { return t.(*Tensor).node } }
+
 // wrap makes a node a tensor, and the user's line its place.
 func wrap(n *ir.Node) *Tensor {
 	if n.Anonymous() {

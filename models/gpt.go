@@ -132,24 +132,24 @@ func (b *GPTBody) Forward(ids *sinter.Tensor) *sinter.Tensor {
 	for _, h := range b.H {
 		x = h.Forward(x)
 	}
-	return b.LNF.Forward(x)
+	return nn.Record(b, b.LNF.Forward(x), ids)
 }
 
 // Forward maps [B, T, E] to [B, T, E].
 func (b *GPTBlock) Forward(x *sinter.Tensor) *sinter.Tensor {
-	x = x.Add(b.Attn.Forward(b.LN1.Forward(x)))
-	return x.Add(b.MLP.Forward(b.LN2.Forward(x)))
+	h := x.Add(b.Attn.Forward(b.LN1.Forward(x)))
+	return nn.Record(b, h.Add(b.MLP.Forward(b.LN2.Forward(h))), x)
 }
 
 // Forward maps [B, T, E] to [B, T, E].
 func (a *GPTAttention) Forward(x *sinter.Tensor) *sinter.Tensor {
 	y := nn.CausalAttention(a.CAttn.Forward(x), a.heads, a.AttnDrop)
-	return a.ResidDrop.Forward(a.CProj.Forward(y))
+	return nn.Record(a, a.ResidDrop.Forward(a.CProj.Forward(y)), x)
 }
 
 // Forward maps [B, T, E] to [B, T, E].
 func (m *GPTMLP) Forward(x *sinter.Tensor) *sinter.Tensor {
-	return m.Drop.Forward(m.CProj.Forward(nn.GELUTanh(m.CFC.Forward(x))))
+	return nn.Record(m, m.Drop.Forward(m.CProj.Forward(nn.GELUTanh(m.CFC.Forward(x)))), x)
 }
 
 // Generate continues a prompt, which must not be empty, by n tokens and returns

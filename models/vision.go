@@ -131,13 +131,14 @@ func (r *ResNet) Forward(x *sinter.Tensor) *sinter.Tensor {
 func (b *ResidualBlock) Forward(x *sinter.Tensor) *sinter.Tensor {
 	y := nn.ReLU(b.BN1.Forward(b.Conv1.Forward(x)))
 	y = b.BN2.Forward(b.Conv2.Forward(y))
+	short := x
 	if b.stride > 1 {
-		x = x.SliceStep(2, 0, x.Dim(2), b.stride).SliceStep(3, 0, x.Dim(3), b.stride)
+		short = x.SliceStep(2, 0, x.Dim(2), b.stride).SliceStep(3, 0, x.Dim(3), b.stride)
 	}
 	if b.widen > 0 {
 		// Option A of the paper: the channels that the shortcut lacks are zero.
 		half := b.widen / 2
-		x = x.Pad([]int{0, half, 0, 0}, []int{0, b.widen - half, 0, 0}, 0)
+		short = short.Pad([]int{0, half, 0, 0}, []int{0, b.widen - half, 0, 0}, 0)
 	}
-	return nn.ReLU(y.Add(x))
+	return nn.Record(b, nn.ReLU(y.Add(short)), x)
 }

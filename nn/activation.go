@@ -159,7 +159,7 @@ func (p *PReLU) Forward(x *sinter.Tensor) *sinter.Tensor {
 	if w.Len() > 1 {
 		w = channels(w, x.Rank())
 	}
-	return sinter.Where(x.GtScalar(0), x, x.Mul(w))
+	return Record(p, sinter.Where(x.GtScalar(0), x, x.Mul(w)), x)
 }
 
 // channels reshapes a vector over the channels for broadcasting along axis 1 of a

@@ -57,7 +57,7 @@ func (a *MultiHeadAttention) Attend(query, key, value, mask *sinter.Tensor) *sin
 		rank("nn.MultiHeadAttention", t, 3)
 	}
 	q, k, v := a.project(query, key, value)
-	return a.OutProj.Forward(together(attention(q, k, v, mask, a.causal, a.Dropout)))
+	return Record(a, a.OutProj.Forward(together(attention(q, k, v, mask, a.causal, a.Dropout))), query, key, value)
 }
 
 // project gives query, key and value in heads, [B, H, T, D]. Self-attention, where
@@ -177,9 +177,9 @@ func (l *TransformerEncoderLayer) ForwardMasked(x, mask *sinter.Tensor) *sinter.
 		return l.Dropout2.Forward(l.Linear2.Forward(h))
 	}
 	if l.normFirst {
-		x = x.Add(attend(l.Norm1.Forward(x)))
-		return x.Add(feed(l.Norm2.Forward(x)))
+		h := x.Add(attend(l.Norm1.Forward(x)))
+		return Record(l, h.Add(feed(l.Norm2.Forward(h))), x)
 	}
-	x = l.Norm1.Forward(x.Add(attend(x)))
-	return l.Norm2.Forward(x.Add(feed(x)))
+	h := l.Norm1.Forward(x.Add(attend(x)))
+	return Record(l, l.Norm2.Forward(h.Add(feed(h))), x)
 }

@@ -75,7 +75,9 @@ func NewConv1D(in, out, kernel int, opts ...Option) *Conv1D {
 
 // Forward maps [N, in, L] to [N, out, L'], L' = (L + 2·padding −
 // dilation·(kernel−1) − 1)/stride + 1.
-func (c *Conv1D) Forward(x *sinter.Tensor) *sinter.Tensor { return c.forward("nn.Conv1D", 1, x) }
+func (c *Conv1D) Forward(x *sinter.Tensor) *sinter.Tensor {
+	return Record(c, c.forward("nn.Conv1D", 1, x), x)
+}
 
 // Conv2D is a convolution over images [N, C, H, W].
 type Conv2D struct{ conv }
@@ -88,7 +90,9 @@ func NewConv2D(in, out, kernel int, opts ...Option) *Conv2D {
 }
 
 // Forward maps [N, in, H, W] to [N, out, H', W'], sizes as in [Conv1D.Forward].
-func (c *Conv2D) Forward(x *sinter.Tensor) *sinter.Tensor { return c.forward("nn.Conv2D", 2, x) }
+func (c *Conv2D) Forward(x *sinter.Tensor) *sinter.Tensor {
+	return Record(c, c.forward("nn.Conv2D", 2, x), x)
+}
 
 // ConvTranspose2D is the transpose of a convolution, as its gradient computes it:
 // with a stride it makes images larger.
@@ -109,7 +113,7 @@ func NewConvTranspose2D(in, out, kernel int, opts ...Option) *ConvTranspose2D {
 // dilation·(kernel−1) + output padding + 1.
 func (c *ConvTranspose2D) Forward(x *sinter.Tensor) *sinter.Tensor {
 	rank("nn.ConvTranspose2D", x, 4)
-	return sinter.ConvTranspose(x, c.Weight.Value(), value(c.Bias), c.options, c.outputPadding)
+	return Record(c, sinter.ConvTranspose(x, c.Weight.Value(), value(c.Bias), c.options, c.outputPadding), x)
 }
 
 // pool is what the pooling layers have in common.
@@ -144,7 +148,9 @@ func NewMaxPool1D(size int, opts ...Option) *MaxPool1D {
 }
 
 // Forward maps [N, C, L] to [N, C, (L + 2·padding − size)/stride + 1].
-func (p *MaxPool1D) Forward(x *sinter.Tensor) *sinter.Tensor { return p.max("nn.MaxPool1D", x) }
+func (p *MaxPool1D) Forward(x *sinter.Tensor) *sinter.Tensor {
+	return Record(p, p.max("nn.MaxPool1D", x), x)
+}
 
 // MaxPool2D takes the largest element of every window of [N, C, H, W].
 type MaxPool2D struct{ pool }
@@ -157,7 +163,9 @@ func NewMaxPool2D(size int, opts ...Option) *MaxPool2D {
 }
 
 // Forward maps [N, C, H, W] to [N, C, H', W'], sizes as in [MaxPool1D.Forward].
-func (p *MaxPool2D) Forward(x *sinter.Tensor) *sinter.Tensor { return p.max("nn.MaxPool2D", x) }
+func (p *MaxPool2D) Forward(x *sinter.Tensor) *sinter.Tensor {
+	return Record(p, p.max("nn.MaxPool2D", x), x)
+}
 
 // AvgPool1D takes the mean of every window of [N, C, L].
 type AvgPool1D struct {
@@ -175,7 +183,7 @@ func NewAvgPool1D(size int, opts ...Option) *AvgPool1D {
 
 // Forward maps [N, C, L] to [N, C, (L + 2·padding − size)/stride + 1].
 func (p *AvgPool1D) Forward(x *sinter.Tensor) *sinter.Tensor {
-	return p.average("nn.AvgPool1D", x, !p.excludePadding)
+	return Record(p, p.average("nn.AvgPool1D", x, !p.excludePadding), x)
 }
 
 // AvgPool2D takes the mean of every window of [N, C, H, W].
@@ -194,7 +202,7 @@ func NewAvgPool2D(size int, opts ...Option) *AvgPool2D {
 
 // Forward maps [N, C, H, W] to [N, C, H', W'], sizes as in [AvgPool1D.Forward].
 func (p *AvgPool2D) Forward(x *sinter.Tensor) *sinter.Tensor {
-	return p.average("nn.AvgPool2D", x, !p.excludePadding)
+	return Record(p, p.average("nn.AvgPool2D", x, !p.excludePadding), x)
 }
 
 // AdaptiveAvgPool2D averages images of any size down to one size.
@@ -212,14 +220,14 @@ func (p *AdaptiveAvgPool2D) Forward(x *sinter.Tensor) *sinter.Tensor {
 	const name = "nn.AdaptiveAvgPool2D"
 	rank(name, x, 4)
 	if p.Size == 1 {
-		return x.MeanKeep(2, 3)
+		return Record(p, x.MeanKeep(2, 3), x)
 	}
 	h, w := x.Dim(2), x.Dim(3)
 	if h%p.Size != 0 || w%p.Size != 0 {
 		ir.Fail(name, "an image of %d×%d cannot be cut into %d×%d equal windows", h, w, p.Size, p.Size)
 	}
 	window := []int{h / p.Size, w / p.Size}
-	return sinter.AvgPool(x, window, window, nil, true)
+	return Record(p, sinter.AvgPool(x, window, window, nil, true), x)
 }
 
 // GlobalAvgPool is the mean of every channel: [N, C, …] becomes [N, C].

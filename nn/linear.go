@@ -30,7 +30,7 @@ func affine(o options, fanIn, n int, shape ...int) (weight, bias *sinter.Variabl
 
 // Forward maps [..., in] to [..., out].
 func (l *Linear) Forward(x *sinter.Tensor) *sinter.Tensor {
-	return sinter.Linear(x, l.Weight.Value(), value(l.Bias))
+	return Record(l, sinter.Linear(x, l.Weight.Value(), value(l.Bias)), x)
 }
 
 // Embedding is a table that gives a vector for an integer.
@@ -48,7 +48,7 @@ func NewEmbedding(num, dim int, opts ...Option) *Embedding {
 
 // Forward maps integers [...] to vectors [..., dim].
 func (e *Embedding) Forward(ids *sinter.Tensor) *sinter.Tensor {
-	return sinter.Embedding(e.Weight.Value(), ids)
+	return Record(e, sinter.Embedding(e.Weight.Value(), ids), ids)
 }
 
 // Flatten joins all axes but the first: [N, …] becomes [N, F].
@@ -85,5 +85,5 @@ func (d *Dropout) Forward(x *sinter.Tensor) *sinter.Tensor {
 	}
 	step := d.Step.Value()
 	y := sinter.Dropout(x, d.P, d.key, step)
-	return y.AlsoAssign(d.Step, step.Add(sinter.ScalarOf(sinter.Int64, 1)))
+	return Record(d, y.AlsoAssign(d.Step, step.Add(sinter.ScalarOf(sinter.Int64, 1))), x)
 }

@@ -52,7 +52,7 @@ type hasMode interface {
 // modal lists the layers that have a mode.
 func modal(model any) []hasMode {
 	var layers []hasMode
-	walk(model, nil, func(layer any) {
+	walk(model, nil, func(_ string, layer any) {
 		if l, ok := layer.(hasMode); ok {
 			layers = append(layers, l)
 		}

@@ -105,7 +105,7 @@ func NewBatchNorm1D(features int, opts ...Option) *BatchNorm1D {
 // Forward normalises [N, C] or [N, C, L].
 func (b *BatchNorm1D) Forward(x *sinter.Tensor) *sinter.Tensor {
 	rank("nn.BatchNorm1D", x, 2, 3)
-	return b.forward("nn.BatchNorm1D", x)
+	return Record(b, b.forward("nn.BatchNorm1D", x), x)
 }
 
 // BatchNorm2D normalises every channel of images over the batch; see
@@ -121,7 +121,7 @@ func NewBatchNorm2D(features int, opts ...Option) *BatchNorm2D {
 // Forward normalises [N, C, H, W].
 func (b *BatchNorm2D) Forward(x *sinter.Tensor) *sinter.Tensor {
 	rank("nn.BatchNorm2D", x, 4)
-	return b.forward("nn.BatchNorm2D", x)
+	return Record(b, b.forward("nn.BatchNorm2D", x), x)
 }
 
 // LayerNorm normalises every example over its last axes. Ba et al., 2016.
@@ -162,14 +162,14 @@ func (l *LayerNorm) Forward(x *sinter.Tensor) *sinter.Tensor {
 		ir.Fail("nn.LayerNorm", "an input of shape %v does not end in %v", x.Shape(), l.shape)
 	}
 	if n == 1 || l.Weight != nil && l.Bias != nil {
-		return sinter.LayerNorm(x, value(l.Weight), value(l.Bias), l.eps)
+		return Record(l, sinter.LayerNorm(x, value(l.Weight), value(l.Bias), l.eps), x)
 	}
 	// Without both parameters the operation cannot see how many axes are meant.
 	y := sinter.LayerNorm(x.Flatten(x.Rank()-n), nil, nil, l.eps).Reshape(x.Shape()...)
 	if l.Weight != nil {
 		y = y.Mul(l.Weight.Value())
 	}
-	return y
+	return Record(l, y, x)
 }
 
 // RMSNorm divides every example by the root of its mean square over the last axis.
@@ -193,7 +193,7 @@ func NewRMSNorm(features int, opts ...Option) *RMSNorm {
 
 // Forward normalises [..., features].
 func (r *RMSNorm) Forward(x *sinter.Tensor) *sinter.Tensor {
-	return sinter.RMSNorm(x, value(r.Weight), r.eps)
+	return Record(r, sinter.RMSNorm(x, value(r.Weight), r.eps), x)
 }
 
 // GroupNorm normalises groups of channels of every example. Wu and He, 2018. One
@@ -223,5 +223,5 @@ func NewGroupNorm(groups, channels int, opts ...Option) *GroupNorm {
 
 // Forward normalises [N, C, …].
 func (g *GroupNorm) Forward(x *sinter.Tensor) *sinter.Tensor {
-	return sinter.GroupNorm(x, g.groups, value(g.Weight), value(g.Bias), g.eps)
+	return Record(g, sinter.GroupNorm(x, g.groups, value(g.Weight), value(g.Bias), g.eps), x)
 }

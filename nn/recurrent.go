@@ -202,7 +202,7 @@ func (r *RNN) Run(x, h0 *sinter.Tensor) (y, hn *sinter.Tensor) {
 	y, last := r.run(x, []*sinter.Tensor{h0}, false, func(gates *sinter.Tensor, carry []*sinter.Tensor, hidden func(*sinter.Tensor) *sinter.Tensor) []*sinter.Tensor {
 		return []*sinter.Tensor{activation(gates.Add(hidden(carry[0])))}
 	})
-	return y, last[0]
+	return Record(r, y, x), last[0]
 }
 
 // LSTM is a stack of long short-term memory layers, gates in the order input,
@@ -232,7 +232,7 @@ func (l *LSTM) Run(x, h0, c0 *sinter.Tensor) (y, hn, cn *sinter.Tensor) {
 		c := forget.Mul(carry[1]).Add(in.Mul(cell))
 		return []*sinter.Tensor{out.Mul(c.Tanh()), c}
 	})
-	return y, last[0], last[1]
+	return Record(l, y, x), last[0], last[1]
 }
 
 // GRU is a stack of gated recurrent layers, gates in the order reset, update, new.
@@ -265,5 +265,5 @@ func (g *GRU) Run(x, h0 *sinter.Tensor) (y, hn *sinter.Tensor) {
 		fresh := in[2].Add(reset.Mul(state[2])).Tanh()
 		return []*sinter.Tensor{fresh.Add(update.Mul(h.Sub(fresh)))}
 	})
-	return y, last[0]
+	return Record(g, y, x), last[0]
 }

@@ -114,14 +114,14 @@ func LoadState(model any, values map[string]*sinter.Tensor, strict bool) error {
 
 // walk visits the variables and the layers of a model, each once. Either function
 // may be nil.
-func walk(model any, variable func(path string, v *sinter.Variable, buffer bool), layer func(any)) {
+func walk(model any, variable func(path string, v *sinter.Variable, buffer bool), layer func(path string, layer any)) {
 	w := walker{variable: variable, layer: layer, seen: map[identity]bool{}}
 	w.value("", reflect.ValueOf(model), false)
 }
 
 type walker struct {
 	variable func(path string, v *sinter.Variable, buffer bool)
-	layer    func(any)
+	layer    func(path string, layer any)
 	seen     map[identity]bool
 }
 
@@ -192,7 +192,7 @@ func (w *walker) node(path string, v reflect.Value, buffer bool) {
 	if self.CanInterface() {
 		x := self.Interface()
 		if w.layer != nil {
-			w.layer(x)
+			w.layer(path, x)
 		}
 		if c, ok := x.(Container); ok {
 			for name, child := range c.Children() {

@@ -125,7 +125,7 @@ digits and letters that it renders itself.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(trainCommand(), evalCommand(), predictCommand(), generateCommand(), recipeCommand(), versionCommand())
+	root.AddCommand(trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), recipeCommand(), versionCommand())
 	return root
 }
 

@@ -19,37 +19,11 @@ import (
 	"github.com/sinter-dl/sinter/train/rundir"
 )
 
-// override is a flag that sets a key of the recipe, which also checks its value.
-type override struct{ flag, key, kind, usage string }
-
-var overrides = []override{
-	{"data", "data.path", "PATH", "folder of IDX files, of class folders with images, or of texts; or a CSV, TSV or text file"},
-	{"target", "data.target", "COLUMN", "column of the table to predict; the last one unless said"},
-	{"test", "data.test", "FILE", "table to test on, in place of a held-out share"},
-	{"epochs", "epochs", "N", "passes over the training examples"},
-	{"steps", "steps", "N", "largest number of steps"},
-	{"batch", "batch", "N", "examples in a step"},
-	{"lr", "optimizer.lr", "X", "learning rate; the peak of a schedule"},
-	{"precision", "precision", "P", "of steps and evaluations: fp32, or bf16 for products of bfloat16 with float32 sums"},
-	{"seed", "seed", "N", "of the weights and the order of examples"},
-	{"threads", "threads", "N", threadsUsage},
-}
-
-// text is the value of a flag that is checked later, where its key is known.
-type text struct {
-	value, kind string
-}
-
-func (t *text) String() string     { return t.value }
-func (t *text) Set(v string) error { t.value = v; return nil }
-func (t *text) Type() string       { return t.kind }
-
 func trainCommand() *cobra.Command {
-	var sets []string
+	var from recipeFlags
 	var out string
 	var asJSON bool
 	var on machine
-	values := make([]text, len(overrides))
 	c := &cobra.Command{
 		Use:   "train [RECIPE | FILE.yaml]",
 		Short: "Train a model",
@@ -76,32 +50,9 @@ and keeps the weights (exit status 130).`,
 			if len(args) == 1 {
 				name = args[0]
 			}
-			r, err := recipe.Load(name)
+			r, err := from.load(c, name)
 			if err != nil {
 				return err
-			}
-			for _, s := range sets {
-				key, value, ok := strings.Cut(s, "=")
-				if !ok {
-					return &recipe.UsageError{Place: "--set " + s, Reason: "expected key=value"}
-				}
-				if err := r.Set("--set "+s, strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
-					return err
-				}
-			}
-			for i, o := range overrides {
-				if !c.Flags().Changed(o.flag) {
-					continue
-				}
-				if err := r.Set("--"+o.flag, o.key, values[i].value); err != nil {
-					return err
-				}
-			}
-			if c.Flags().Changed("epochs") && !c.Flags().Changed("steps") {
-				r.Steps = 0 // the one limit that was asked for is the one that counts
-			}
-			if c.Flags().Changed("steps") && !c.Flags().Changed("epochs") {
-				r.Epochs = 0
 			}
 			if err := on.use(); err != nil {
 				return err
@@ -109,13 +60,9 @@ and keeps the weights (exit status 130).`,
 			return runTraining(c, r, out, asJSON)
 		},
 	}
-	for i, o := range overrides {
-		values[i].kind = o.kind
-		c.Flags().Var(&values[i], o.flag, o.usage)
-	}
+	from.add(c)
 	on.deviceFlag(c)
 	c.Flags().StringVar(&out, "out", "", "folder `DIR` to write the run to, instead of runs/<recipe>-<time>")
-	c.Flags().StringArrayVar(&sets, "set", nil, "set a key of the recipe, `key=value`; may be repeated")
 	c.Flags().BoolVar(&asJSON, "json", false, "progress as JSON lines on standard error, the result as one JSON object on standard output")
 	c.Flags().SortFlags = false
 	return c

@@ -57,8 +57,9 @@ type Storage struct {
 
 // Site is where in the user's program a node was recorded.
 type Site struct {
-	pcs [8]uintptr
-	n   int
+	pcs   [8]uintptr
+	n     int
+	scope *Scope // of nodes that were recorded while scopes were traced
 }
 
 // module is the import path prefix of the library itself; frames below it are

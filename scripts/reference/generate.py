@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes every reference file of the tests. See README.md."""
 
+import flops
 import golden
 import layers
 import ops
 import optimizers
 
-for part in (ops, layers, optimizers, golden):
+for part in (ops, layers, optimizers, golden, flops):
     part.main()

@@ -146,6 +146,21 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.*f %ciB", precision, v, units[unit])
 }
 
+// SI writes a number with a decimal prefix: 40.6 M, to stand before a unit.
+func SI(v float64) string {
+	const prefixes = " kMGTPE"
+	unit := 0
+	for math.Abs(v) >= 999.5 && unit < len(prefixes)-1 {
+		v /= 1000
+		unit++
+	}
+	precision := 1
+	if math.Abs(v) >= 99.95 || unit == 0 {
+		precision = 0
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.*f %c", precision, v, prefixes[unit]), " ")
+}
+
 // Duration writes a time as people say it: 850 ms, 7.3 s, 2 min 05 s, 1 h 02 min.
 func Duration(d time.Duration) string {
 	switch {

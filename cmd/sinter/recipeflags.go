@@ -1,0 +1,82 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sinter-dl/sinter/train/recipe"
+)
+
+// override is a flag that sets a key of the recipe, which also checks its value.
+type override struct{ flag, key, kind, usage string }
+
+var overrides = []override{
+	{"data", "data.path", "PATH", "folder of IDX files, of class folders with images, or of texts; or a CSV, TSV or text file"},
+	{"target", "data.target", "COLUMN", "column of the table to predict; the last one unless said"},
+	{"test", "data.test", "FILE", "table to test on, in place of a held-out share"},
+	{"epochs", "epochs", "N", "passes over the training examples"},
+	{"steps", "steps", "N", "largest number of steps"},
+	{"batch", "batch", "N", "examples in a step"},
+	{"lr", "optimizer.lr", "X", "learning rate; the peak of a schedule"},
+	{"precision", "precision", "P", "of steps and evaluations: fp32, or bf16 for products of bfloat16 with float32 sums"},
+	{"seed", "seed", "N", "of the weights and the order of examples"},
+	{"threads", "threads", "N", threadsUsage},
+}
+
+// text is the value of a flag that is checked later, where its key is known.
+type text struct {
+	value, kind string
+}
+
+func (t *text) String() string     { return t.value }
+func (t *text) Set(v string) error { t.value = v; return nil }
+func (t *text) Type() string       { return t.kind }
+
+// recipeFlags are the flags of the commands that take a recipe: --set and the
+// overrides.
+type recipeFlags struct {
+	sets   []string
+	values []text
+}
+
+func (f *recipeFlags) add(c *cobra.Command) {
+	f.values = make([]text, len(overrides))
+	for i, o := range overrides {
+		f.values[i].kind = o.kind
+		c.Flags().Var(&f.values[i], o.flag, o.usage)
+	}
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "set a key of the recipe, `key=value`; may be repeated")
+}
+
+// load reads the recipe and sets what the flags say.
+func (f *recipeFlags) load(c *cobra.Command, name string) (*recipe.Recipe, error) {
+	r, err := recipe.Load(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range f.sets {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, &recipe.UsageError{Place: "--set " + s, Reason: "expected key=value"}
+		}
+		if err := r.Set("--set "+s, strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
+			return nil, err
+		}
+	}
+	for i, o := range overrides {
+		if !c.Flags().Changed(o.flag) {
+			continue
+		}
+		if err := r.Set("--"+o.flag, o.key, f.values[i].value); err != nil {
+			return nil, err
+		}
+	}
+	if c.Flags().Changed("epochs") && !c.Flags().Changed("steps") {
+		r.Steps = 0 // the one limit that was asked for is the one that counts
+	}
+	if c.Flags().Changed("steps") && !c.Flags().Changed("epochs") {
+		r.Epochs = 0
+	}
+	return r, nil
+}
