@@ -12,7 +12,8 @@ import (
 type Callback interface {
 	OnTrainBegin(*State)
 	OnEpochBegin(*State)
-	OnStep(*State)     // after each step
+	OnStep(*State) // after each step
+	OnEvaluateBegin(*State)
 	OnEvaluate(*State) // after the test set was evaluated; State.Last has the results
 	OnEpochEnd(*State)
 	OnTrainEnd(*State) // always called once OnTrainBegin was; State.Err says how it ended
@@ -35,12 +36,13 @@ type Stateful interface {
 // NopCallback does nothing at every point.
 type NopCallback struct{}
 
-func (NopCallback) OnTrainBegin(*State) {}
-func (NopCallback) OnEpochBegin(*State) {}
-func (NopCallback) OnStep(*State)       {}
-func (NopCallback) OnEvaluate(*State)   {}
-func (NopCallback) OnEpochEnd(*State)   {}
-func (NopCallback) OnTrainEnd(*State)   {}
+func (NopCallback) OnTrainBegin(*State)    {}
+func (NopCallback) OnEpochBegin(*State)    {}
+func (NopCallback) OnStep(*State)          {}
+func (NopCallback) OnEvaluateBegin(*State) {}
+func (NopCallback) OnEvaluate(*State)      {}
+func (NopCallback) OnEpochEnd(*State)      {}
+func (NopCallback) OnTrainEnd(*State)      {}
 
 // State is where training stands. Callbacks read it; Stop and Fail are how they
 // act on it.
@@ -67,6 +69,8 @@ type State struct {
 	reason    string
 	failure   error
 	logged    []Value
+
+	weightsChosen bool // at the end: a callback has put weights into the model that are to stay
 }
 
 // Stop ends training after the current callbacks; reason goes into the report.

@@ -32,7 +32,8 @@ type Evaluation struct {
 	Epoch, Step  int
 	TrainLoss    float64 // mean over the epoch so far
 	TrainMetrics []Value
-	TestLoss     float64 // NaN without a test set
+	Tested       bool    // whether there was a test set
+	TestLoss     float64 // NaN without one
 	Metrics      []Value // on the test set
 }
 

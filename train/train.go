@@ -349,10 +349,21 @@ func (r *fit) evaluate(ctx context.Context) error {
 	s := r.state
 	e := Evaluation{Epoch: s.Epoch, Step: s.Step, TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN()}
 	if r.testSet != nil && r.testSet.Len() > 0 && r.evaluated < s.Step {
+		r.each(Callback.OnEvaluateBegin)
+		soFar := make([][]float64, len(r.Metrics))
+		for i, m := range r.Metrics {
+			soFar[i] = m.State()
+		}
 		var err error
+		e.Tested = true
 		e.TestLoss, e.Metrics, err = r.Evaluate(ctx, s.Model, r.testSet)
 		if err != nil {
 			return err
+		}
+		for i, m := range r.Metrics { // they go on with the epoch
+			if err := m.SetState(soFar[i]); err != nil {
+				return fmt.Errorf("metric %s: %w", m.Name(), err)
+			}
 		}
 	} else if last := len(r.history) - 1; last >= 0 && r.evaluated == s.Step {
 		return nil
