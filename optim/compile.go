@@ -12,7 +12,8 @@ import (
 type CompiledStep struct {
 	optimizer *Optimizer
 	f         func(in []*sinter.Tensor) (loss *sinter.Tensor, also []*sinter.Tensor)
-	traces    []*stepTrace // the latest used first
+	traces    []*stepTrace // steps, the latest used first
+	parts     []*stepTrace // additions to the gradients, likewise
 }
 
 // stepTrace is a step for inputs of certain shapes and types.
@@ -47,11 +48,40 @@ func (o *Optimizer) Compile(f func(in []*sinter.Tensor) (loss *sinter.Tensor, al
 }
 
 // Reset forgets what has been traced: f is called anew.
-func (s *CompiledStep) Reset() { s.traces = nil }
+func (s *CompiledStep) Reset() { s.traces, s.parts = nil, nil }
 
 // Step makes one update and returns the loss and what f gave with it. Errors are those
 // of [Optimizer.Step].
 func (s *CompiledStep) Step(in ...*sinter.Tensor) (loss *sinter.Tensor, also []*sinter.Tensor, err error) {
+	o := s.optimizer
+	if o.gathering.weight != 0 {
+		return nil, nil, errPending
+	}
+	r, out, err := s.run(&s.traces, o.record, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	flags := out[1 : 1+len(r.flags)]
+	return out[0], out[1+len(flags):], o.conclude(r, out[0], flags)
+}
+
+// Accumulate is [Optimizer.Accumulate] of what f makes of the inputs. [Optimizer.Apply]
+// makes the update.
+func (s *CompiledStep) Accumulate(weight float64, in ...*sinter.Tensor) (loss *sinter.Tensor, also []*sinter.Tensor, err error) {
+	o := s.optimizer
+	if err := o.weigh(weight); err != nil {
+		return nil, nil, err
+	}
+	r, out, err := s.run(&s.parts, o.gather, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.gathered(r)
+	return out[0], out[1:], nil
+}
+
+// run computes the program for the inputs, one of traces or a new one.
+func (s *CompiledStep) run(traces *[]*stepTrace, record func(loss *sinter.Tensor) (*record, error), in []*sinter.Tensor) (r *record, out []*sinter.Tensor, err error) {
 	o := s.optimizer
 	defer ir.Recover(&err)
 	defer func() {
@@ -63,27 +93,25 @@ func (s *CompiledStep) Step(in ...*sinter.Tensor) (loss *sinter.Tensor, also []*
 			err = e.error
 		}
 	}()
-	t := s.find(in)
-	out, err := t.step.Call(in...)
-	if err != nil {
+	t := s.find(traces, record, in)
+	if out, err = t.step.Call(in...); err != nil {
 		return nil, nil, fmt.Errorf("optim: step %d: %w", o.steps, err)
 	}
-	flags := out[1 : 1+len(t.record.flags)]
-	return out[0], out[1+len(flags):], o.conclude(t.record, out[0], flags)
+	return t.record, out, nil
 }
 
 // unrecorded is what a trace panics with when there is nothing to update.
 type unrecorded struct{ error }
 
 // find is the trace for the inputs; if there is none that still holds, a new one.
-func (s *CompiledStep) find(in []*sinter.Tensor) *stepTrace {
-	for i, t := range s.traces {
+func (s *CompiledStep) find(traces *[]*stepTrace, record func(loss *sinter.Tensor) (*record, error), in []*sinter.Tensor) *stepTrace {
+	for i, t := range *traces {
 		if !fits(t.shapes, in) {
 			continue
 		}
-		s.traces = slices.Delete(s.traces, i, i+1)
+		*traces = slices.Delete(*traces, i, i+1)
 		if t.holds(s.optimizer) {
-			s.traces = slices.Insert(s.traces, 0, t)
+			*traces = slices.Insert(*traces, 0, t)
 			return t
 		}
 		break
@@ -91,22 +119,27 @@ func (s *CompiledStep) find(in []*sinter.Tensor) *stepTrace {
 	t := &stepTrace{shapes: signature(in)}
 	t.step = s.optimizer.precision.CompileAssign(func(in []*sinter.Tensor) ([]*sinter.Variable, []*sinter.Tensor) {
 		loss, also := s.f(in)
-		r, err := s.optimizer.record(loss)
+		r, err := record(loss)
 		if err != nil {
 			panic(unrecorded{err})
 		}
-		t.record = r
-		t.trainable = t.trainable[:0]
-		for _, p := range s.optimizer.params {
-			t.trainable = append(t.trainable, p.variable.Trainable)
-		}
+		t.note(s.optimizer, r)
 		return r.assigned, slices.Concat([]*sinter.Tensor{loss}, r.flags, also)
 	})
-	s.traces = slices.Insert(s.traces, 0, t)
-	if len(s.traces) > maxTraces {
-		s.traces = s.traces[:maxTraces]
+	*traces = slices.Insert(*traces, 0, t)
+	if len(*traces) > maxTraces {
+		*traces = (*traces)[:maxTraces]
 	}
 	return t
+}
+
+// note keeps what has been recorded, and what that depended on.
+func (t *stepTrace) note(o *Optimizer, r *record) {
+	t.record = r
+	t.trainable = t.trainable[:0]
+	for _, p := range o.params {
+		t.trainable = append(t.trainable, p.variable.Trainable)
+	}
 }
 
 // holds tells whether the step would be recorded now as it was: with the same

@@ -7,13 +7,14 @@
 // the same shape replays that program. What changes from step to step (the
 // learning rate, the bias corrections) enters as data and never recompiles.
 //
-// rules.go has the update rules, schedule.go the learning rates over time. Names
-// and defaults are PyTorch's, except where a comment says so.
+// rules.go has the update rules, schedule.go the learning rates over time, scaler.go
+// the scaling of losses that float16 needs, accumulate.go updates from several losses,
+// compile.go steps that are recorded once. Names and defaults are PyTorch's, except
+// where a comment says so.
 package optim
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -34,6 +35,8 @@ type Optimizer struct {
 
 	clipNorm, clipValue float64
 	precision           sinter.Precision
+	scaler              *scaler // nil: losses are not scaled
+	gathering           gathering
 
 	steps    int
 	lrFactor float64 // see ScaleLR
@@ -41,9 +44,9 @@ type Optimizer struct {
 	unused   []*sinter.Variable
 	updates  []*update
 
-	// What a checkpoint keeps besides the slots: the counts of steps (of the
-	// optimizer, then of every parameter), the factor of the learning rate, and a
-	// schedule's memory.
+	// What a checkpoint keeps besides the slots and the scaler: the counts of steps (of
+	// the optimizer, then of every parameter, then those skipped), the factor of the
+	// learning rate, and a schedule's memory.
 	counts, factor, memory *sinter.Variable
 }
 
@@ -51,6 +54,7 @@ type Optimizer struct {
 type param struct {
 	variable *sinter.Variable
 	slots    []*sinter.Variable
+	sum      *sinter.Variable // of gradients, see Accumulate; nil before the first
 	lrScale  float64
 	decay    float64
 	steps    int // updates so far; fewer than the optimizer's if a loss did not depend on it
@@ -91,15 +95,19 @@ func ClipValue(max float64) Option { return func(o *Optimizer) { o.clipValue = m
 func Precision(p sinter.Precision) Option { return func(o *Optimizer) { o.precision = p } }
 
 // NonFiniteError is returned by a step whose loss or gradients are NaN or infinite.
-// Parameters and the optimizer's state are then
-// what they were before the step.
+// Parameters and the optimizer's state are then what they were before the step. With
+// [LossScaling] it is returned only where lowering the scale has not helped.
 type NonFiniteError struct {
 	Step     int // updates made before
 	Loss     float64
 	GradNorm float64 // NaN if it was not computed
+	Scale    float64 // with LossScaling, what the scale has fallen to; otherwise 0
 }
 
 func (e *NonFiniteError) Error() string {
+	if e.Scale != 0 {
+		return fmt.Sprintf("optim: the loss scale has fallen to %.3g and step %d is not finite all the same (the loss is %v); nothing was updated", e.Scale, e.Step, e.Loss)
+	}
 	if math.IsNaN(e.Loss) || math.IsInf(e.Loss, 0) {
 		return fmt.Sprintf("optim: the loss of step %d is %v; nothing was updated", e.Step, e.Loss)
 	}
@@ -134,7 +142,8 @@ func New(model any, rule Rule, opts ...Option) *Optimizer {
 		}
 		o.params = append(o.params, p)
 	}
-	o.counts = sinter.NewVariable("optimizer.steps", sinter.FromInts(make([]int64, 1+len(vars)), 1+len(vars)))
+	n := len(o.countList())
+	o.counts = sinter.NewVariable("optimizer.steps", sinter.FromInts(make([]int64, n), n))
 	o.factor = sinter.NewVariable("optimizer.lr_factor", sinter.FromFloat64s([]float64{1}, 1))
 	if s, ok := o.schedule.(stateful); ok {
 		values := s.state()
@@ -186,23 +195,51 @@ type record struct {
 	used     []*param // that are updated
 	unused   []*sinter.Variable
 	assigned []*sinter.Variable
-	flags    []*sinter.Tensor // whether all is finite; with ClipNorm also the norm
+	flags    []*sinter.Tensor // whether all is finite; with ClipNorm the norm; with LossScaling the next scale
 	scalars  *scalars
 }
 
 // record adds the gradients and the update to the graph.
 func (o *Optimizer) record(loss *sinter.Tensor) (*record, error) {
+	if err := o.trainable(loss); err != nil {
+		return nil, err
+	}
+	if o.gathering.weight != 0 {
+		return nil, errPending
+	}
+	r := &record{scalars: newScalars(o)}
+	grads := o.differentiate(r, o.scaler.apply(loss))
+	if len(r.used) == 0 {
+		return nil, errUnrelated
+	}
+	o.change(r, loss, grads, nil)
+	return r, nil
+}
+
+// trainable refuses what is no loss, and an optimizer that cannot work.
+func (o *Optimizer) trainable(loss *sinter.Tensor) error {
 	if loss.Rank() != 0 || !loss.DType().IsFloat() {
 		ir.Fail("optim.Step", "a loss of shape %v and type %v; it has to be a float scalar (take a Mean or Sum)", loss.Shape(), loss.DType())
 	}
-	r := &record{scalars: newScalars(o)}
-	grads := o.differentiate(r, loss)
-	if len(r.used) == 0 {
-		return nil, errors.New("optim: the loss depends on none of the optimizer's variables")
+	if o.scaler != nil {
+		return o.scaler.err
 	}
-	u := o.updateFor(r)
-	in := append(make([]*sinter.Tensor, 0, 1+len(r.used)*(2+u.slots)+len(r.scalars.tensors)), loss)
+	return nil
+}
+
+// change adds the update of the parameters that are used to the graph. The gradients
+// are what share, if it is not nil, and the scaler say times as large as they should be.
+func (o *Optimizer) change(r *record, loss *sinter.Tensor, grads []*sinter.Tensor, share *sinter.Tensor) {
+	u := o.updateFor(r, share != nil)
+	in := append(make([]*sinter.Tensor, 0, 4+len(r.used)*(2+u.slots)+len(r.scalars.tensors)), loss)
 	in = append(in, grads...)
+	if share != nil {
+		in = append(in, share)
+	}
+	if o.scaler != nil {
+		in = append(in, o.scaler.scale.Value(), o.scaler.tracker.Value())
+		r.assigned = append(r.assigned, o.scaler.scale, o.scaler.tracker)
+	}
 	for _, p := range r.used {
 		in = append(in, p.variable.Value())
 		r.assigned = append(r.assigned, p.variable)
@@ -217,15 +254,16 @@ func (o *Optimizer) record(loss *sinter.Tensor) (*record, error) {
 	for i, v := range r.assigned {
 		v.Assign(out[n+i])
 	}
-	return r, nil
 }
 
 // update is the update of certain parameters as a function of the loss, its gradients
-// with respect to them, their values with their slots, and the scalars: it gives the
-// flags of a record and then the new values. It is recorded once and used as one
-// operation in every step.
+// with respect to them, their share if they are sums, the scaler's variables if there
+// is one, the parameters' values with their slots, and the scalars: it gives the flags of
+// a record and then the new values of the variables in that order. It is recorded once
+// and used as one operation in every step.
 type update struct {
 	params   []*param
+	sums     bool  // of gradients, see Accumulate
 	numbers  []int // for each parameter: its rate's place, and where its rule's numbers begin and end
 	slots    int   // of each parameter
 	function *sinter.Function
@@ -235,7 +273,7 @@ type update struct {
 const maxUpdates = 16
 
 // updateFor is the update of the parameters that are used.
-func (o *Optimizer) updateFor(r *record) *update {
+func (o *Optimizer) updateFor(r *record, sums bool) *update {
 	numbers := make([]int, 0, 3*len(r.used))
 	for _, p := range r.used {
 		d := p.variable.DType().Compute()
@@ -243,11 +281,11 @@ func (o *Optimizer) updateFor(r *record) *update {
 		numbers = append(numbers, r.scalars.lr(d, p.lrScale), first, end)
 	}
 	for _, u := range o.updates {
-		if slices.Equal(u.params, r.used) && slices.Equal(u.numbers, numbers) {
+		if u.sums == sums && slices.Equal(u.params, r.used) && slices.Equal(u.numbers, numbers) {
 			return u
 		}
 	}
-	u := &update{params: r.used, numbers: numbers, slots: len(o.rule.Spec().Slots)}
+	u := &update{params: r.used, sums: sums, numbers: numbers, slots: len(o.rule.Spec().Slots)}
 	u.function = sinter.NewFunction("update", func(in []*sinter.Tensor) []*sinter.Tensor { return o.update(u, in) })
 	if len(o.updates) == maxUpdates {
 		o.updates = o.updates[1:]
@@ -260,7 +298,27 @@ func (o *Optimizer) updateFor(r *record) *update {
 func (o *Optimizer) update(u *update, in []*sinter.Tensor) (out []*sinter.Tensor) {
 	n := len(u.params)
 	loss, grads, values := in[0], in[1:1+n], in[1+n:]
+	var share, factor *sinter.Tensor // what the gradients are to be multiplied by
+	if u.sums {
+		share, values = values[0], values[1:]
+		factor = share
+	}
+	var scale, tracker *sinter.Tensor
+	if o.scaler != nil {
+		scale, tracker, values = values[0], values[1], values[2:]
+		factor = scale.Reciprocal()
+		if share != nil {
+			factor = factor.Mul(share)
+		}
+	}
 	numbers := values[n*(1+u.slots):]
+	if factor != nil {
+		grads = slices.Clone(grads)
+		for i, g := range grads {
+			d := g.DType().Compute()
+			grads[i] = g.To(d).Mul(factor.To(d))
+		}
+	}
 	if o.clipValue > 0 {
 		grads = nn.ClipGradValue(grads, o.clipValue)
 	}
@@ -273,6 +331,10 @@ func (o *Optimizer) update(u *update, in []*sinter.Tensor) (out []*sinter.Tensor
 	} else {
 		finite = allFinite(slices.Concat(grads, in[:1])...)
 		out = append(out, finite)
+	}
+	if o.scaler != nil {
+		scale, tracker = o.scaler.next(finite, scale, tracker)
+		out = append(out, scale, scale, tracker)
 	}
 	// Variables keep their old values unless all is finite.
 	keep := func(t, old *sinter.Tensor) { out = append(out, sinter.Where(finite, t, old)) }
@@ -299,11 +361,24 @@ func (o *Optimizer) update(u *update, in []*sinter.Tensor) (out []*sinter.Tensor
 // conclude counts a step that has been evaluated, or says why there was none.
 func (o *Optimizer) conclude(r *record, loss *sinter.Tensor, flags []*sinter.Tensor) error {
 	o.unused = r.unused
-	if len(flags) > 1 {
-		o.gradNorm = flags[1].Float()
+	finite, flags := flags[0].Float() != 0, flags[1:]
+	if o.clipNorm > 0 {
+		o.gradNorm, flags = flags[0].Float(), flags[1:]
 	}
-	if flags[0].Float() == 0 {
-		return &NonFiniteError{Step: o.steps, Loss: loss.Float(), GradNorm: o.gradNorm}
+	failure := &NonFiniteError{Step: o.steps, GradNorm: o.gradNorm}
+	if s := o.scaler; s != nil {
+		s.now = flags[0].Float()
+		if !finite {
+			s.skipped++
+			if s.now >= s.MinScale {
+				return nil
+			}
+			failure.Scale = s.now
+		}
+	}
+	if !finite {
+		failure.Loss = loss.Float()
+		return failure
 	}
 	o.steps++
 	for _, p := range r.used {
@@ -459,11 +534,12 @@ func (o *Optimizer) Unused() []*sinter.Variable { return slices.Clone(o.unused) 
 
 // State lists everything that a checkpoint of the optimizer has to hold, named
 // after the parameters: "out.weight.exp_avg". The values are those of now; State
-// is to be called again for those of a later step.
+// is to be called again for those of a later step. Gradients that are being
+// accumulated are no part of it: a checkpoint belongs between two updates.
 func (o *Optimizer) State() []*sinter.Variable {
-	counts := binary.LittleEndian.AppendUint64(nil, uint64(o.steps))
-	for _, p := range o.params {
-		counts = binary.LittleEndian.AppendUint64(counts, uint64(p.steps))
+	var counts []byte
+	for _, n := range o.countList() {
+		counts = binary.LittleEndian.AppendUint64(counts, uint64(*n))
 	}
 	must(o.counts.SetBytes(counts))
 	must(o.factor.SetBytes(binary.LittleEndian.AppendUint64(nil, math.Float64bits(o.lrFactor))))
@@ -475,6 +551,9 @@ func (o *Optimizer) State() []*sinter.Variable {
 		}
 		must(o.memory.SetBytes(data))
 		vars = append(vars, o.memory)
+	}
+	if s := o.scaler; s != nil && s.err == nil {
+		vars = append(vars, s.scale, s.tracker)
 	}
 	slots := o.rule.Spec().Slots
 	for i, p := range o.params {
@@ -490,6 +569,18 @@ func (o *Optimizer) State() []*sinter.Variable {
 	return vars
 }
 
+// countList lists the counts that a checkpoint keeps.
+func (o *Optimizer) countList() []*int {
+	list := []*int{&o.steps}
+	for _, p := range o.params {
+		list = append(list, &p.steps)
+	}
+	if o.scaler != nil {
+		list = append(list, &o.scaler.skipped)
+	}
+	return list
+}
+
 // must reports a write to host-sized state that cannot fail.
 func must(err error) {
 	if err != nil {
@@ -499,7 +590,8 @@ func must(err error) {
 
 // LoadState sets the state to values that State gave, by name, in an optimizer of
 // the same rule and an equal model. An error names the first value that is missing,
-// unknown or of another shape or type; nothing has been changed then.
+// unknown or of another shape or type; nothing has been changed then. What has been
+// accumulated for the next update is forgotten.
 func (o *Optimizer) LoadState(values map[string]*sinter.Tensor) error {
 	vars := o.State()
 	data := make(map[string][]byte, len(vars))
@@ -522,6 +614,9 @@ func (o *Optimizer) LoadState(values map[string]*sinter.Tensor) error {
 			return fmt.Errorf("optim: the state has %s, which this rule and model do not", name)
 		}
 	}
+	if err := o.ZeroGrad(); err != nil {
+		return err
+	}
 	for _, v := range vars {
 		if err := v.SetBytes(data[v.Name]); err != nil {
 			return fmt.Errorf("optim: setting %s: %w", v.Name, err)
@@ -529,9 +624,11 @@ func (o *Optimizer) LoadState(values map[string]*sinter.Tensor) error {
 	}
 	o.lrFactor = math.Float64frombits(words(data[o.factor.Name])[0])
 	counts := words(data[o.counts.Name])
-	o.steps = int(counts[0])
-	for i, p := range o.params {
-		p.steps = int(counts[1+i])
+	for i, n := range o.countList() {
+		*n = int(counts[i])
+	}
+	if s := o.scaler; s != nil && s.err == nil {
+		s.now = s.scale.Value().Float()
 	}
 	if s, ok := o.schedule.(stateful); ok {
 		var memory []float64
