@@ -20,27 +20,43 @@ const (
 	// float32, so that no scaling of the loss is needed. Composites for which the
 	// device has a kernel of its own compute as that kernel does.
 	BF16
+	// FP16 is BF16 with float16, which has three bits more of precision and a range
+	// that ends at 65504, beyond which there is infinity. Small gradients get lost in
+	// it unless the loss is scaled; see optim.LossScaling.
+	FP16
+	// TF32 rounds the operands of products to ten bits of mantissa on devices with
+	// units for that, and is float32 on others: see [Precision.Computed].
+	TF32
 )
 
 var precisions = [...]struct {
-	name string
-	low  DType // of the operands of products; 0: theirs
+	name, long string
+	low        DType // of the operands of products; 0: theirs
 }{
-	FP32: {"fp32", dtype.Invalid},
-	BF16: {"bf16", BFloat16},
+	FP32: {"fp32", "float32", dtype.Invalid},
+	BF16: {"bf16", "bfloat16", BFloat16},
+	FP16: {"fp16", "float16", Float16},
+	TF32: {"tf32", "tensorfloat32", dtype.Invalid},
 }
 
-// ParsePrecision is the inverse of String. It also knows float32 and bfloat16.
+// ParsePrecision is the inverse of String. It also knows float32, bfloat16, float16
+// and tensorfloat32.
 func ParsePrecision(name string) (Precision, error) {
-	switch name {
-	case "fp32", "float32":
-		return FP32, nil
-	case "bf16", "bfloat16":
-		return BF16, nil
-	case "fp16", "float16", "tf32":
-		return FP32, fmt.Errorf("sinter: precision %s is not there yet; there are fp32 and bf16", name)
+	for i, p := range precisions {
+		if name == p.name || name == p.long {
+			return Precision(i), nil
+		}
 	}
-	return FP32, fmt.Errorf("sinter: unknown precision %q; there are fp32 and bf16", name)
+	return FP32, fmt.Errorf("sinter: unknown precision %q; there are fp32, bf16, fp16 and tf32", name)
+}
+
+// Computed is the precision that the device in use computes with where p is asked for.
+// It is p, except that the CPU has no TF32 and computes in float32.
+func (p Precision) Computed() Precision {
+	if p == TF32 && DeviceName() == "cpu" {
+		return FP32
+	}
+	return p
 }
 
 func (p Precision) String() string {

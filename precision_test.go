@@ -18,13 +18,14 @@ import (
 
 // One graph gives what the precision asks for; its programs are kept side by side.
 func TestPrecision(t *testing.T) {
-	const v = 1 + 1.0/512 // between 1 and the next bfloat16
+	const v = 1 + 1.0/512 + 1.0/4096 // between 1 and the next bfloat16, and between two float16
+	const h = 1 + 1.0/512            // of which this is the nearer one
 	x := sinter.Full(sinter.Float32, v, 4, 8)
 	product := func() *sinter.Tensor { return x.MatMul(x.Transpose(0, 1)) }
 	compiles := func() int { return sinter.ReadStats().Compiles }
 	for round := range 2 {
 		before := compiles()
-		for p, want := range map[sinter.Precision]float64{sinter.FP32: 8 * v * v, sinter.BF16: 8} {
+		for p, want := range map[sinter.Precision]float64{sinter.FP32: 8 * v * v, sinter.TF32: 8 * v * v, sinter.BF16: 8, sinter.FP16: 8 * h * h} {
 			y := product()
 			if err := p.Eval(y); err != nil {
 				t.Fatal(err)
@@ -33,22 +34,31 @@ func TestPrecision(t *testing.T) {
 				t.Errorf("%v: %v %v, want %v", p, y.DType(), got, want)
 			}
 		}
-		if n := compiles() - before; n > 2*(1-round) {
+		if n := compiles() - before; n > 3*(1-round) {
 			t.Errorf("round %d compiled %d programs", round, n)
 		}
 	}
 	if err := sinter.Precision(7).Eval(product()); err == nil || !strings.Contains(err.Error(), "precision(7)") {
 		t.Errorf("an unknown precision: %v", err)
 	}
-	for name, want := range map[string]sinter.Precision{"fp32": sinter.FP32, "float32": sinter.FP32, "bf16": sinter.BF16, "bfloat16": sinter.BF16} {
+	for name, want := range map[string]sinter.Precision{"fp32": sinter.FP32, "float32": sinter.FP32, "bf16": sinter.BF16, "bfloat16": sinter.BF16,
+		"fp16": sinter.FP16, "float16": sinter.FP16, "tf32": sinter.TF32} {
 		if p, err := sinter.ParsePrecision(name); err != nil || p != want {
 			t.Errorf("%s: %v, %v", name, p, err)
 		}
 	}
-	for name, want := range map[string]string{"fp16": "fp16 is not there yet; there are fp32 and bf16", "tf32": "not there yet", "int8": `unknown precision "int8"`, "": "unknown"} {
-		if _, err := sinter.ParsePrecision(name); err == nil || !strings.Contains(err.Error(), want) {
+	for _, name := range []string{"int8", "", "fp"} {
+		if _, err := sinter.ParsePrecision(name); err == nil || !strings.Contains(err.Error(), "unknown precision") {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+	for _, p := range []sinter.Precision{sinter.FP32, sinter.BF16, sinter.FP16} {
+		if p.Computed() != p {
+			t.Errorf("%v is computed as %v", p, p.Computed())
+		}
+	}
+	if p := sinter.TF32.Computed(); p != sinter.FP32 {
+		t.Errorf("tf32 is computed as %v", p)
 	}
 }
 

@@ -124,6 +124,19 @@ func (b *BatchNorm2D) Forward(x *sinter.Tensor) *sinter.Tensor {
 	return Record(b, b.forward("nn.BatchNorm2D", x), x)
 }
 
+// HasBatchNorm tells whether a model has a layer that normalises over the batch, so
+// that what it computes for an example depends on the others in the batch.
+func HasBatchNorm(model any) bool {
+	found := false
+	walk(model, nil, func(_ string, layer any) {
+		switch layer.(type) {
+		case *BatchNorm1D, *BatchNorm2D:
+			found = true
+		}
+	})
+	return found
+}
+
 // LayerNorm normalises every example over its last axes. Ba et al., 2016.
 type LayerNorm struct {
 	Weight *sinter.Variable // the normalised shape; nil without

@@ -49,11 +49,24 @@ type Trainer struct {
 	Epochs int
 	Steps  int
 
-	Batch     int              // examples in a step; 32 if zero
+	Batch     int              // examples that are computed with at a time; 32 if zero
 	Clip      float64          // largest global norm of the gradients; zero: no limit
 	Seed      uint64           // of the order of examples
 	Precision sinter.Precision // of steps and evaluations; float32 unless set
 	EvalEvery int              // evaluate the test set every so many steps, besides the end of each epoch
+
+	// Accumulate is the number of batches whose gradients are put together for one
+	// update; zero and one are the same. A step, as Steps, EvalEvery, schedules and
+	// callbacks count them, is an update: Accumulate·Batch examples, fewer in the last
+	// step of an epoch. Every example counts the same in it, so that the update is that
+	// of one batch of so many, up to rounding, at the memory of a small one. Batch norm
+	// is the exception: it normalises over the small batches, and moves its running
+	// statistics after each of them.
+	Accumulate int
+
+	// Scaler scales the losses, as FP16 needs it; nil is the standard GradScaler for FP16
+	// and none for other precisions.
+	Scaler *optim.GradScaler
 
 	// Compile records a step and an evaluation once for each shape of the batches, and
 	// replays them: see sinter.Compile. The model's Forward and the Loss must then not
@@ -78,9 +91,13 @@ func (e *DivergedError) Error() string {
 	what := e.Err.Error()
 	var bad *optim.NonFiniteError
 	if errors.As(e.Err, &bad) {
-		what = fmt.Sprintf("the loss became %v", bad.Loss)
-		if !math.IsNaN(bad.Loss) && !math.IsInf(bad.Loss, 0) {
+		switch {
+		case bad.Scale != 0:
+			what = fmt.Sprintf("the loss scale has fallen to %.3g and something still overflows (the loss is %v)", bad.Scale, bad.Loss)
+		case finite(bad.Loss):
 			what = fmt.Sprintf("the norm of the gradients became %v", bad.GradNorm)
+		default:
+			what = fmt.Sprintf("the loss became %v", bad.Loss)
 		}
 	}
 	where := ""
@@ -91,6 +108,8 @@ func (e *DivergedError) Error() string {
 }
 
 func (e *DivergedError) Unwrap() error { return e.Err }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // Fit trains model on trainSet. testSet may be nil. A cancelled context ends the
 // run after the current step; then, and whenever steps had been made before
@@ -120,15 +139,22 @@ type fit struct {
 	start     time.Time
 	lossSum   float64 // over the epoch, weighted by examples
 	lossCount int
-	evaluated int // the step of the last evaluation
+	evaluated int   // the step of the last evaluation
+	group     group // the batches of the next step so far
+}
+
+// group is the batches that one step is made of.
+type group struct {
+	batches, examples int
+	loss              float64 // sum over the examples
 }
 
 func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, error) {
 	if t.Loss == nil {
 		return nil, errors.New("train: the Trainer has no Loss")
 	}
-	if t.Epochs < 0 || t.Steps < 0 || t.Batch < 0 || t.Clip < 0 || t.EvalEvery < 0 {
-		return nil, fmt.Errorf("train: negative limits: epochs %d, steps %d, batch %d, clip %g, evaluation every %d", t.Epochs, t.Steps, t.Batch, t.Clip, t.EvalEvery)
+	if t.Epochs < 0 || t.Steps < 0 || t.Batch < 0 || t.Clip < 0 || t.EvalEvery < 0 || t.Accumulate < 0 {
+		return nil, fmt.Errorf("train: negative limits: epochs %d, steps %d, batch %d, clip %g, evaluation every %d, accumulate %d", t.Epochs, t.Steps, t.Batch, t.Clip, t.EvalEvery, t.Accumulate)
 	}
 	if trainSet == nil || trainSet.Len() == 0 {
 		return nil, errors.New("train: no examples to train on")
@@ -143,6 +169,12 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, 
 	options := []optim.Option{optim.Precision(t.Precision)}
 	if t.Clip > 0 {
 		options = append(options, optim.ClipNorm(t.Clip))
+	}
+	if s := t.scaler(); s != nil {
+		if err := s.Check(); err != nil {
+			return nil, err
+		}
+		options = append(options, optim.LossScaling(*s))
 	}
 	r := &fit{
 		Trainer:   t,
@@ -166,13 +198,35 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, 
 	r.state = &State{
 		Model: model, Optimizer: r.optimizer,
 		Epochs: (steps + perEpoch - 1) / perEpoch, Steps: steps, StepsPerEpoch: perEpoch,
-		LR: r.optimizer.LR(), Loss: math.NaN(), TrainLoss: math.NaN(),
-		warn: t.Warn,
+		LR: r.optimizer.LR(), Scale: r.optimizer.Scale(), Loss: math.NaN(), TrainLoss: math.NaN(),
+		Notes: t.Notes(model),
+		warn:  t.Warn,
 	}
 	if t.Warn == nil {
 		r.state.warn = func(message string) { slog.Warn(message) }
 	}
 	return r, nil
+}
+
+// Notes lists what a user should know of how model will be trained and would not
+// expect.
+func (t *Trainer) Notes(model nn.Module) []string {
+	var notes []string
+	if p := t.Precision.Computed(); p != t.Precision {
+		notes = append(notes, fmt.Sprintf("the device %s does not have %v; computing in %v", sinter.DeviceName(), t.Precision, p))
+	}
+	if k := t.accumulate(); k > 1 && nn.HasBatchNorm(model) {
+		notes = append(notes, fmt.Sprintf("batch norm normalises over batches of %d, not over the %d examples that an update is made of", t.batch(), k*t.batch()))
+	}
+	return notes
+}
+
+// scaler is how losses are scaled; nil: they are not.
+func (t *Trainer) scaler() *optim.GradScaler {
+	if t.Scaler == nil && t.Precision == sinter.FP16 {
+		return &optim.GradScaler{}
+	}
+	return t.Scaler
 }
 
 // StepsFor is the number of steps that Fit makes on so many examples.
@@ -184,7 +238,13 @@ func (t *Trainer) StepsFor(examples int) int {
 	return steps
 }
 
-func (t *Trainer) perEpoch(examples int) int { return (examples + t.batch() - 1) / t.batch() }
+// perEpoch is the number of steps of an epoch.
+func (t *Trainer) perEpoch(examples int) int {
+	step := t.batch() * t.accumulate()
+	return (examples + step - 1) / step
+}
+
+func (t *Trainer) accumulate() int { return max(t.Accumulate, 1) }
 
 func (t *Trainer) batch() int {
 	if t.Batch == 0 {
@@ -225,28 +285,21 @@ func (r *fit) loop(ctx context.Context) (err error) {
 
 // epoch makes the steps of one epoch, or those that are left.
 func (r *fit) epoch(ctx context.Context) error {
-	s := r.state
 	resumed := time.Now()
+	stepped := func() (end bool, err error) {
+		r.state.trainTime += time.Since(resumed)
+		defer func() { resumed = time.Now() }()
+		return r.stepped(ctx)
+	}
 	for batch := range r.loader.Batches(ctx) {
-		if err := r.step(batch); err != nil {
+		if err := r.train(batch); err != nil {
 			return err
 		}
-		s.trainTime += time.Since(resumed)
-		s.Elapsed = time.Since(r.start)
-		r.each(Callback.OnStep)
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		if s.stopping() || s.Step == s.Steps {
-			return nil
-		}
-		if r.EvalEvery > 0 && s.Step%r.EvalEvery == 0 {
-			if err := r.evaluate(ctx); err != nil {
+		if r.group.batches == 0 {
+			if end, err := stepped(); end || err != nil {
 				return err
 			}
-			nn.Train(s.Model)
 		}
-		resumed = time.Now()
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -254,51 +307,133 @@ func (r *fit) epoch(ctx context.Context) error {
 	if err := r.loader.Err(); err != nil {
 		return fmt.Errorf("reading training examples: %w", err)
 	}
+	if r.group.batches > 0 { // fewer than the others are made of
+		if err := r.apply(nil); err != nil {
+			return err
+		}
+		_, err := stepped()
+		return err
+	}
 	return nil
 }
 
-// step trains on one batch.
-func (r *fit) step(batch data.Batch) error {
+// stepped does what follows a step, and tells whether the epoch ends with it.
+func (r *fit) stepped(ctx context.Context) (end bool, err error) {
 	s := r.state
-	s.logged = s.logged[:0]
-	s.LR = r.optimizer.LR()
+	s.Elapsed = time.Since(r.start)
+	r.each(Callback.OnStep)
+	if ctx.Err() != nil {
+		return true, context.Cause(ctx)
+	}
+	if s.stopping() || s.Step == s.Steps {
+		return true, nil
+	}
+	if r.EvalEvery > 0 && s.Step%r.EvalEvery == 0 {
+		if err := r.evaluate(ctx); err != nil {
+			return true, err
+		}
+		nn.Train(s.Model)
+	}
+	return false, nil
+}
+
+// train trains on one batch: it makes a step, or adds to the gradients of one. A step
+// has been made if the group is empty afterwards.
+func (r *fit) train(batch data.Batch) error {
+	s := r.state
+	if r.group.batches == 0 {
+		s.LR = r.optimizer.LR()
+	}
 	loss, pred, err := r.update(batch)
 	if err != nil {
-		var bad *optim.NonFiniteError
-		if errors.As(err, &bad) {
-			return r.diverged(batch, bad)
-		}
-		return fmt.Errorf("step %d: %w", s.Step+1, err)
+		return r.failed(&batch, err)
 	}
 	for _, m := range r.Metrics {
 		m.Update(pred, batch.Y)
 	}
-	s.Step++
-	s.EpochStep++
-	s.Samples += batch.Size
-	s.Loss = loss.Float()
-	r.lossSum += s.Loss * float64(batch.Size)
-	r.lossCount += batch.Size
-	s.TrainLoss = r.lossSum / float64(r.lossCount)
-	s.TrainMetrics = values(r.Metrics)
+	g := &r.group
+	g.batches++
+	g.examples += batch.Size
+	g.loss += loss.Float() * float64(batch.Size)
+	if r.accumulate() == 1 {
+		s.Loss = loss.Float()
+		r.count()
+		return nil
+	}
+	if l := loss.Float(); !finite(l) && r.scaler() == nil { // Apply would not know which batch it was
+		return r.failed(&batch, &optim.NonFiniteError{Step: r.optimizer.Steps(), Loss: l, GradNorm: math.NaN()})
+	}
+	if g.batches == r.accumulate() {
+		return r.apply(&batch)
+	}
 	return nil
 }
 
-// update makes the optimizer's step. Of the model's output only what metrics want is
-// evaluated.
+// update makes the optimizer's step, or adds to its gradients. Of the model's output
+// only what metrics want is evaluated.
 func (r *fit) update(batch data.Batch) (loss, pred *sinter.Tensor, err error) {
+	weight := float64(batch.Size)
 	if r.compiled != nil {
-		loss, also, err := r.compiled.Step(inputs(batch)...)
+		var also []*sinter.Tensor
+		if r.accumulate() == 1 {
+			loss, also, err = r.compiled.Step(inputs(batch)...)
+		} else {
+			loss, also, err = r.compiled.Accumulate(weight, inputs(batch)...)
+		}
 		if len(also) > 0 {
 			pred = also[0]
 		}
 		return loss, pred, err
 	}
 	loss, pred = r.measured(r.state.Model, inputs(batch))
+	var also []*sinter.Tensor
 	if len(r.Metrics) > 0 {
-		return loss, pred, r.optimizer.Step(loss, pred)
+		also = append(also, pred)
 	}
-	return loss, pred, r.optimizer.Step(loss)
+	if r.accumulate() == 1 {
+		return loss, pred, r.optimizer.Step(loss, also...)
+	}
+	return loss, pred, r.optimizer.Accumulate(loss, weight, also...)
+}
+
+// apply makes the step of the batches since the last one, of which the last may be
+// known.
+func (r *fit) apply(last *data.Batch) error {
+	if _, err := r.optimizer.Apply(); err != nil {
+		return r.failed(last, err)
+	}
+	r.state.Loss = r.group.loss / float64(r.group.examples)
+	r.count()
+	return nil
+}
+
+// count notes a step that has been made.
+func (r *fit) count() {
+	s, g := r.state, &r.group
+	s.logged = s.logged[:0]
+	s.Step++
+	s.EpochStep++
+	s.Samples += g.examples
+	s.Scale, s.Skipped = r.optimizer.Scale(), r.optimizer.Skipped()
+	if finite(s.Loss) { // else the step was skipped, and the epoch's mean is to tell of the others
+		r.lossSum += s.Loss * float64(g.examples)
+		r.lossCount += g.examples
+		s.TrainLoss = r.lossSum / float64(r.lossCount)
+	}
+	s.TrainMetrics = values(r.Metrics)
+	*g = group{}
+}
+
+// failed is the error of a step that could not be made.
+func (r *fit) failed(batch *data.Batch, err error) error {
+	var bad *optim.NonFiniteError
+	switch {
+	case !errors.As(err, &bad):
+		return fmt.Errorf("step %d: %w", r.state.Step+1, err)
+	case batch == nil:
+		return &DivergedError{Step: r.state.Step + 1, Err: bad}
+	}
+	return r.diverged(*batch, bad)
 }
 
 // inputs are what a step reads of a batch: X, and Y if there is one.

@@ -186,7 +186,7 @@ func TestBadInput(t *testing.T) {
 		status  int
 		want    []string
 	}{
-		{"precision to come", nil, "train lenet --precision fp16", 2, []string{"--precision", "fp16 is not there yet", "bf16"}},
+		{"unknown precision", nil, "train lenet --precision fp8", 2, []string{"--precision", `unknown precision "fp8"`, "bf16"}},
 		{"no such data", nil, "train lenet --data nowhere", 1, []string{"nowhere"}},
 		{"IDX missing", idxWith("train-labels-idx1-ubyte.gz", func([]byte) []byte { return nil }), "train lenet --data d", 1, []string{"train-labels-idx1-ubyte"}},
 		{"IDX cut", idxWith("train-images-idx3-ubyte.gz", func([]byte) []byte { return zipped([]byte{0, 0, 8, 3, 0, 0, 0, 64, 0, 0, 0, 28, 0, 0, 0, 28, 1, 2, 3}) }), "train lenet --data d", 1, []string{"train-images-idx3-ubyte.gz", "expected"}},
@@ -343,24 +343,38 @@ func TestTrainImagesJSON(t *testing.T) {
 	}
 }
 
-// A run in bfloat16 learns, says so, and is evaluated in bfloat16 again.
-func TestTrainBF16(t *testing.T) {
+// A run in 16 bits learns, says so, and is evaluated in them again; the CPU has no tf32
+// and says so.
+func TestTrainPrecision(t *testing.T) {
 	dir := t.TempDir()
 	mnistLike(t, filepath.Join(dir, "d"))
-	train := func(precision string) map[string]any {
-		return result(t, must(t, dir, "train", "lenet", "--data", "d", "--epochs", "4", "--batch", "16", "--json", "--seed", "3", "--precision", precision, "--out", precision))
+	train := func(precision string, more ...string) (map[string]any, outcome) {
+		args := []string{"train", "lenet", "--data", "d", "--epochs", "4", "--batch", "16", "--json", "--seed", "3", "--precision", precision, "--out", precision}
+		o := must(t, dir, append(args, more...)...)
+		return result(t, o), o
 	}
-	full, low := train("fp32"), train("bf16")
-	if full["precision"] != "fp32" || low["precision"] != "bf16" || low["steps"] != 16.0 {
-		t.Errorf("results %v and %v", full, low)
+	full, _ := train("fp32")
+	for _, precision := range []string{"bf16", "fp16"} {
+		low, _ := train(precision)
+		if full["precision"] != "fp32" || low["precision"] != precision || low["steps"] != 16.0 {
+			t.Errorf("results %v and %v", full, low)
+		}
+		a, b := full["train_loss"].(float64), low["train_loss"].(float64)
+		if a == b || math.Abs(a-b) > 0.02*a {
+			t.Errorf("the training loss is %v in fp32 and %v in %s", a, b, precision)
+		}
+		scores := result(t, must(t, dir, "eval", precision, "--data", "d", "--json"))
+		if scores["loss"] != low["test_loss"] {
+			t.Errorf("eval gave %v, the run %v", scores, low)
+		}
 	}
-	a, b := full["train_loss"].(float64), low["train_loss"].(float64)
-	if a == b || math.Abs(a-b) > 0.02*a {
-		t.Errorf("the training loss is %v in fp32 and %v in bf16", a, b)
+	tf32, o := train("tf32")
+	if tf32["precision"] != "fp32" || tf32["train_loss"] != full["train_loss"] || strings.Count(o.stderr, "does not have tf32") != 1 {
+		t.Errorf("tf32: %v\n%s", tf32, o.stderr)
 	}
-	scores := result(t, must(t, dir, "eval", "bf16", "--data", "d", "--json"))
-	if scores["loss"] != low["test_loss"] {
-		t.Errorf("eval gave %v, the run %v", scores, low)
+	parts, _ := train("fp32", "--batch", "4", "--accumulate", "4", "--out", "parts")
+	if a, b := full["train_loss"].(float64), parts["train_loss"].(float64); parts["steps"] != 16.0 || math.Abs(a-b) > 1e-4*a {
+		t.Errorf("the training loss is %v, with batches in four parts %v", full, parts)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -66,12 +67,13 @@ func (p *progress) clear() {
 func (p *progress) begin(job *recipe.Job) {
 	p.name = job.Recipe.Name
 	parameters := nn.Count(job.Model)
+	notes := slices.Concat(job.Source.Notes, job.Trainer.Notes(job.Model))
 	if p.json {
-		p.event(map[string]any{"event": "begin", "recipe": p.name, "description": job.Describe(), "parameters": parameters, "notes": job.Source.Notes})
+		p.event(map[string]any{"event": "begin", "recipe": p.name, "description": job.Describe(), "parameters": parameters, "notes": notes})
 		return
 	}
 	fmt.Fprintf(p.out, "%s; %s parameters\n", job.Describe(), ui.Count(parameters))
-	for _, note := range job.Source.Notes {
+	for _, note := range notes {
 		fmt.Fprintln(p.out, "  "+note)
 	}
 }

@@ -17,9 +17,10 @@ var overrides = []override{
 	{"test", "data.test", "FILE", "table to test on, in place of a held-out share"},
 	{"epochs", "epochs", "N", "passes over the training examples"},
 	{"steps", "steps", "N", "largest number of steps"},
-	{"batch", "batch", "N", "examples in a step"},
+	{"batch", "batch", "N", "examples that are computed with at a time"},
+	{"accumulate", "accumulate", "N", "batches whose gradients make one step; 1 unless said"},
 	{"lr", "optimizer.lr", "X", "learning rate; the peak of a schedule"},
-	{"precision", "precision", "P", "of steps and evaluations: fp32, or bf16 for products of bfloat16 with float32 sums"},
+	{"precision", "precision", "P", "of steps and evaluations: fp32; bf16 or fp16 for products of 16-bit numbers with float32 sums; or tf32"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
 	{"threads", "threads", "N", threadsUsage},
 }

@@ -53,14 +53,15 @@ func Prepare(r *Recipe) (*Job, error) {
 		return nil, err
 	}
 	trainer := &train.Trainer{
-		Clip:      r.Optimizer.Clip,
-		Epochs:    r.Epochs,
-		Steps:     r.Steps,
-		EvalEvery: r.EvalEvery,
-		Batch:     r.Batch,
-		Seed:      r.Seed,
-		Precision: r.precision(),
-		Compile:   true, // no model of the zoo decides anything in Go from step to step
+		Clip:       r.Optimizer.Clip,
+		Epochs:     r.Epochs,
+		Steps:      r.Steps,
+		EvalEvery:  r.EvalEvery,
+		Batch:      r.Batch,
+		Seed:       r.Seed,
+		Accumulate: r.Accumulate,
+		Precision:  r.precision(),
+		Compile:    true, // no model of the zoo decides anything in Go from step to step
 	}
 	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Train.Len()))
 	trainer.Loss, trainer.Metrics = input.measures(r)

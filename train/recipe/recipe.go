@@ -34,19 +34,20 @@ import (
 // Recipe is a training run written down. The json tags are the keys of the YAML
 // file; the other tags are the checks that decode makes.
 type Recipe struct {
-	Name      string    `json:"name"`
-	About     string    `json:"about,omitempty"`
-	Data      Data      `json:"data"`
-	Model     Model     `json:"model"`
-	Optimizer Optimizer `json:"optimizer"`
-	Epochs    int       `json:"epochs,omitempty" min:"1"`     // with neither limit: 5
-	Steps     int       `json:"steps,omitempty" min:"1"`      // whichever limit is reached first
-	EvalEvery int       `json:"eval_every,omitempty" min:"1"` // steps between evaluations, besides the end of each epoch
-	Metrics   []string  `json:"metrics,omitempty" oneof:"accuracy top2 top3 top5 top10 precision precision_micro precision_weighted recall recall_micro recall_weighted f1 f1_micro f1_weighted dice iou auc average_precision mae mse rmse r2 mape perplexity"`
-	Batch     int       `json:"batch" min:"1" max:"65536"`
-	Seed      uint64    `json:"seed"`
-	Precision string    `json:"precision,omitempty"`                  // of steps and evaluations: fp32 or bf16
-	Threads   int       `json:"threads,omitempty" min:"0" max:"1024"` // to compute on; 0: as many as there are processors. Changes no result
+	Name       string    `json:"name"`
+	About      string    `json:"about,omitempty"`
+	Data       Data      `json:"data"`
+	Model      Model     `json:"model"`
+	Optimizer  Optimizer `json:"optimizer"`
+	Epochs     int       `json:"epochs,omitempty" min:"1"`     // with neither limit: 5
+	Steps      int       `json:"steps,omitempty" min:"1"`      // whichever limit is reached first
+	EvalEvery  int       `json:"eval_every,omitempty" min:"1"` // steps between evaluations, besides the end of each epoch
+	Metrics    []string  `json:"metrics,omitempty" oneof:"accuracy top2 top3 top5 top10 precision precision_micro precision_weighted recall recall_micro recall_weighted f1 f1_micro f1_weighted dice iou auc average_precision mae mse rmse r2 mape perplexity"`
+	Batch      int       `json:"batch" min:"1" max:"65536"`
+	Accumulate int       `json:"accumulate,omitempty" min:"1" max:"65536"` // batches whose gradients make one step; without it 1
+	Seed       uint64    `json:"seed"`
+	Precision  string    `json:"precision,omitempty"`                  // of steps and evaluations: fp32, bf16, fp16 or tf32
+	Threads    int       `json:"threads,omitempty" min:"0" max:"1024"` // to compute on; 0: as many as there are processors. Changes no result
 
 	given map[string]string // path of each key that was given → the place it was given at
 }

@@ -81,8 +81,8 @@ func TestMistakes(t *testing.T) {
 		{"model: {kind: lenet}\noptimizer: {kind: adam, momentum: 0.9}", "optimizer.momentum means nothing to optimizer.kind adam"},
 		{"model: {kind: resnet, depth: 21}", "model.depth is 21, expected 6n+2"},
 		{"model: {kind: gpt, width: 100, heads: 3}", "100 cannot be divided among 3 heads"},
-		{"model: {kind: lenet}\nprecision: fp16", "my.yaml:2:12: precision fp16 is not there yet; there are fp32 and bf16"},
-		{"model: {kind: lenet}\nprecision: half", `my.yaml:2:12: unknown precision "half"`},
+		{"model: {kind: lenet}\nprecision: half", `my.yaml:2:12: unknown precision "half"; there are fp32, bf16, fp16 and tf32`},
+		{"model: {kind: lenet}\naccumulate: 0", "my.yaml:2:13"},
 		{"epochs: 3", "does not say model.kind"},
 	} {
 		r, err := Parse("my.yaml", []byte(c.text))

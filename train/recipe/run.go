@@ -119,7 +119,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		status = rundir.Failed
 	}
 	result := &Result{
-		Recipe: j.Recipe.Name, Status: status, Device: sinter.DeviceName(), Precision: j.Recipe.Precision, Seed: j.Recipe.Seed,
+		Recipe: j.Recipe.Name, Status: status, Device: sinter.DeviceName(), Precision: j.Recipe.precision().Computed().String(), Seed: j.Recipe.Seed,
 		Epochs: report.Epochs, Steps: report.Steps, Parameters: report.Parameters,
 		TrainLoss: Number(report.TrainLoss), TestLoss: Number(report.TestLoss),
 		Metrics:          metricsOf(j.Input.Task, report.TestLoss, report.Metrics),
