@@ -125,7 +125,11 @@ digits and letters that it renders itself.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), recipeCommand(), versionCommand())
+	root.AddCommand(
+		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(),
+		runsCommand(),
+		recipeCommand(), versionCommand(),
+	)
 	return root
 }
 
