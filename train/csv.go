@@ -78,8 +78,17 @@ func (c *CSVLogger) rewrite(s *State, rows [][]string) {
 		c.file, err = os.OpenFile(c.Path, os.O_WRONLY|os.O_APPEND, 0)
 	}
 	if err != nil {
-		s.Fail(fmt.Errorf("train: writing the log: %w", err))
+		c.fail(s, err)
 	}
+}
+
+// fail gives the log up; no run ends because of it.
+func (c *CSVLogger) fail(s *State, err error) {
+	if c.file != nil {
+		c.file.Close()
+		c.file = nil
+	}
+	s.Warn(fmt.Sprintf("the log %s is not written any more: %v", c.Path, err))
 }
 
 // OnStep writes a row for every Every-th step.
@@ -137,7 +146,7 @@ func (c *CSVLogger) write(s *State, e *Evaluation) {
 	w.Write(cells)
 	w.Flush()
 	if _, err := c.file.Write(text.Bytes()); err != nil {
-		s.Fail(fmt.Errorf("train: writing the log: %w", err))
+		c.fail(s, err)
 	}
 }
 
@@ -145,7 +154,7 @@ func (c *CSVLogger) write(s *State, e *Evaluation) {
 func (c *CSVLogger) widen(s *State) bool {
 	rows, err := readCSV(c.Path)
 	if err != nil {
-		s.Fail(fmt.Errorf("train: adding columns to the log %s: %w", c.Path, err))
+		c.fail(s, fmt.Errorf("adding columns: %w", err))
 		return false
 	}
 	if len(rows) == 0 {
@@ -164,8 +173,9 @@ func (c *CSVLogger) OnTrainEnd(s *State) {
 	if c.file == nil {
 		return
 	}
-	if err := c.file.Close(); err != nil {
-		s.Fail(fmt.Errorf("train: writing the log: %w", err))
-	}
+	err := c.file.Close()
 	c.file = nil
+	if err != nil {
+		c.fail(s, err)
+	}
 }

@@ -49,6 +49,10 @@ type Trainer struct {
 	Epochs int
 	Steps  int
 
+	// StepsPerEpoch ends an epoch early; zero: with the examples. Each epoch has a new
+	// order, and so other examples.
+	StepsPerEpoch int
+
 	Batch     int              // examples that are computed with at a time; 32 if zero
 	Clip      float64          // largest global norm of the gradients; zero: no limit
 	Seed      uint64           // of the order of examples
@@ -241,7 +245,11 @@ func (t *Trainer) StepsFor(examples int) int {
 // perEpoch is the number of steps of an epoch.
 func (t *Trainer) perEpoch(examples int) int {
 	step := t.batch() * t.accumulate()
-	return (examples + step - 1) / step
+	steps := (examples + step - 1) / step
+	if t.StepsPerEpoch > 0 {
+		steps = min(steps, t.StepsPerEpoch)
+	}
+	return steps
 }
 
 func (t *Trainer) accumulate() int { return max(t.Accumulate, 1) }
@@ -325,7 +333,7 @@ func (r *fit) stepped(ctx context.Context) (end bool, err error) {
 	if ctx.Err() != nil {
 		return true, context.Cause(ctx)
 	}
-	if s.stopping() || s.Step == s.Steps {
+	if s.stopping() || s.Step == s.Steps || r.StepsPerEpoch > 0 && s.EpochStep == r.StepsPerEpoch {
 		return true, nil
 	}
 	if r.EvalEvery > 0 && s.Step%r.EvalEvery == 0 {

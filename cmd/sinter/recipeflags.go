@@ -21,6 +21,10 @@ var overrides = []override{
 	{"accumulate", "accumulate", "N", "batches whose gradients make one step; 1 unless said"},
 	{"lr", "optimizer.lr", "X", "learning rate; the peak of a schedule"},
 	{"precision", "precision", "P", "of steps and evaluations: fp32; bf16 or fp16 for products of 16-bit numbers with float32 sums; or tf32"},
+	{"patience", "early_stopping.patience", "N", "stop when the test loss has not improved for N evaluations"},
+	{"max-time", "max_time", "TIME", "stop after this time: 90s, 30m, 1h30m"},
+	{"fast-dev-run", "limits.fast_dev_run", "", "make one step and evaluate one batch, to see that everything works"},
+	{"overfit", "limits.overfit", "N", "train and evaluate on the first N batches only, which a sound model learns by heart"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
 	{"threads", "threads", "N", threadsUsage},
 }
@@ -45,7 +49,10 @@ func (f *recipeFlags) add(c *cobra.Command) {
 	f.values = make([]text, len(overrides))
 	for i, o := range overrides {
 		f.values[i].kind = o.kind
-		c.Flags().Var(&f.values[i], o.flag, o.usage)
+		flag := c.Flags().VarPF(&f.values[i], o.flag, "", o.usage)
+		if o.kind == "" { // a switch
+			flag.NoOptDefVal = "true"
+		}
 	}
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "set a key of the recipe, `key=value`; may be repeated")
 }

@@ -121,6 +121,9 @@ func printResult(w io.Writer, r *recipe.Result) {
 	row("parameters", ui.Count(r.Parameters))
 	row("device", r.Device+", "+r.Precision)
 	row("steps", fmt.Sprintf("%s in %s", ui.Count(r.Steps), plural(r.Epochs, "epoch")))
+	if r.Stopped != "" {
+		row("stopped", r.Stopped)
+	}
 	row("run", r.Run)
 	fmt.Fprintln(w)
 	ui.Table(w, rows)

@@ -52,19 +52,26 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.limit(src); err != nil {
+		return nil, err
+	}
 	trainer := &train.Trainer{
-		Clip:       r.Optimizer.Clip,
-		Epochs:     r.Epochs,
-		Steps:      r.Steps,
-		EvalEvery:  r.EvalEvery,
-		Batch:      r.Batch,
-		Seed:       r.Seed,
-		Accumulate: r.Accumulate,
-		Precision:  r.precision(),
-		Compile:    true, // no model of the zoo decides anything in Go from step to step
+		StepsPerEpoch: r.Limits.StepsPerEpoch,
+		Clip:          r.Optimizer.Clip,
+		Epochs:        r.Epochs,
+		Steps:         r.Steps,
+		EvalEvery:     r.EvalEvery,
+		Batch:         r.Batch,
+		Seed:          r.Seed,
+		Accumulate:    r.Accumulate,
+		Precision:     r.precision(),
+		Compile:       true, // no model of the zoo decides anything in Go from step to step
 	}
 	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Train.Len()))
 	trainer.Loss, trainer.Metrics = input.measures(r)
+	if err := r.checkMonitors(trainer.Metrics); err != nil {
+		return nil, err
+	}
 	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil
 }
 
@@ -184,4 +191,28 @@ func (j *Job) Describe() string {
 	}
 	return fmt.Sprintf("%s on %s: %d examples of %v to train%s, %s", j.Recipe.Name, j.Recipe.Data.Path,
 		j.Source.Train.Len(), slices.Clone(j.Input.Shape), test, what)
+}
+
+// limit leaves of the data what the recipe's limits want.
+func (r *Recipe) limit(src *data.Source) (err error) {
+	first := func(set data.Dataset, batches int, part string) data.Dataset {
+		n := batches * r.Batch
+		if set == nil || batches == 0 || n >= set.Len() || err != nil {
+			return set
+		}
+		index := make([]int, n)
+		for i := range index {
+			index[i] = i
+		}
+		src.Notes = append(src.Notes, fmt.Sprintf("%s is limited to its first %d examples of %d", part, n, set.Len()))
+		set, err = data.Subset(set, index)
+		return set
+	}
+	if k := r.Limits.Overfit; k > 0 {
+		src.Train = first(src.Train, k, "training")
+		src.Test = src.Train
+		src.Notes = append(src.Notes, "the test set is what is trained on: a sound model learns it by heart")
+	}
+	src.Test = first(src.Test, r.Limits.TestBatches, "testing")
+	return err
 }

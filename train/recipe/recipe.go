@@ -49,7 +49,23 @@ type Recipe struct {
 	Precision  string    `json:"precision,omitempty"`                  // of steps and evaluations: fp32, bf16, fp16 or tf32
 	Threads    int       `json:"threads,omitempty" min:"0" max:"1024"` // to compute on; 0: as many as there are processors. Changes no result
 
+	EarlyStopping EarlyStopping `json:"early_stopping,omitzero"`
+	ReduceLR      ReduceLR      `json:"reduce_lr,omitzero"`              // on a plateau
+	EMA           float64       `json:"ema,omitempty" min:"0" below:"1"` // decay of an exponential moving average of the weights, which takes their place
+	SWA           float64       `json:"swa,omitempty" min:"0"`           // average the weights of epochs after this many, or this share of them
+	MaxTime       string        `json:"max_time,omitempty"`              // "30m": training ends then
+	CSV           bool          `json:"csv,omitempty"`                   // write metrics.csv too
+	Limits        Limits        `json:"limits,omitzero"`
+
 	given map[string]string // path of each key that was given → the place it was given at
+}
+
+// Limits make a run small, to see that all of it works.
+type Limits struct {
+	StepsPerEpoch int  `json:"steps_per_epoch,omitempty" min:"1"`
+	TestBatches   int  `json:"test_batches,omitempty" min:"1"` // that are evaluated, the first ones
+	Overfit       int  `json:"overfit,omitempty" min:"1"`      // train and evaluate on the first so many batches: a sound model learns them by heart
+	FastDevRun    bool `json:"fast_dev_run,omitempty"`         // one step, and one batch evaluated
 }
 
 // Data says where examples come from.
@@ -185,6 +201,12 @@ func (r *Recipe) Resolve() error {
 		return usage(r.place("precision"), "%s", strings.TrimPrefix(err.Error(), "sinter: "))
 	}
 	r.Precision = p.String()
+	if l := &r.Limits; l.FastDevRun {
+		r.Epochs, r.Steps, l.TestBatches = 0, 1, 1
+	}
+	if err := r.resolveCallbacks(); err != nil {
+		return err
+	}
 	setDefault(&r.Data.Holdout, 0.1)
 	setDefault(&r.Data.Task, "auto")
 	setDefault(&r.Data.Scale, "standard")

@@ -47,6 +47,7 @@ type Result struct {
 	Seconds          Number            `json:"seconds"`
 	PeakMemory       int64             `json:"peak_memory_bytes"`
 	PeakMemorySource string            `json:"peak_memory_source"`
+	Stopped          string            `json:"stopped,omitempty"` // why training ended before its last step, if a callback wanted it
 	Run              string            `json:"run"`
 
 	Report *train.Report `json:"-"`
@@ -103,7 +104,8 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		return nil, err
 	}
 	trainer := *j.Trainer
-	trainer.Callbacks = append([]train.Callback{&logger{folder: folder}}, o.Callbacks...)
+	before, after := j.Recipe.watchers(folder)
+	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder}}, o.Callbacks, after)
 	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Train, j.Source.Test)
 	if report == nil {
 		folder.Discard()
@@ -125,7 +127,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		Metrics:          metricsOf(j.Input.Task, report.TestLoss, report.Metrics),
 		SamplesPerSecond: Number(report.SamplesPerSecond), Seconds: Number(report.Duration.Seconds()),
 		PeakMemory: report.PeakMemory, PeakMemorySource: report.PeakMemorySource,
-		Run: folder.Dir(), Report: report,
+		Stopped: report.Stopped, Run: folder.Dir(), Report: report,
 	}
 	if status == rundir.Complete && j.Source.Test != nil && j.Input.Task == data.Classification {
 		scores, err := j.Input.score(ctx, j.Recipe, j.Model, j.Source.Test)
@@ -276,8 +278,9 @@ type stepRecord struct {
 	GradNorm *Number `json:"grad_norm,omitempty"` // with clipping
 	Seconds  float64 `json:"seconds"`
 	// About once a second:
-	SamplesPerSecond Number `json:"samples_per_second,omitempty"` // since the run began
-	Memory           int64  `json:"memory,omitempty"`             // the most that the process has held, in bytes
+	SamplesPerSecond Number            `json:"samples_per_second,omitempty"` // over the last steps
+	Logged           map[string]Number `json:"logged,omitempty"`             // by callbacks
+	Memory           int64             `json:"memory,omitempty"`             // the most that the process has held, in bytes
 }
 
 type evaluationRecord struct {
@@ -303,8 +306,17 @@ func (l *logger) OnStep(s *train.State) {
 	}
 	if now := time.Now(); now.Sub(l.measured) > time.Second {
 		l.measured = now
-		r.SamplesPerSecond = Number(s.SamplesPerSecond())
 		r.Memory, _ = train.PeakMemory()
+		for _, v := range s.Logged() {
+			if v.Name == "samples_per_second" {
+				r.SamplesPerSecond = Number(v.Value)
+				continue
+			}
+			if r.Logged == nil {
+				r.Logged = map[string]Number{}
+			}
+			r.Logged[v.Name] = Number(v.Value)
+		}
 	}
 	l.log(s, r)
 }
