@@ -195,7 +195,7 @@ type record struct {
 	used     []*param // that are updated
 	unused   []*sinter.Variable
 	assigned []*sinter.Variable
-	flags    []*sinter.Tensor // whether all is finite; with ClipNorm the norm; with LossScaling the next scale
+	flags    []*sinter.Tensor // whether all is finite; the norm of the gradients; with LossScaling the next scale
 	scalars  *scalars
 }
 
@@ -319,18 +319,17 @@ func (o *Optimizer) update(u *update, in []*sinter.Tensor) (out []*sinter.Tensor
 			grads[i] = g.To(d).Mul(factor.To(d))
 		}
 	}
+	// The norm is not a number, or infinite, if any gradient is. So it is for gradients
+	// above 10¹⁹, whose squares overflow, which nothing could be done with. It is taken
+	// before anything is clipped: an overflow must not pass for a large gradient.
+	norm := nn.GradNorm(grads)
+	finite := loss.IsFinite().And(norm.IsFinite())
+	out = append(out, finite, norm)
 	if o.clipValue > 0 {
 		grads = nn.ClipGradValue(grads, o.clipValue)
 	}
-	var finite *sinter.Tensor
 	if o.clipNorm > 0 {
-		var norm *sinter.Tensor
-		grads, norm = nn.ClipGradNorm(grads, o.clipNorm)
-		finite = loss.IsFinite().And(norm.IsFinite())
-		out = append(out, finite, norm)
-	} else {
-		finite = allFinite(slices.Concat(grads, in[:1])...)
-		out = append(out, finite)
+		grads, _ = nn.ClipGradNorm(grads, o.clipNorm)
 	}
 	if o.scaler != nil {
 		scale, tracker = o.scaler.next(finite, scale, tracker)
@@ -362,9 +361,7 @@ func (o *Optimizer) update(u *update, in []*sinter.Tensor) (out []*sinter.Tensor
 func (o *Optimizer) conclude(r *record, loss *sinter.Tensor, flags []*sinter.Tensor) error {
 	o.unused = r.unused
 	finite, flags := flags[0].Float() != 0, flags[1:]
-	if o.clipNorm > 0 {
-		o.gradNorm, flags = flags[0].Float(), flags[1:]
-	}
+	o.gradNorm, flags = flags[0].Float(), flags[1:]
 	failure := &NonFiniteError{Step: o.steps, GradNorm: o.gradNorm}
 	if s := o.scaler; s != nil {
 		s.now = flags[0].Float()
@@ -385,17 +382,6 @@ func (o *Optimizer) conclude(r *record, loss *sinter.Tensor, flags []*sinter.Ten
 		p.steps++
 	}
 	return nil
-}
-
-// allFinite tells whether no element of any tensor is a NaN or an infinity, by their
-// sum: it is not finite then either. So it is for gradients that are near the largest
-// float32, which nothing could be done with.
-func allFinite(ts ...*sinter.Tensor) *sinter.Tensor {
-	sum := sinter.Scalar(0)
-	for _, t := range ts {
-		sum = sum.Add(t.To(t.DType().Compute()).Sum().To(sinter.Float32))
-	}
-	return sum.IsFinite()
 }
 
 // differentiate lists the parameters that the loss depends on, and returns its
@@ -502,7 +488,7 @@ func (o *Optimizer) LRs() []float64 {
 func (o *Optimizer) Steps() int { return o.steps }
 
 // GradNorm is the norm of all gradients in the last step, before they were
-// clipped; NaN without ClipNorm.
+// clipped; NaN before the first.
 func (o *Optimizer) GradNorm() float64 { return o.gradNorm }
 
 // Schedule is the learning rate over time.

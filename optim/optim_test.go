@@ -378,3 +378,23 @@ func TestScaleLR(t *testing.T) {
 		t.Errorf("the restored optimizer has the learning rate %g and the factor %g", again.LR(), again.LRFactor())
 	}
 }
+
+// The norm is known without clipping too, and an infinite gradient is one whatever it is
+// clipped to.
+func TestGradNorm(t *testing.T) {
+	v := sinter.NewVariable("v", sinter.FromFloats([]float32{3, 4}, 2))
+	o := New([]*sinter.Variable{v}, SGD{LR: Constant(0.1)})
+	if err := o.Step(v.Value().Square().Sum()); err != nil {
+		t.Fatal(err)
+	}
+	near(t, "the norm of (6, 8)", o.GradNorm(), 10)
+
+	for _, clip := range []Option{ClipValue(1), ClipNorm(1)} {
+		root := sinter.NewVariable("root", sinter.FromFloats([]float32{0}, 1)) // the square root of 0 has an infinite slope
+		o = New([]*sinter.Variable{root}, SGD{LR: Constant(0.1)}, clip)
+		var bad *NonFiniteError
+		if err := o.Step(root.Value().Sqrt().Sum()); !errors.As(err, &bad) || root.Value().Float() != 0 {
+			t.Errorf("an infinite gradient gave %v and moved the variable to %g", err, root.Value().Float())
+		}
+	}
+}

@@ -275,7 +275,7 @@ type stepRecord struct {
 	Step     int     `json:"step"`
 	Loss     Number  `json:"loss"`
 	LR       Number  `json:"lr"`
-	GradNorm *Number `json:"grad_norm,omitempty"` // with clipping
+	GradNorm *Number `json:"grad_norm,omitempty"`
 	Seconds  float64 `json:"seconds"`
 	// About once a second:
 	SamplesPerSecond Number            `json:"samples_per_second,omitempty"` // over the last steps
