@@ -61,6 +61,16 @@ func (b *HostBuffer) Tensor(n int) *Tensor {
 	return &Tensor{ir.NewInput(b.dtype, sh, b.storage)}
 }
 
+// View is what the buffer holds now from its beginning on, in another shape of no more
+// elements.
+func (b *HostBuffer) View(sh ...int) *Tensor {
+	ensure("HostBuffer.View", shape.Check(sh))
+	if shape.Elements(sh) > shape.Elements(b.shape) {
+		ir.Fail("HostBuffer.View", "the shape %v of a buffer of %v", sh, b.shape)
+	}
+	return &Tensor{ir.NewInput(b.dtype, slices.Clone(sh), b.storage)}
+}
+
 // Reuse says that the content is about to change: evaluating a tensor made before is
 // an error from now on.
 func (b *HostBuffer) Reuse() {

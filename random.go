@@ -150,6 +150,13 @@ func (g *Generator) NormFloat64() float64 {
 	return g.normal()
 }
 
+// ExpFloat64 is exponentially distributed with mean 1.
+func (g *Generator) ExpFloat64() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return -logarithm(1 - g.float64())
+}
+
 // IntN is uniform on 0 … n−1. It panics if n is not positive.
 func (g *Generator) IntN(n int) int {
 	if n <= 0 {

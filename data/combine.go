@@ -92,11 +92,17 @@ func (c concat) Len() int        { return c.ends[len(c.ends)-1] }
 func (c concat) Fields() []Field { return c.parts[0].Fields() }
 
 func (c concat) Read(i int, dst [][]byte) error {
-	p, _ := slices.BinarySearch(c.ends, i+1)
+	p, i := c.part(i)
+	return c.parts[p].Read(i, dst)
+}
+
+// part tells which part example i is in, and where in it.
+func (c concat) part(i int) (p, at int) {
+	p, _ = slices.BinarySearch(c.ends, i+1)
 	if p > 0 {
 		i -= c.ends[p-1]
 	}
-	return c.parts[p].Read(i, dst)
+	return p, i
 }
 
 func (c concat) Epoch(e int) Dataset {

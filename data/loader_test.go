@@ -124,7 +124,7 @@ func TestLoaderMistakes(t *testing.T) {
 		"Prefetch is -1":           {Dataset: counting{n: 1}, Batch: 1, Prefetch: -1},
 		"no examples":              {Dataset: counting{}, Batch: 1},
 		"use a smaller batch":      {Dataset: counting{n: 3}, Batch: 4, DropLast: true},
-		"epoch -1":                 {Dataset: counting{n: 3}, Batch: 4, epoch: -1},
+		"epoch -1":                 {Dataset: counting{n: 3}, Batch: 4, next: LoaderState{Epoch: -1}},
 		"example 5 (epoch 0, batc": {Dataset: counting{n: 9, bad: 5}, Batch: 2},
 	} {
 		n := 0

@@ -1,10 +1,6 @@
 package data
 
-import (
-	"fmt"
-
-	"github.com/sinter-dl/sinter"
-)
+import "github.com/sinter-dl/sinter"
 
 // Stream is examples that are read one after the other from the beginning, because
 // there are more of them than fit in memory, or because their files cannot be read
@@ -52,9 +48,9 @@ type Stream interface {
 
 // StreamReader is one pass over a Stream. It serves one goroutine.
 type StreamReader interface {
-	// Next puts the next record into r, whose content is that of an earlier record: it
-	// sets every field but Epoch, and writes to r.Data[:0] and r.Ends[:0] by append, so
-	// that no memory is made when they are large enough. At the end it returns io.EOF.
+	// Next puts the next record into r, which is empty but for the memory of an earlier
+	// record: it appends to r.Data and r.Ends, so that no memory is made when they are
+	// large enough. At the end it returns io.EOF.
 	Next(r *Record) error
 	// Mark is the place before the record that Next will give. It costs next to nothing:
 	// it is asked for every few records.
@@ -139,15 +135,6 @@ func (e *RecordError) Unwrap() error { return e.Err }
 type Examples interface {
 	Fields() []Field
 	Len() int // -1 if that is not known, which only a Stream may say
-}
-
-// checkExamples says what is wrong with examples that are neither.
-func checkExamples(e Examples) error {
-	switch e.(type) {
-	case Dataset, Stream:
-		return nil
-	}
-	return fmt.Errorf("data: %T is neither a Dataset (with Read) nor a Stream (with Open and Decode)", e)
 }
 
 // ExampleSeed is the seed of the random numbers that belong to one example in one epoch:
