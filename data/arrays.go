@@ -127,8 +127,14 @@ var unit = func() (t [256]uint32) {
 	return t
 }()
 
-// writeUnit writes the bytes as float32 from 0 to 1.
+// writeUnit writes the bytes as float32 from 0 to 1. It writes four at a time because
+// that is twice as fast.
 func writeUnit(dst, pixels []byte) {
+	for len(pixels) >= 4 && len(dst) >= 16 {
+		binary.LittleEndian.PutUint64(dst, uint64(unit[pixels[0]])|uint64(unit[pixels[1]])<<32)
+		binary.LittleEndian.PutUint64(dst[8:], uint64(unit[pixels[2]])|uint64(unit[pixels[3]])<<32)
+		pixels, dst = pixels[4:], dst[16:]
+	}
 	for i, p := range pixels {
 		binary.LittleEndian.PutUint32(dst[4*i:4*i+4], unit[p])
 	}
