@@ -52,6 +52,18 @@ func Write(path string, tensors []Tensor, meta map[string]string) error {
 	return nil
 }
 
+// Encode writes the bytes of the file that Write makes to w.
+func Encode(w io.Writer, tensors []Tensor, meta map[string]string) error {
+	sorted, err := check(tensors, meta)
+	if err == nil {
+		err = encode(w, sorted, meta)
+	}
+	if err != nil {
+		return fmt.Errorf("safetensors: %w", err)
+	}
+	return nil
+}
+
 // createTemp makes a new file beside path. It differs from os.CreateTemp in the
 // permissions, which are those of any other file that the user writes.
 func createTemp(path string) (*os.File, error) {
