@@ -166,3 +166,31 @@ func (v *Variable) Bytes() []byte {
 	}
 	return v.Value().mustBytes()
 }
+
+// ReadVariables copies the elements of variables, with what has been assigned, to host
+// memory of their sizes: dst[i] is that of vars[i]. It is the fast way to copy much, for
+// a checkpoint.
+func ReadVariables(vars []*Variable, dst [][]byte) error {
+	var pending []*Variable
+	for i, v := range vars {
+		if want := v.Len() * v.dtype.Size(); len(dst[i]) != want {
+			return fmt.Errorf("sinter: %s is %v%v and has %d bytes, not %d", v.label(), v.dtype, v.shape, want, len(dst[i]))
+		}
+		if v.pending != nil {
+			pending = append(pending, v)
+		}
+	}
+	if len(pending) > 0 {
+		if err := EvalAssign(pending); err != nil {
+			return err
+		}
+	}
+	evaluation.Lock()
+	defer evaluation.Unlock()
+	for i, v := range vars {
+		if err := current().Download(dst[i], memoryOf(v.storage).buffer); err != nil {
+			return fmt.Errorf("sinter: reading %s: %w", v.label(), err)
+		}
+	}
+	return nil
+}

@@ -54,6 +54,9 @@ func (e *EMA) OnEvaluateBegin(s *State) { e.enter(s) }
 // OnEvaluate puts the weights back.
 func (e *EMA) OnEvaluate(s *State) { e.leave(s) }
 
+// OnEvaluateAbort puts the weights back.
+func (e *EMA) OnEvaluateAbort(s *State) { e.leave(s) }
+
 // OnTrainEnd leaves the average in the model.
 func (e *EMA) OnTrainEnd(s *State) { e.finish(s) }
 
@@ -100,6 +103,9 @@ func (a *SWA) OnEvaluateBegin(s *State) { a.enter(s) }
 
 // OnEvaluate puts the weights back.
 func (a *SWA) OnEvaluate(s *State) { a.leave(s) }
+
+// OnEvaluateAbort puts the weights back.
+func (a *SWA) OnEvaluateAbort(s *State) { a.leave(s) }
 
 // OnTrainEnd leaves the average in the model.
 func (a *SWA) OnTrainEnd(s *State) { a.finish(s) }

@@ -14,13 +14,16 @@ type Callback interface {
 	OnEpochBegin(*State)
 	OnStep(*State) // after each step
 	OnEvaluateBegin(*State)
-	OnEvaluate(*State) // after the test set was evaluated; State.Last has the results
+	// OnEvaluate comes after the test set was evaluated; State.Last has the results. A
+	// callback with a method OnEvaluateAbort(*State) has that called instead where the
+	// evaluation failed or was interrupted.
+	OnEvaluate(*State)
 	OnEpochEnd(*State)
 	OnTrainEnd(*State) // always called once OnTrainBegin was; State.Err says how it ended
 }
 
 // Stateful is a callback with a memory. A checkpoint holds what SaveState gives, under
-// StateName, and a run that is resumed hands it to LoadState before OnTrainBegin.
+// StateName, and a run that is resumed hands it to LoadState after OnTrainBegin.
 // StateName is to be unique among the callbacks of a Trainer: "early_stopping".
 //
 // A callback that remembers tensors, averaged weights perhaps, has a method
@@ -74,6 +77,9 @@ type State struct {
 	failure   error
 	logged    []Value
 
+	interrupted bool // reason is for an end before the end: see Interrupt
+	saveNow     bool // a checkpoint is asked for
+
 	weightsChosen bool // at the end: a callback has put weights into the model that are to stay
 }
 
@@ -83,6 +89,18 @@ func (s *State) Stop(reason string) {
 		s.reason = reason
 	}
 }
+
+// Interrupt ends training after the current callbacks as a cancelled context does: with
+// a checkpoint, if there are any, and an *InterruptedError that has the reason. The run
+// is not complete then and can go on.
+func (s *State) Interrupt(reason string) {
+	if s.reason == "" {
+		s.reason, s.interrupted = reason, true
+	}
+}
+
+// Save asks for a checkpoint after the current callbacks of a step.
+func (s *State) Save() { s.saveNow = true }
 
 // Fail ends training with an error.
 func (s *State) Fail(err error) {

@@ -77,6 +77,10 @@ type Trainer struct {
 	// decide anything in Go from step to step.
 	Compile bool
 
+	// Checkpoint says where and when checkpoints are written, and whether the run goes on
+	// from one.
+	Checkpoint Checkpoint
+
 	// Warn is told what went wrong without ending training, such as a checkpoint that
 	// could not be written. If it is nil, slog.Warn is.
 	Warn func(message string)
@@ -115,6 +119,25 @@ func (e *DivergedError) Unwrap() error { return e.Err }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
+// InterruptedError is a run that was stopped before its end, by a cancelled context or
+// State.Interrupt.
+type InterruptedError struct {
+	Step       int    // that it came to
+	Checkpoint string // to go on from; empty if there are none
+	Reason     string // if a callback stopped it
+	Err        error  // the context's, if that did
+}
+
+func (e *InterruptedError) Error() string {
+	text := fmt.Sprintf("interrupted after step %d", e.Step)
+	if e.Reason != "" {
+		text += ": " + e.Reason
+	}
+	return text
+}
+
+func (e *InterruptedError) Unwrap() error { return e.Err }
+
 // Fit trains model on trainSet. testSet may be nil. A cancelled context ends the
 // run after the current step; then, and whenever steps had been made before
 // something failed, the report comes with the error.
@@ -131,29 +154,7 @@ func (t *Trainer) Fit(ctx context.Context, model nn.Module, trainSet, testSet da
 	return r.end(), err
 }
 
-// fit is one call of Fit.
-type fit struct {
-	*Trainer
-	state     *State
-	optimizer *optim.Optimizer
-	loader    *data.Loader
-	compiled  *optim.CompiledStep // nil if steps are not compiled
-	testSet   data.Dataset
-	history   []Evaluation
-	start     time.Time
-	lossSum   float64 // over the epoch, weighted by examples
-	lossCount int
-	evaluated int   // the step of the last evaluation
-	group     group // the batches of the next step so far
-}
-
-// group is the batches that one step is made of.
-type group struct {
-	batches, examples int
-	loss              float64 // sum over the examples
-}
-
-func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, error) {
+func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (r *fit, err error) {
 	if t.Loss == nil {
 		return nil, errors.New("train: the Trainer has no Loss")
 	}
@@ -180,7 +181,7 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, 
 		}
 		options = append(options, optim.LossScaling(*s))
 	}
-	r := &fit{
+	r = &fit{
 		Trainer:   t,
 		optimizer: optim.New(model, rule, options...),
 		loader:    &data.Loader{Dataset: trainSet, Batch: t.batch(), Shuffle: true, Seed: t.Seed},
@@ -209,7 +210,8 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (*fit, 
 	if t.Warn == nil {
 		r.state.warn = func(message string) { slog.Warn(message) }
 	}
-	return r, nil
+	r.saver, err = t.Checkpoint.saver()
+	return r, err
 }
 
 // Notes lists what a user should know of how model will be trained and would not
@@ -259,295 +261,4 @@ func (t *Trainer) batch() int {
 		return 32
 	}
 	return t.Batch
-}
-
-// loop makes the steps.
-func (r *fit) loop(ctx context.Context) (err error) {
-	s := r.state
-	defer func() {
-		s.Err = err
-		s.Elapsed = time.Since(r.start)
-		nn.Eval(s.Model)
-		r.each(Callback.OnTrainEnd)
-	}()
-	nn.Train(s.Model)
-	r.each(Callback.OnTrainBegin)
-	for s.Epoch < s.Epochs && !s.stopping() {
-		s.Epoch++
-		s.EpochStep = 0
-		r.lossSum, r.lossCount = 0, 0
-		reset(r.Metrics)
-		r.each(Callback.OnEpochBegin)
-		if err := r.epoch(ctx); err != nil {
-			return err
-		}
-		if err := r.evaluate(ctx); err != nil {
-			return err
-		}
-		r.optimizer.Observe(r.progress())
-		r.each(Callback.OnEpochEnd)
-		nn.Train(s.Model) // the evaluation has left it in the mode of use
-	}
-	return s.failure
-}
-
-// epoch makes the steps of one epoch, or those that are left.
-func (r *fit) epoch(ctx context.Context) error {
-	resumed := time.Now()
-	stepped := func() (end bool, err error) {
-		r.state.trainTime += time.Since(resumed)
-		defer func() { resumed = time.Now() }()
-		return r.stepped(ctx)
-	}
-	for batch := range r.loader.Batches(ctx) {
-		if err := r.train(batch); err != nil {
-			return err
-		}
-		if r.group.batches == 0 {
-			if end, err := stepped(); end || err != nil {
-				return err
-			}
-		}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := r.loader.Err(); err != nil {
-		return fmt.Errorf("reading training examples: %w", err)
-	}
-	if r.group.batches > 0 { // fewer than the others are made of
-		if err := r.apply(nil); err != nil {
-			return err
-		}
-		_, err := stepped()
-		return err
-	}
-	return nil
-}
-
-// stepped does what follows a step, and tells whether the epoch ends with it.
-func (r *fit) stepped(ctx context.Context) (end bool, err error) {
-	s := r.state
-	s.Elapsed = time.Since(r.start)
-	r.each(Callback.OnStep)
-	if ctx.Err() != nil {
-		return true, context.Cause(ctx)
-	}
-	if s.stopping() || s.Step == s.Steps || r.StepsPerEpoch > 0 && s.EpochStep == r.StepsPerEpoch {
-		return true, nil
-	}
-	if r.EvalEvery > 0 && s.Step%r.EvalEvery == 0 {
-		if err := r.evaluate(ctx); err != nil {
-			return true, err
-		}
-		nn.Train(s.Model)
-	}
-	return false, nil
-}
-
-// train trains on one batch: it makes a step, or adds to the gradients of one. A step
-// has been made if the group is empty afterwards.
-func (r *fit) train(batch data.Batch) error {
-	s := r.state
-	if r.group.batches == 0 {
-		s.LR = r.optimizer.LR()
-	}
-	loss, pred, err := r.update(batch)
-	if err != nil {
-		return r.failed(&batch, err)
-	}
-	for _, m := range r.Metrics {
-		m.Update(pred, batch.Y)
-	}
-	g := &r.group
-	g.batches++
-	g.examples += batch.Size
-	g.loss += loss.Float() * float64(batch.Size)
-	if r.accumulate() == 1 {
-		s.Loss = loss.Float()
-		r.count()
-		return nil
-	}
-	if l := loss.Float(); !finite(l) && r.scaler() == nil { // Apply would not know which batch it was
-		return r.failed(&batch, &optim.NonFiniteError{Step: r.optimizer.Steps(), Loss: l, GradNorm: math.NaN()})
-	}
-	if g.batches == r.accumulate() {
-		return r.apply(&batch)
-	}
-	return nil
-}
-
-// update makes the optimizer's step, or adds to its gradients. Of the model's output
-// only what metrics want is evaluated.
-func (r *fit) update(batch data.Batch) (loss, pred *sinter.Tensor, err error) {
-	weight := float64(batch.Size)
-	if r.compiled != nil {
-		var also []*sinter.Tensor
-		if r.accumulate() == 1 {
-			loss, also, err = r.compiled.Step(inputs(batch)...)
-		} else {
-			loss, also, err = r.compiled.Accumulate(weight, inputs(batch)...)
-		}
-		if len(also) > 0 {
-			pred = also[0]
-		}
-		return loss, pred, err
-	}
-	loss, pred = r.measured(r.state.Model, inputs(batch))
-	var also []*sinter.Tensor
-	if len(r.Metrics) > 0 {
-		also = append(also, pred)
-	}
-	if r.accumulate() == 1 {
-		return loss, pred, r.optimizer.Step(loss, also...)
-	}
-	return loss, pred, r.optimizer.Accumulate(loss, weight, also...)
-}
-
-// apply makes the step of the batches since the last one, of which the last may be
-// known.
-func (r *fit) apply(last *data.Batch) error {
-	if _, err := r.optimizer.Apply(); err != nil {
-		return r.failed(last, err)
-	}
-	r.state.Loss = r.group.loss / float64(r.group.examples)
-	r.count()
-	return nil
-}
-
-// count notes a step that has been made.
-func (r *fit) count() {
-	s, g := r.state, &r.group
-	s.logged = s.logged[:0]
-	s.Step++
-	s.EpochStep++
-	s.Samples += g.examples
-	s.Scale, s.Skipped = r.optimizer.Scale(), r.optimizer.Skipped()
-	if finite(s.Loss) { // else the step was skipped, and the epoch's mean is to tell of the others
-		r.lossSum += s.Loss * float64(g.examples)
-		r.lossCount += g.examples
-		s.TrainLoss = r.lossSum / float64(r.lossCount)
-	}
-	s.TrainMetrics = values(r.Metrics)
-	*g = group{}
-}
-
-// failed is the error of a step that could not be made.
-func (r *fit) failed(batch *data.Batch, err error) error {
-	var bad *optim.NonFiniteError
-	switch {
-	case !errors.As(err, &bad):
-		return fmt.Errorf("step %d: %w", r.state.Step+1, err)
-	case batch == nil:
-		return &DivergedError{Step: r.state.Step + 1, Err: bad}
-	}
-	return r.diverged(*batch, bad)
-}
-
-// inputs are what a step reads of a batch: X, and Y if there is one.
-func inputs(batch data.Batch) []*sinter.Tensor {
-	if batch.Y == nil {
-		return []*sinter.Tensor{batch.X}
-	}
-	return []*sinter.Tensor{batch.X, batch.Y}
-}
-
-// measured is the loss on a batch, given its inputs, and the model's output.
-func (t *Trainer) measured(model nn.Module, in []*sinter.Tensor) (loss, pred *sinter.Tensor) {
-	pred = model.Forward(in[0])
-	if len(in) == 1 {
-		return t.Loss(pred, nil), pred
-	}
-	return t.Loss(pred, in[1]), pred
-}
-
-// diverged looks for the operation where a step stopped being numbers, by making
-// its forward and backward pass again.
-func (r *fit) diverged(batch data.Batch, cause error) error {
-	s := r.state
-	loss := r.Loss(s.Model.Forward(batch.X), batch.Y)
-	suspects := []*sinter.Tensor{loss}
-	for _, g := range sinter.Grad(loss, leaves(r.optimizer.Parameters())...) {
-		if g != nil {
-			suspects = append(suspects, g)
-		}
-	}
-	op, site, err := sinter.FindNonFinite(suspects...)
-	if err != nil {
-		return fmt.Errorf("step %d: %w (looking for the operation failed: %v)", s.Step+1, cause, err)
-	}
-	return &DivergedError{Step: s.Step + 1, Op: op, Site: site, Err: cause}
-}
-
-func leaves(parameters []*sinter.Variable) []*sinter.Tensor {
-	ts := make([]*sinter.Tensor, len(parameters))
-	for i, p := range parameters {
-		ts[i] = p.Value()
-	}
-	return ts
-}
-
-// evaluate measures the test set, once for each step that asks for it.
-func (r *fit) evaluate(ctx context.Context) error {
-	s := r.state
-	e := Evaluation{Epoch: s.Epoch, Step: s.Step, TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN()}
-	if r.testSet != nil && r.testSet.Len() > 0 && r.evaluated < s.Step {
-		r.each(Callback.OnEvaluateBegin)
-		soFar := make([][]float64, len(r.Metrics))
-		for i, m := range r.Metrics {
-			soFar[i] = m.State()
-		}
-		var err error
-		e.Tested = true
-		e.TestLoss, e.Metrics, err = r.Evaluate(ctx, s.Model, r.testSet)
-		if err != nil {
-			return err
-		}
-		for i, m := range r.Metrics { // they go on with the epoch
-			if err := m.SetState(soFar[i]); err != nil {
-				return fmt.Errorf("metric %s: %w", m.Name(), err)
-			}
-		}
-	} else if last := len(r.history) - 1; last >= 0 && r.evaluated == s.Step {
-		return nil
-	}
-	r.evaluated = s.Step
-	r.history = append(r.history, e)
-	s.Last = &r.history[len(r.history)-1]
-	s.Elapsed = time.Since(r.start)
-	r.each(Callback.OnEvaluate)
-	return nil
-}
-
-// progress is what a schedule that watches for a plateau is shown.
-func (r *fit) progress() float64 {
-	if s := r.state; s.Last != nil && !math.IsNaN(s.Last.TestLoss) {
-		return s.Last.TestLoss
-	}
-	return r.state.TrainLoss
-}
-
-func (r *fit) each(event func(Callback, *State)) {
-	for _, c := range r.Callbacks {
-		event(c, r.state)
-	}
-}
-
-func (r *fit) end() *Report {
-	s := r.state
-	memory, source := PeakMemory()
-	report := &Report{
-		Epochs: s.Epoch, Steps: s.Step, Samples: s.Samples,
-		TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN(),
-		Parameters:       nn.Count(s.Model),
-		SamplesPerSecond: s.SamplesPerSecond(),
-		Duration:         time.Since(r.start),
-		PeakMemory:       memory, PeakMemorySource: source,
-		History: r.history,
-		Stopped: s.reason,
-	}
-	if s.Last != nil && s.Last.Step == s.Step {
-		report.TestLoss, report.Metrics = s.Last.TestLoss, s.Last.Metrics
-	}
-	return report
 }

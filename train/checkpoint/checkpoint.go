@@ -542,6 +542,25 @@ func Remove(path string) error {
 	return os.RemoveAll(temp)
 }
 
+// RemoveAfter removes the checkpoints of a folder that were written after the given
+// one, if that is one of them: those of higher steps, and later ones of its own.
+func RemoveAfter(dir, path string) error {
+	all, err := List(dir)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(all, func(i Info) bool { return i.Path == filepath.Join(dir, filepath.Base(path)) })
+	if at < 0 || filepath.Clean(filepath.Dir(path)) != filepath.Clean(dir) {
+		return nil
+	}
+	for _, info := range slices.Backward(all[at+1:]) {
+		if err := Remove(info.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Clean removes what an interrupted Write or Remove left behind.
 func Clean(dir string) error {
 	entries, err := os.ReadDir(dir)

@@ -1,0 +1,256 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sinter-dl/sinter/train/checkpoint"
+)
+
+// Checkpoint says where and when a Trainer writes checkpoints, and what it goes on
+// from. A checkpoint has all that the run depends on: weights, the optimizer with its
+// schedule and scaler, random numbers, the position in the data, sums of metrics and
+// losses, the history, the memory of callbacks. A run that goes on from one makes the
+// same bits as one that was never stopped.
+//
+// One is written at the end, when training is interrupted, and whenever one of the
+// Every fields says so, with none of them every five minutes. Values are copied
+// between two steps; a goroutine writes them while training goes on. A checkpoint
+// that cannot be written is warned of, and training goes on; the ones before it stay.
+type Checkpoint struct {
+	Dir string // folder of checkpoints; without it there are none
+
+	EverySteps  int
+	EveryEpochs int
+	EveryTime   time.Duration
+
+	Keep    int    // so many of the newest stay; 2 if zero
+	Best    int    // and so many of those with the best value of Monitor, written after evaluations
+	Monitor string // as of State.Quantity; "test_loss" if empty
+	Mode    Mode   // Auto: by the name
+
+	Sync bool // training waits until a checkpoint is on the disk
+
+	// Resume goes on from the newest checkpoint in Dir, if there is one; From from a
+	// certain one, by its path. A damaged one is a *checkpoint.DamagedError.
+	Resume bool
+	From   string
+
+	// Log gives what a log of the run has to keep of what has been written so far, and a
+	// run that goes on hands it to CutLog. Both may be nil.
+	Log    func() (position int64, sync func() error)
+	CutLog func(position int64) error
+}
+
+// Saved is a checkpoint that was written, or could not be.
+type Saved struct {
+	Step  int
+	Path  string
+	Bytes int64
+	Score *checkpoint.Score // the quantity that best ones are chosen by, where it was measured now
+	Stall time.Duration     // for which training stood still
+	Took  time.Duration     // from then until it was on the disk
+	Err   error             // why it was not written
+
+	pruning error // why checkpoints that are not to be kept are still there
+}
+
+// CheckpointListener is a callback that is told of checkpoints, between steps.
+type CheckpointListener interface {
+	Callback
+	OnCheckpoint(*State, Saved)
+}
+
+// standardInterval is how often there is a checkpoint if nothing is said.
+const standardInterval = 5 * time.Minute
+
+// saver writes the checkpoints of a run.
+type saver struct {
+	Checkpoint
+	buffers [][]byte   // memory of copies, by tensor, used again
+	results chan Saved // of the one that is being written
+	writing bool
+	late    bool      // one was due while the last was still being written
+	last    time.Time // when the last one was begun
+	step    int       // the step of the last that was written, or that was gone on from; -1 if there is none
+	path    string    // of it
+}
+
+// saver checks the settings; nil without checkpoints.
+func (c Checkpoint) saver() (*saver, error) {
+	if c.EverySteps < 0 || c.EveryEpochs < 0 || c.EveryTime < 0 || c.Keep < 0 || c.Best < 0 {
+		return nil, fmt.Errorf("train: negative settings of checkpoints: every %d steps, %d epochs, %v; keep %d, best %d", c.EverySteps, c.EveryEpochs, c.EveryTime, c.Keep, c.Best)
+	}
+	if c.Dir == "" {
+		if c.Resume || c.From != "" {
+			return nil, errors.New("train: a run cannot go on without a folder of checkpoints: Checkpoint.Dir is empty")
+		}
+		return nil, nil
+	}
+	if c.EverySteps == 0 && c.EveryEpochs == 0 && c.EveryTime == 0 {
+		c.EveryTime = standardInterval
+	}
+	if c.Keep == 0 {
+		c.Keep = 2
+	}
+	if c.Monitor == "" {
+		c.Monitor = "test_loss"
+	}
+	return &saver{Checkpoint: c, results: make(chan Saved, 1), last: time.Now(), step: -1}, nil
+}
+
+// saveIfDue writes a checkpoint after a step if it is time for one.
+func (r *fit) saveIfDue() error {
+	v, s := r.saver, r.state
+	if v == nil {
+		s.saveNow = false
+		return nil
+	}
+	v.poll(s, r.Callbacks, false)
+	due := v.late || s.Step == s.Steps ||
+		v.EverySteps > 0 && s.Step%v.EverySteps == 0 ||
+		v.EveryEpochs > 0 && s.EpochStep == s.StepsPerEpoch && s.Epoch%v.EveryEpochs == 0 ||
+		v.EveryTime > 0 && time.Since(v.last) >= v.EveryTime
+	switch {
+	case s.saveNow:
+	case !due:
+		return nil
+	case v.writing: // put off rather than standing still
+		if !v.late {
+			s.Warn(fmt.Sprintf("the checkpoint of step %d waits: the one before it is still being written", s.Step))
+		}
+		v.late = true
+		return nil
+	}
+	s.saveNow = false
+	return r.save(nil)
+}
+
+// scored writes a checkpoint after an evaluation if it belongs to the best.
+func (r *fit) scored() error {
+	v, s := r.saver, r.state
+	if v == nil || v.Best == 0 {
+		return nil
+	}
+	value, err := s.Quantity(v.Monitor)
+	if err != nil {
+		return fmt.Errorf("checkpoints: %w", err)
+	}
+	if math.IsNaN(value) || math.IsInf(value, 0) {
+		return nil
+	}
+	v.poll(s, r.Callbacks, true)
+	all, err := checkpoint.List(v.Dir)
+	if err != nil {
+		s.Warn(err.Error())
+		return nil
+	}
+	ranked := checkpoint.Ranked(all, v.higher())
+	if len(ranked) >= v.Best {
+		if worst := ranked[v.Best-1].Score.Value; v.higher() && value <= worst || !v.higher() && value >= worst {
+			return nil
+		}
+	}
+	return r.save(&checkpoint.Score{Name: v.Monitor, Value: value})
+}
+
+func (v *saver) higher() bool {
+	return v.Mode == Max || v.Mode == Auto && !LowerIsBetter(v.Monitor)
+}
+
+// poll takes notice of a checkpoint that has been written; with wait, of the one that
+// is being written.
+func (v *saver) poll(s *State, callbacks []Callback, wait bool) {
+	if !v.writing {
+		return
+	}
+	var saved Saved
+	if wait {
+		saved = <-v.results
+	} else {
+		select {
+		case saved = <-v.results:
+		default:
+			return
+		}
+	}
+	v.writing = false
+	if saved.Err != nil {
+		stays := ""
+		if v.path != "" {
+			stays = fmt.Sprintf("; %s stays", v.path)
+		}
+		s.Warn(saved.Err.Error() + stays)
+	} else {
+		v.step, v.path = saved.Step, saved.Path
+		if saved.pruning != nil {
+			s.Warn(saved.pruning.Error())
+		}
+	}
+	for _, c := range callbacks {
+		if l, ok := c.(CheckpointListener); ok {
+			l.OnCheckpoint(s, saved)
+		}
+	}
+}
+
+// save begins a checkpoint of what is now.
+func (r *fit) save(score *checkpoint.Score) error {
+	v, s := r.saver, r.state
+	begun := time.Now()
+	v.poll(s, r.Callbacks, true)
+	var position int64
+	syncLog := func() error { return nil }
+	if v.Log != nil {
+		position, syncLog = v.Log()
+	}
+	content, err := r.snapshot(score, position)
+	if err != nil {
+		return fmt.Errorf("a checkpoint of step %d: %w", s.Step, err)
+	}
+	v.last, v.late, v.writing = begun, false, true
+	keep := checkpoint.Keep{Last: v.Keep, Best: v.Best, Higher: v.higher()}
+	result := Saved{Step: s.Step, Score: score, Stall: time.Since(begun)}
+	go func() {
+		begun := time.Now()
+		err := syncLog()
+		var info checkpoint.Info
+		if err == nil {
+			info, err = checkpoint.Write(v.Dir, content)
+		}
+		if result.Err = err; err == nil {
+			result.Path, result.Bytes = info.Path, info.Bytes
+			result.pruning = checkpoint.Prune(v.Dir, keep)
+		}
+		result.Took = time.Since(begun)
+		v.results <- result
+	}()
+	if v.Sync {
+		v.poll(s, r.Callbacks, true)
+	}
+	return nil
+}
+
+// lastCheckpoint is called with how training ended: it writes a checkpoint if
+// something can go on from here, and waits until it is on the disk.
+func (r *fit) lastCheckpoint(err error) error {
+	v, s := r.saver, r.state
+	if v == nil {
+		return err
+	}
+	v.poll(s, r.Callbacks, true)
+	var stopped *InterruptedError
+	interrupted := errors.As(err, &stopped)
+	if (err == nil || interrupted) && s.Step > 0 && v.step != s.Step {
+		if err := r.save(nil); err != nil {
+			s.Warn(err.Error())
+		}
+		v.poll(s, r.Callbacks, true)
+	}
+	if interrupted {
+		stopped.Checkpoint = v.path
+	}
+	return err
+}

@@ -1,0 +1,412 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/optim"
+)
+
+// fit is one call of Fit.
+type fit struct {
+	*Trainer
+	state     *State
+	optimizer *optim.Optimizer
+	loader    *data.Loader
+	compiled  *optim.CompiledStep // nil if steps are not compiled
+	testSet   data.Dataset
+	history   []Evaluation
+	start     time.Time
+	lossSum   float64 // over the epoch, weighted by examples
+	lossCount int
+	evaluated int    // the step of the last evaluation
+	ended     bool   // the epoch has been ended: evaluated, observed, OnEpochEnd called
+	group     group  // the batches of the next step so far
+	saver     *saver // nil without checkpoints
+}
+
+// group is the batches that one step is made of.
+type group struct {
+	batches, examples int
+	loss              float64 // sum over the examples
+}
+
+// loop makes the steps that are left, with what comes before and after.
+func (r *fit) loop(ctx context.Context) (err error) {
+	s := r.state
+	from, err := r.resume()
+	if err != nil {
+		return err
+	}
+	nn.Train(s.Model)
+	r.each(Callback.OnTrainBegin)
+	defer func() {
+		s.Err = err
+		s.Elapsed = time.Since(r.start)
+		nn.Eval(s.Model)
+		r.each(Callback.OnTrainEnd)
+	}()
+	if err := r.recall(from); err != nil {
+		return err
+	}
+	err = r.steps(ctx, from != nil)
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		err = &InterruptedError{Step: s.Step, Err: err}
+	}
+	return r.lastCheckpoint(err)
+}
+
+// steps makes the steps that are left, of an epoch that another process has begun too if
+// the run was resumed.
+func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
+	s := r.state
+	for !s.stopping() && (s.Epoch < s.Epochs || r.unfinished()) {
+		if resumed && r.unfinished() {
+			err = r.goOn(ctx)
+		} else {
+			s.Epoch++
+			s.EpochStep, r.ended = 0, false
+			r.lossSum, r.lossCount = 0, 0
+			reset(r.Metrics)
+			r.each(Callback.OnEpochBegin)
+			err = r.epoch(ctx)
+		}
+		resumed = false
+		if err != nil {
+			return err
+		}
+		if s.interrupted {
+			break
+		}
+		if err := r.evaluate(ctx); err != nil {
+			return err
+		}
+		r.optimizer.Observe(r.progress())
+		r.each(Callback.OnEpochEnd)
+		r.ended = true
+		nn.Train(s.Model) // the evaluation has left it in the mode of use
+		if err := r.scored(); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.failure != nil:
+		return s.failure
+	case s.interrupted:
+		return &InterruptedError{Step: s.Step, Reason: s.reason}
+	}
+	return nil
+}
+
+// unfinished tells whether the epoch that was begun has something left: steps, or what
+// follows its last one.
+func (r *fit) unfinished() bool {
+	s := r.state
+	return s.Epoch > 0 && (!r.ended || s.EpochStep < s.StepsPerEpoch && s.Step < s.Steps)
+}
+
+// goOn finishes an epoch that another process has begun: what was to follow the step
+// that was its last, then the steps that are left.
+func (r *fit) goOn(ctx context.Context) error {
+	s := r.state
+	r.ended = false
+	if s.EpochStep == s.StepsPerEpoch || s.Step >= s.Steps {
+		return nil
+	}
+	if s.EpochStep > 0 {
+		if err := r.evaluateIfDue(ctx); err != nil {
+			return err
+		}
+	}
+	return r.epoch(ctx)
+}
+
+// epoch makes the steps of one epoch, or those that are left.
+func (r *fit) epoch(ctx context.Context) error {
+	r.loader.Seek(r.state.Epoch-1, r.state.EpochStep*r.accumulate())
+	reading := ctx
+	if r.accumulate() > 1 {
+		// Between the batches of a step there is nothing that could be saved: the
+		// step is finished first.
+		reading = context.WithoutCancel(ctx)
+	}
+	resumed := time.Now()
+	stepped := func() (end bool, err error) {
+		r.state.trainTime += time.Since(resumed)
+		defer func() { resumed = time.Now() }()
+		return r.stepped(ctx)
+	}
+	for batch := range r.loader.Batches(reading) {
+		if err := r.train(batch); err != nil {
+			return err
+		}
+		if r.group.batches == 0 {
+			if end, err := stepped(); end || err != nil {
+				return err
+			}
+		}
+	}
+	if reading.Err() != nil {
+		return context.Cause(reading)
+	}
+	if err := r.loader.Err(); err != nil {
+		return fmt.Errorf("reading training examples: %w", err)
+	}
+	if r.group.batches > 0 { // fewer than the others are made of
+		if err := r.apply(nil); err != nil {
+			return err
+		}
+		_, err := stepped()
+		return err
+	}
+	return nil
+}
+
+// stepped does what follows a step, and tells whether the epoch ends with it.
+func (r *fit) stepped(ctx context.Context) (end bool, err error) {
+	s := r.state
+	s.Elapsed = time.Since(r.start)
+	r.each(Callback.OnStep)
+	if ctx.Err() != nil {
+		return true, context.Cause(ctx)
+	}
+	if err := r.saveIfDue(); err != nil {
+		return true, err
+	}
+	if s.stopping() || s.Step == s.Steps || s.EpochStep == s.StepsPerEpoch {
+		return true, nil
+	}
+	err = r.evaluateIfDue(ctx)
+	return s.stopping(), err
+}
+
+// evaluateIfDue evaluates between the steps of an epoch.
+func (r *fit) evaluateIfDue(ctx context.Context) error {
+	s := r.state
+	if r.EvalEvery == 0 || s.Step%r.EvalEvery != 0 {
+		return nil
+	}
+	if err := r.evaluate(ctx); err != nil {
+		return err
+	}
+	nn.Train(s.Model)
+	return r.scored()
+}
+
+// train trains on one batch: it makes a step, or adds to the gradients of one. A step
+// has been made if the group is empty afterwards.
+func (r *fit) train(batch data.Batch) error {
+	s := r.state
+	if r.group.batches == 0 {
+		s.LR = r.optimizer.LR()
+	}
+	loss, pred, err := r.update(batch)
+	if err != nil {
+		return r.failed(&batch, err)
+	}
+	for _, m := range r.Metrics {
+		m.Update(pred, batch.Y)
+	}
+	g := &r.group
+	g.batches++
+	g.examples += batch.Size
+	g.loss += loss.Float() * float64(batch.Size)
+	if r.accumulate() == 1 {
+		s.Loss = loss.Float()
+		r.count()
+		return nil
+	}
+	if l := loss.Float(); !finite(l) && r.scaler() == nil { // Apply would not know which batch it was
+		return r.failed(&batch, &optim.NonFiniteError{Step: r.optimizer.Steps(), Loss: l, GradNorm: math.NaN()})
+	}
+	if g.batches == r.accumulate() {
+		return r.apply(&batch)
+	}
+	return nil
+}
+
+// update makes the optimizer's step, or adds to its gradients. Of the model's output
+// only what metrics want is evaluated.
+func (r *fit) update(batch data.Batch) (loss, pred *sinter.Tensor, err error) {
+	weight := float64(batch.Size)
+	if r.compiled != nil {
+		var also []*sinter.Tensor
+		if r.accumulate() == 1 {
+			loss, also, err = r.compiled.Step(inputs(batch)...)
+		} else {
+			loss, also, err = r.compiled.Accumulate(weight, inputs(batch)...)
+		}
+		if len(also) > 0 {
+			pred = also[0]
+		}
+		return loss, pred, err
+	}
+	loss, pred = r.measured(r.state.Model, inputs(batch))
+	var also []*sinter.Tensor
+	if len(r.Metrics) > 0 {
+		also = append(also, pred)
+	}
+	if r.accumulate() == 1 {
+		return loss, pred, r.optimizer.Step(loss, also...)
+	}
+	return loss, pred, r.optimizer.Accumulate(loss, weight, also...)
+}
+
+// apply makes the step of the batches since the last one, of which the last may be
+// known.
+func (r *fit) apply(last *data.Batch) error {
+	if _, err := r.optimizer.Apply(); err != nil {
+		return r.failed(last, err)
+	}
+	r.state.Loss = r.group.loss / float64(r.group.examples)
+	r.count()
+	return nil
+}
+
+// count notes a step that has been made.
+func (r *fit) count() {
+	s, g := r.state, &r.group
+	s.logged = s.logged[:0]
+	s.Step++
+	s.EpochStep++
+	s.Samples += g.examples
+	s.Scale, s.Skipped = r.optimizer.Scale(), r.optimizer.Skipped()
+	if finite(s.Loss) { // else the step was skipped, and the epoch's mean is to tell of the others
+		r.lossSum += s.Loss * float64(g.examples)
+		r.lossCount += g.examples
+		s.TrainLoss = r.lossSum / float64(r.lossCount)
+	}
+	s.TrainMetrics = values(r.Metrics)
+	*g = group{}
+}
+
+// failed is the error of a step that could not be made.
+func (r *fit) failed(batch *data.Batch, err error) error {
+	var bad *optim.NonFiniteError
+	switch {
+	case !errors.As(err, &bad):
+		return fmt.Errorf("step %d: %w", r.state.Step+1, err)
+	case batch == nil:
+		return &DivergedError{Step: r.state.Step + 1, Err: bad}
+	}
+	return r.diverged(*batch, bad)
+}
+
+// inputs are what a step reads of a batch: X, and Y if there is one.
+func inputs(batch data.Batch) []*sinter.Tensor {
+	if batch.Y == nil {
+		return []*sinter.Tensor{batch.X}
+	}
+	return []*sinter.Tensor{batch.X, batch.Y}
+}
+
+// measured is the loss on a batch, given its inputs, and the model's output.
+func (t *Trainer) measured(model nn.Module, in []*sinter.Tensor) (loss, pred *sinter.Tensor) {
+	pred = model.Forward(in[0])
+	if len(in) == 1 {
+		return t.Loss(pred, nil), pred
+	}
+	return t.Loss(pred, in[1]), pred
+}
+
+// diverged looks for the operation where a step stopped being numbers, by making
+// its forward and backward pass again.
+func (r *fit) diverged(batch data.Batch, cause error) error {
+	s := r.state
+	loss := r.Loss(s.Model.Forward(batch.X), batch.Y)
+	suspects := []*sinter.Tensor{loss}
+	for _, g := range sinter.Grad(loss, leaves(r.optimizer.Parameters())...) {
+		if g != nil {
+			suspects = append(suspects, g)
+		}
+	}
+	op, site, err := sinter.FindNonFinite(suspects...)
+	if err != nil {
+		return fmt.Errorf("step %d: %w (looking for the operation failed: %v)", s.Step+1, cause, err)
+	}
+	return &DivergedError{Step: s.Step + 1, Op: op, Site: site, Err: cause}
+}
+
+func leaves(parameters []*sinter.Variable) []*sinter.Tensor {
+	ts := make([]*sinter.Tensor, len(parameters))
+	for i, p := range parameters {
+		ts[i] = p.Value()
+	}
+	return ts
+}
+
+// evaluate measures the test set, once for each step that asks for it.
+func (r *fit) evaluate(ctx context.Context) error {
+	s := r.state
+	e := Evaluation{Epoch: s.Epoch, Step: s.Step, TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN()}
+	if r.testSet != nil && r.testSet.Len() > 0 && r.evaluated < s.Step {
+		r.each(Callback.OnEvaluateBegin)
+		soFar := make([][]float64, len(r.Metrics))
+		for i, m := range r.Metrics {
+			soFar[i] = m.State()
+		}
+		var err error
+		e.Tested = true
+		e.TestLoss, e.Metrics, err = r.Evaluate(ctx, s.Model, r.testSet)
+		for i, m := range r.Metrics { // they go on with the epoch
+			if err := m.SetState(soFar[i]); err != nil {
+				return fmt.Errorf("metric %s: %w", m.Name(), err)
+			}
+		}
+		if err != nil {
+			for _, c := range r.Callbacks {
+				if c, ok := c.(interface{ OnEvaluateAbort(*State) }); ok {
+					c.OnEvaluateAbort(s)
+				}
+			}
+			return err
+		}
+	} else if last := len(r.history) - 1; last >= 0 && r.evaluated == s.Step {
+		return nil
+	}
+	r.evaluated = s.Step
+	r.history = append(r.history, e)
+	s.Last = &r.history[len(r.history)-1]
+	s.Elapsed = time.Since(r.start)
+	r.each(Callback.OnEvaluate)
+	return nil
+}
+
+// progress is what a schedule that watches for a plateau is shown.
+func (r *fit) progress() float64 {
+	if s := r.state; s.Last != nil && !math.IsNaN(s.Last.TestLoss) {
+		return s.Last.TestLoss
+	}
+	return r.state.TrainLoss
+}
+
+func (r *fit) each(event func(Callback, *State)) {
+	for _, c := range r.Callbacks {
+		event(c, r.state)
+	}
+}
+
+func (r *fit) end() *Report {
+	s := r.state
+	memory, source := PeakMemory()
+	report := &Report{
+		Epochs: s.Epoch, Steps: s.Step, Samples: s.Samples,
+		TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN(),
+		Parameters:       nn.Count(s.Model),
+		SamplesPerSecond: s.SamplesPerSecond(),
+		Duration:         s.Elapsed,
+		PeakMemory:       memory, PeakMemorySource: source,
+		History: r.history,
+		Stopped: s.reason,
+	}
+	if s.Last != nil && s.Last.Step == s.Step {
+		report.TestLoss, report.Metrics = s.Last.TestLoss, s.Last.Metrics
+	}
+	return report
+}
