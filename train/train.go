@@ -90,7 +90,7 @@ type Trainer struct {
 // no longer numbers. The weights are those before the step.
 type DivergedError struct {
 	Step int    // the step that was not made, counted from 1
-	Op   string // the operation whose result was the first that is not finite
+	Op   string // the operation whose result was the first that is not finite; empty if it is the norm of the gradients
 	Site string // where that operation was written
 	Err  error  // what the optimizer saw
 }
@@ -111,6 +111,8 @@ func (e *DivergedError) Error() string {
 	where := ""
 	if e.Op != "" {
 		where = fmt.Sprintf("; it began in %s at %s", e.Op, e.Site)
+	} else if bad != nil && bad.Scale == 0 && finite(bad.Loss) {
+		where = ", for the squares of gradients that are finite"
 	}
 	return fmt.Sprintf("step %d: %s%s; a lower learning rate, clipping the gradients or scaling the inputs may help", e.Step, what, where)
 }

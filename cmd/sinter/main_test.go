@@ -541,7 +541,7 @@ func TestDiverges(t *testing.T) {
 		t.Fatalf("status %d\n%s", o.status, o.stderr)
 	}
 	last := lastLine(o.stderr)
-	for _, want := range []string{"step ", "began in ", "run"} {
+	for _, want := range []string{"step ", "squares of gradients", "run"} {
 		if !strings.Contains(last, want) {
 			t.Errorf("the message has no %q: %s", want, last)
 		}
