@@ -36,6 +36,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "nn metric", internal: "internal/ir"},
 	{packages: "data/glyphs", others: "golang.org/x/image"},
 	{packages: "data", others: "golang.org/x/image"},
+	{packages: "data/tokenizer", others: "golang.org/x/text/unicode/norm"},
 	{packages: "format/*", internal: "internal/dtype"},
 	{packages: ".", internal: "internal/backend/cpu internal/plan internal/grad internal/device internal/ir internal/shape internal/dtype internal/philox internal/debug"},
 	{packages: "devicetest", internal: "all"},

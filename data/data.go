@@ -29,6 +29,7 @@ import (
 	"slices"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data/tokenizer"
 )
 
 // Field describes one of the tensors that make up an example.
@@ -107,9 +108,9 @@ type Source struct {
 
 	Task Task
 
-	Classes   []string // the names of the classes of a Classification
-	Encoder   *Encoder // how a table's columns became numbers
-	Tokenizer *Chars   // how a text became tokens
+	Classes   []string            // the names of the classes of a Classification
+	Encoder   *Encoder            // how a table's columns became numbers
+	Tokenizer tokenizer.Tokenizer // how a text became tokens
 
 	Digest string   // SHA-256 of what was read, in hexadecimal
 	Notes  []string // what was decided without being asked, a sentence each

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -19,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data/tokenizer"
 	"github.com/sinter-dl/sinter/internal/testenv"
 )
 
@@ -304,35 +304,6 @@ func TestImageErrors(t *testing.T) {
 	}
 }
 
-func TestChars(t *testing.T) {
-	c := NewChars("hé, ho!")
-	if c.Size() != 6 { // space ! , h o é
-		t.Errorf("%d tokens", c.Size())
-	}
-	ids, err := c.Encode("oh é")
-	if err != nil || !slices.Equal(ids, []int64{4, 3, 0, 5}) {
-		t.Errorf("ids %v, %v", ids, err)
-	}
-	if s := c.Decode(append(ids, -1, 6)); s != "oh é\ufffd\ufffd" {
-		t.Errorf("decoded %q", s)
-	}
-	_, err = c.Encode("hex")
-	wantError(t, err, "'e' at byte 1")
-	b, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var again Chars
-	if err := json.Unmarshal(b, &again); err != nil || again.Size() != 6 || again.Decode(ids) != "oh é" {
-		t.Errorf("%s: %v", b, err)
-	}
-	for _, bad := range []string{`{}`, `{"type":"bpe"}`, `{"type":"characters","vocabulary":"ba"}`, `{"type":"characters","vocabulary":"aa"}`, `[]`} {
-		if err := json.Unmarshal([]byte(bad), &again); err == nil {
-			t.Errorf("%s is accepted", bad)
-		}
-	}
-}
-
 func TestText(t *testing.T) {
 	dir := t.TempDir()
 	// Token i is the character i places after 'a', so that tokens are positions.
@@ -400,13 +371,13 @@ func TestTextErrors(t *testing.T) {
 	dir := t.TempDir()
 	short := write(t, filepath.Join(dir, "short.txt"), []byte(strings.Repeat("ab", 300)))
 	_, err := OpenText(short, TextOptions{Block: 60})
-	wantError(t, err, short, "600 characters", "at least 61", "smaller block")
+	wantError(t, err, short, "600 characters", "60 tokens", "at least 61", "smaller block")
 	if _, err := OpenText(short, TextOptions{Block: 59}); err != nil {
 		t.Error(err)
 	}
 	_, err = OpenText(short, TextOptions{})
 	wantError(t, err, "block of 0")
-	_, err = OpenText(short, TextOptions{Block: 3, Tokenizer: NewChars("a")})
+	_, err = OpenText(short, TextOptions{Block: 3, Tokenizer: tokenizer.NewChars("a")})
 	wantError(t, err, short, "'b' at byte 1")
 	empty := write(t, filepath.Join(dir, "empty.txt"), nil)
 	_, err = OpenText(empty, TextOptions{Block: 3})

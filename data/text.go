@@ -4,126 +4,38 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data/tokenizer"
 )
-
-// Chars is a tokenizer whose tokens are the characters (Unicode code points) of
-// a text: token i is the i-th smallest of those that occur.
-type Chars struct {
-	vocabulary []rune
-	index      map[rune]int64
-}
-
-// NewChars makes the tokenizer of a text.
-func NewChars(text string) *Chars {
-	seen := map[rune]bool{}
-	for _, r := range text {
-		seen[r] = true
-	}
-	vocabulary := make([]rune, 0, len(seen))
-	for r := range seen {
-		vocabulary = append(vocabulary, r)
-	}
-	slices.Sort(vocabulary)
-	return newChars(vocabulary)
-}
-
-func newChars(vocabulary []rune) *Chars {
-	c := &Chars{vocabulary, make(map[rune]int64, len(vocabulary))}
-	for i, r := range vocabulary {
-		c.index[r] = int64(i)
-	}
-	return c
-}
-
-// Size is the number of tokens.
-func (c *Chars) Size() int { return len(c.vocabulary) }
-
-// Encode gives the tokens of a text. A character that is not in the vocabulary
-// is an error.
-func (c *Chars) Encode(text string) ([]int64, error) {
-	ids := make([]int64, 0, len(text))
-	for at, r := range text {
-		id, ok := c.index[r]
-		if !ok {
-			return nil, fmt.Errorf("data: the character %q at byte %d is not in the vocabulary; known are %q", r, at, string(c.vocabulary))
-		}
-		ids = append(ids, id)
-	}
-	return ids, nil
-}
-
-// Decode gives the text of tokens. What is no token becomes U+FFFD.
-func (c *Chars) Decode(ids []int64) string {
-	var b strings.Builder
-	for _, id := range ids {
-		if id < 0 || id >= int64(len(c.vocabulary)) {
-			b.WriteRune(utf8.RuneError)
-			continue
-		}
-		b.WriteRune(c.vocabulary[id])
-	}
-	return b.String()
-}
-
-type charsJSON struct {
-	Type       string `json:"type"`
-	Vocabulary string `json:"vocabulary"`
-}
-
-// MarshalJSON writes the vocabulary as one string.
-func (c *Chars) MarshalJSON() ([]byte, error) {
-	return json.Marshal(charsJSON{"characters", string(c.vocabulary)})
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (c *Chars) UnmarshalJSON(b []byte) error {
-	var j charsJSON
-	if err := json.Unmarshal(b, &j); err != nil {
-		return fmt.Errorf("data: tokenizer: %w", err)
-	}
-	vocabulary := []rune(j.Vocabulary)
-	if j.Type != "characters" {
-		return fmt.Errorf("data: tokenizer: type %q, expected \"characters\"", j.Type)
-	}
-	for i := 1; i < len(vocabulary); i++ {
-		if vocabulary[i-1] >= vocabulary[i] {
-			return fmt.Errorf("data: tokenizer: the vocabulary is not sorted at character %d, %q", i, vocabulary[i])
-		}
-	}
-	*c = *newChars(vocabulary)
-	return nil
-}
 
 // TextOptions say how a text is made into examples.
 type TextOptions struct {
 	Block    int    // tokens of one example
 	PerEpoch int    // examples of one training epoch; 0: as many as fit into the text
 	Seed     uint64 // of the places that training examples are taken from
-	// Tokenizer encodes the text, for a model that has been trained already; nil
-	// makes one of the text.
-	Tokenizer *Chars
+	// Tokenizer encodes the text. If there is none, Train makes it of the part for
+	// training; without that the tokens are the characters of the whole text.
+	Tokenizer tokenizer.Tokenizer
+	Train     func(text string) (tokenizer.Tokenizer, error)
 }
 
 // heldOutText is the part of a text, at its end, that is for testing.
 const heldOutText = 0.1
 
 // OpenText reads a text file, or a folder of .txt files in the order of their
-// names, for a model of its characters. X is int64 [Block] and Y the same moved
-// on by one character. The last tenth of the text is for testing, in blocks one
-// after the other; the examples for training begin anywhere in the rest, at
-// other places every epoch.
+// names, for a model of its tokens. X is int64 [Block] and Y the same moved on by one
+// token. The last tenth of the characters is for testing, in blocks one after the
+// other; the examples for training begin anywhere in the rest, at other places every
+// epoch.
 func OpenText(path string, opt TextOptions) (*Source, error) {
 	if opt.Block < 1 || opt.PerEpoch < 0 {
-		return nil, fmt.Errorf("data: text options: block of %d characters, %d examples per epoch; expected a block of at least 1", opt.Block, opt.PerEpoch)
+		return nil, fmt.Errorf("data: text options: block of %d tokens, %d examples per epoch; expected a block of at least 1", opt.Block, opt.PerEpoch)
 	}
 	text, err := ReadText(path)
 	if err != nil {
@@ -131,23 +43,43 @@ func OpenText(path string, opt TextOptions) (*Source, error) {
 	}
 	sum := sha256.Sum256([]byte(text))
 	src := &Source{Task: Language, Tokenizer: opt.Tokenizer, Digest: hex.EncodeToString(sum[:])}
-	if src.Tokenizer == nil {
-		src.Tokenizer = NewChars(text)
+	characters := utf8.RuneCountInString(text)
+	held := int(heldOutText * float64(characters))
+	cut := len(text)
+	for range held {
+		_, n := utf8.DecodeLastRuneInString(text[:cut])
+		cut -= n
 	}
-	ids, err := src.Tokenizer.Encode(text)
+	switch {
+	case src.Tokenizer != nil:
+	case opt.Train != nil:
+		if src.Tokenizer, err = opt.Train(text[:cut]); err != nil {
+			return nil, fmt.Errorf("%w (of %s)", err, path)
+		}
+	default:
+		src.Tokenizer = tokenizer.NewChars(text)
+	}
+	train, err := src.Tokenizer.Encode(text[:cut])
 	if err != nil {
 		return nil, fmt.Errorf("%w (in %s)", err, path)
 	}
-	cut := len(ids) - int(heldOutText*float64(len(ids)))
-	if need := opt.Block + 1; len(ids)-cut < need {
-		return nil, fmt.Errorf("data: %s has %d characters, of which the last %d are for testing; expected at least %d there, one block of %d and the character after it: take a longer text or a smaller block", path, len(ids), len(ids)-cut, need, opt.Block)
+	test, err := src.Tokenizer.Encode(text[cut:])
+	if err != nil {
+		return nil, fmt.Errorf("%w (in %s, from byte %d on)", err, path, cut)
+	}
+	if need := opt.Block + 1; len(test) < need || len(train) < need {
+		return nil, fmt.Errorf("data: %s has %d characters, of which the last %d are for testing: %d tokens there and %d to train on; expected at least %d, one block of %d and the token after it: take a longer text or a smaller block", path, characters, held, len(test), len(train), need, opt.Block)
 	}
 	if opt.PerEpoch == 0 {
-		opt.PerEpoch = (cut - 1) / opt.Block
+		opt.PerEpoch = (len(train) - 1) / opt.Block
 	}
-	src.Train = randomBlocks{text: newTextBlocks(ids[:cut], opt.Block), n: opt.PerEpoch, seed: opt.Seed}.Epoch(0)
-	src.Test = newTextBlocks(ids[cut:], opt.Block)
-	src.note("%d characters, %d different ones; the last %d are for testing", len(ids), src.Tokenizer.Size(), len(ids)-cut)
+	src.Train = randomBlocks{text: newTextBlocks(train, opt.Block), n: opt.PerEpoch, seed: opt.Seed}.Epoch(0)
+	src.Test = newTextBlocks(test, opt.Block)
+	if _, ok := src.Tokenizer.(*tokenizer.Chars); ok {
+		src.note("%d characters, %d different ones; the last %d are for testing", characters, src.Tokenizer.Size(), held)
+	} else {
+		src.note("%d characters as %d tokens of %d different ones; the last %d characters are for testing", characters, len(train)+len(test), src.Tokenizer.Size(), held)
+	}
 	return src, nil
 }
 

@@ -19,6 +19,17 @@ type GenerateOptions struct {
 	TopK int
 	// Generator is where chance comes from; nil is sinter.DefaultGenerator().
 	Generator *sinter.Generator
+	// Each, if set, is given every token as soon as it is drawn.
+	Each func(token int64)
+}
+
+// next draws a token and tells who listens.
+func (o GenerateOptions) next(logits []float32) int64 {
+	t := o.sample(logits)
+	if o.Each != nil {
+		o.Each(t)
+	}
+	return t
 }
 
 // sample draws a token.

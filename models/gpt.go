@@ -177,7 +177,7 @@ func (g *GPT) Generate(prompt []int64, n int, o GenerateOptions) (out []int64, e
 		if logits, err = next.CallInto(logits, sinter.FromInts(ids, 1, g.block), at); err != nil {
 			return nil, err
 		}
-		text = append(text, o.sample(logits[0].Floats()))
+		text = append(text, o.next(logits[0].Floats()))
 	}
 	return text[len(prompt):], nil
 }

@@ -83,7 +83,7 @@ func (m *LSTMModel) Generate(prompt []int64, n int, o GenerateOptions) (out []in
 		if err := sinter.Eval(last, h, c); err != nil {
 			return nil, err
 		}
-		next := o.sample(last.Floats())
+		next := o.next(last.Floats())
 		out = append(out, next)
 		feed = []int64{next}
 	}

@@ -71,7 +71,7 @@ func generateCommand() *cobra.Command {
 			}{
 				{o.Tokens < 1, "--tokens", "at least 1"},
 				{!(o.Temperature >= 0), "--temperature", "0 (always the likeliest) or above"},
-				{o.TopK < 0, "--top-k", "0 (all characters) or above"},
+				{o.TopK < 0, "--top-k", "0 (all tokens) or above"},
 			} {
 				if bad.is {
 					return &recipe.UsageError{Place: bad.flag, Reason: "expected " + bad.want}
@@ -84,18 +84,19 @@ func generateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			text, err := r.Generate(o)
-			if err != nil {
-				return err
+			out := c.OutOrStdout()
+			o.Write = func(text string) { fmt.Fprint(out, text) } // as it is written
+			_, err = r.Generate(o)
+			if err == nil {
+				fmt.Fprintln(out)
 			}
-			fmt.Fprintln(c.OutOrStdout(), text)
-			return nil
+			return err
 		},
 	}
 	c.Flags().StringVar(&o.Prompt, "prompt", "", "`TEXT` to go on from, of characters that the model knows; a new line if empty")
-	c.Flags().IntVar(&o.Tokens, "tokens", 500, "`N`, how many characters to write")
+	c.Flags().IntVar(&o.Tokens, "tokens", 500, "`N`, how many tokens to write: characters, unless the model has another tokenizer")
 	c.Flags().Float64Var(&o.Temperature, "temperature", 0.8, "`T`, below 1 more careful, above 1 more daring")
-	c.Flags().IntVar(&o.TopK, "top-k", 0, "`K`, choose among the K likeliest characters only; 0: all")
+	c.Flags().IntVar(&o.TopK, "top-k", 0, "`K`, choose among the K likeliest tokens only; 0: all")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "`N`, of the choices")
 	on.deviceFlag(c)
 	on.threadsFlag(c)

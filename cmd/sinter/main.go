@@ -128,7 +128,7 @@ digits and letters that it renders itself.`,
 	root.AddCommand(
 		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(),
 		runsCommand(),
-		recipeCommand(), versionCommand(),
+		recipeCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root
 }

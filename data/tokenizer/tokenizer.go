@@ -73,9 +73,10 @@ func (s *Stream) Push(id int64) string {
 	}
 	fresh := strings.ToValidUTF8(text[s.shown:end], "\uFFFD")
 	s.shown = end
-	if end == len(text) && len(s.ids) >= 2*streamContext {
+	if len(s.ids) >= 2*streamContext {
+		held := len(text) - end
 		s.ids = slices.Clone(s.ids[len(s.ids)-streamContext:])
-		s.shown = len(s.Tokenizer.Decode(s.ids))
+		s.shown = max(0, len(s.Tokenizer.Decode(s.ids))-held)
 	}
 	return fresh
 }

@@ -190,6 +190,33 @@ func TestBytesAndChars(t *testing.T) {
 	}
 }
 
+func TestCharsByHand(t *testing.T) {
+	c := NewChars("hé, ho!")
+	if c.Size() != 6 { // space ! , h o é
+		t.Errorf("%d tokens", c.Size())
+	}
+	ids, err := c.Encode("oh é")
+	if err != nil || !slices.Equal(ids, []int64{4, 3, 0, 5}) {
+		t.Errorf("ids %v, %v", ids, err)
+	}
+	if s := c.Decode(append(ids, -1, 6)); s != "oh é\ufffd\ufffd" {
+		t.Errorf("decoded %q", s)
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again Chars
+	if err := json.Unmarshal(b, &again); err != nil || again.Size() != 6 || again.Decode(ids) != "oh é" {
+		t.Errorf("%s: %v", b, err)
+	}
+	for _, bad := range []string{`{}`, `{"type":"bpe"}`, `{"type":"characters","vocabulary":"ba"}`, `{"type":"characters","vocabulary":"aa"}`, `[]`} {
+		if err := json.Unmarshal([]byte(bad), &again); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
+	}
+}
+
 // TestRefused holds files that are wrong, hostile, or ask for what is not there: each
 // is refused by name.
 func TestRefused(t *testing.T) {
@@ -212,9 +239,9 @@ func TestRefused(t *testing.T) {
 		{bpe(`"a": 0, "ab": 1`, `"a b"`, ""), `"b" is not in the vocabulary`},
 		{bpe(`"a": 0`, `"a b c"`, ""), "two tokens with a space"},
 		{bpe(`"a": 0`, `["a"]`, ""), "a merge of 1 tokens"},
-		{bpe(`"` + strings.Repeat("a", 5000) + `": 0`, "", ""), "has 5000 bytes"},
+		{bpe(`"`+strings.Repeat("a", 5000)+`": 0`, "", ""), "has 5000 bytes"},
 		{bpe(`"a": 0`, "", `, "normalizer": {"type": "Precompiled"}`), `normalizer "Precompiled" is not supported`},
-		{bpe(`"a": 0`, "", `, "normalizer": ` + nested), "more than 16 deep"},
+		{bpe(`"a": 0`, "", `, "normalizer": `+nested), "more than 16 deep"},
 		{bpe(`"a": 0`, "", `, "normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": "x"}`), "is empty"},
 		{bpe(`"a": 0`, "", `, "pre_tokenizer": {"type": "UnicodeScripts"}`), `pre-tokenizer "UnicodeScripts" is not supported`},
 		{bpe(`"a": 0`, "", `, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?<=a)b"}, "behavior": "Isolated"}`), `(?<=a)b`},

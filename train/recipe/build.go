@@ -21,7 +21,7 @@ type Input struct {
 	Shape     []int         `json:"shape"`             // of one example
 	Classes   []string      `json:"classes,omitempty"` // of a classification
 	Encoder   *data.Encoder `json:"encoder,omitempty"` // of a table
-	Tokenizer *data.Chars   `json:"tokenizer,omitempty"`
+	Tokenizer *Tokenizer    `json:"tokenizer,omitempty"`
 }
 
 // Job is a recipe with everything it needs to run.
@@ -43,7 +43,7 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	input := Input{Task: src.Task, Shape: src.Input(), Classes: src.Classes, Encoder: src.Encoder, Tokenizer: src.Tokenizer}
+	input := Input{Task: src.Task, Shape: src.Input(), Classes: src.Classes, Encoder: src.Encoder, Tokenizer: keep(src.Tokenizer)}
 	if err := r.checkMetrics(input.Task); err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (j *Job) Describe() string {
 	case data.Regression:
 		what = "regression"
 	case data.Language:
-		what = fmt.Sprintf("%d characters", j.Input.Tokenizer.Size())
+		what = fmt.Sprintf("%d %s", j.Input.Tokenizer.Size(), j.Input.Tokenizer.unit())
 	}
 	return fmt.Sprintf("%s on %s: %d examples of %v to train%s, %s", j.Recipe.Name, j.Recipe.Data.Path,
 		j.Source.Train.Len(), slices.Clone(j.Input.Shape), test, what)

@@ -61,7 +61,11 @@ func (r *Recipe) open() (*data.Source, error) {
 		}
 		src, err = data.OpenTable(d.Path, opt)
 	case data.KindText:
-		src, err = data.OpenText(d.Path, data.TextOptions{Block: r.Model.Block, Seed: r.Seed})
+		opt := data.TextOptions{Block: r.Model.Block, Seed: r.Seed}
+		if err := r.tokenizer(&opt); err != nil {
+			return nil, err
+		}
+		src, err = data.OpenText(d.Path, opt)
 	}
 	if err == nil && src.Test == nil {
 		err = src.HoldOut(d.Holdout, r.Seed)
@@ -106,7 +110,7 @@ func (r *Recipe) detect(path string) (data.Kind, error) {
 // dataKeys refuses keys that were given but mean nothing to this kind of data.
 // Sizes of images are part of some built-in recipes and are passed over.
 func (r *Recipe) dataKeys(kind data.Kind) error {
-	for key, of := range map[string]data.Kind{"target": data.KindTable, "test": data.KindTable} {
+	for key, of := range map[string]data.Kind{"target": data.KindTable, "test": data.KindTable, "tokenizer": data.KindText} {
 		if place, given := r.given["data."+key]; given && kind != of {
 			return usage(place, "data.%s is for a %s, but %s is %s", key, of, r.Data.Path, article(kind))
 		}
@@ -201,7 +205,7 @@ func (in Input) blocks(path string, block int) (data.Dataset, error) {
 	}
 	n := (len(ids) - 1) / block
 	if n < 1 {
-		return nil, fmt.Errorf("%s has %d characters, expected at least %d: one block of %d and the character after it", path, len(ids), block+1, block)
+		return nil, fmt.Errorf("%s has %d %s, expected at least %d: one block of %d and the one after it", path, len(ids), in.Tokenizer.unit(), block+1, block)
 	}
 	return data.Arrays(data.Ints("x", ids[:n*block], block), data.Ints("y", ids[1:1+n*block], block))
 }

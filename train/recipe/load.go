@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/data/tokenizer"
 	"github.com/sinter-dl/sinter/format/safetensors"
 	"github.com/sinter-dl/sinter/models"
 	"github.com/sinter-dl/sinter/nn"
@@ -43,6 +45,9 @@ func LoadRun(dir string) (*Run, error) {
 	}
 	if err := r.Input.check(); err != nil {
 		return nil, fmt.Errorf("%s is damaged: its input: %w", name, err)
+	}
+	if err := r.Input.Tokenizer.load(dir); err != nil {
+		return nil, err
 	}
 	if r.Model, err = r.Recipe.build(r.Input); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -125,6 +130,9 @@ type GenerateOptions struct {
 	Temperature float64 // 0: always the likeliest
 	TopK        int     // 0: all
 	Seed        uint64
+	// Write is given the text as it comes, the prompt first, in pieces of whole
+	// characters.
+	Write func(text string)
 }
 
 // Generate lets a language model go on from a prompt, which the text begins with.
@@ -144,11 +152,27 @@ func (r *Run) Generate(o GenerateOptions) (string, error) {
 			prompt = []int64{0}
 		}
 	}
-	ids, err := writer.Generate(prompt, o.Tokens, models.GenerateOptions{
+	var text strings.Builder
+	write := func(s string) {
+		text.WriteString(s)
+		if o.Write != nil {
+			o.Write(s)
+		}
+	}
+	write(o.Prompt)
+	stream := tokenizer.Stream{Tokenizer: r.Input.Tokenizer}
+	if o.Prompt != "" {
+		for _, id := range prompt { // what a token says may depend on those before it
+			stream.Push(id)
+		}
+	}
+	_, err = writer.Generate(prompt, o.Tokens, models.GenerateOptions{
 		Temperature: o.Temperature, TopK: o.TopK, Generator: sinter.NewGenerator(o.Seed),
+		Each: func(id int64) { write(stream.Push(id)) },
 	})
 	if err != nil {
 		return "", err
 	}
-	return o.Prompt + r.Input.Tokenizer.Decode(ids), nil
+	write(stream.Close())
+	return text.String(), nil
 }

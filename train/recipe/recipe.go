@@ -70,15 +70,16 @@ type Limits struct {
 
 // Data says where examples come from.
 type Data struct {
-	Path     string  `json:"path,omitempty"` // a folder or a file; "glyphs" for the rendered digits and letters
-	Test     string  `json:"test,omitempty"` // a file of test examples; without it a share is held out
-	Holdout  float64 `json:"holdout,omitempty" above:"0" below:"1"`
-	Target   string  `json:"target,omitempty"` // the column to predict; the last one unless said
-	Task     string  `json:"task,omitempty" oneof:"auto classification regression"`
-	Scale    string  `json:"scale,omitempty" oneof:"standard range"`     // tables: numbers to mean 0 and deviation 1, or to 0…1
-	Examples int     `json:"examples,omitempty" min:"64" max:"10000000"` // glyphs: how many to render for training
-	Size     int     `json:"size,omitempty" min:"4" max:"1024"`          // image folders: side in pixels
-	Colour   bool    `json:"colour,omitempty"`                           // image folders: three channels in place of one
+	Path      string  `json:"path,omitempty"` // a folder or a file; "glyphs" for the rendered digits and letters
+	Test      string  `json:"test,omitempty"` // a file of test examples; without it a share is held out
+	Holdout   float64 `json:"holdout,omitempty" above:"0" below:"1"`
+	Target    string  `json:"target,omitempty"` // the column to predict; the last one unless said
+	Task      string  `json:"task,omitempty" oneof:"auto classification regression"`
+	Scale     string  `json:"scale,omitempty" oneof:"standard range"`     // tables: numbers to mean 0 and deviation 1, or to 0…1
+	Examples  int     `json:"examples,omitempty" min:"64" max:"10000000"` // glyphs: how many to render for training
+	Size      int     `json:"size,omitempty" min:"4" max:"1024"`          // image folders: side in pixels
+	Colour    bool    `json:"colour,omitempty"`                           // image folders: three channels in place of one
+	Tokenizer string  `json:"tokenizer,omitempty"`                        // texts: char, byte, bpe:SIZE to learn one, or the path of a tokenizer.json or of a folder with GPT-2's files
 }
 
 // Model names an architecture and its sizes. Which sizes there are depends on
@@ -91,7 +92,7 @@ type Model struct {
 	Layers     int     `json:"layers,omitempty" for:"lstm gpt" min:"1" max:"1024"`
 	Heads      int     `json:"heads,omitempty" for:"gpt" min:"1" max:"1024"`
 	Width      int     `json:"width,omitempty" for:"lstm gpt" min:"1" max:"65536"`
-	Block      int     `json:"block,omitempty" for:"lstm gpt" min:"2" max:"65536"` // characters seen at once
+	Block      int     `json:"block,omitempty" for:"lstm gpt" min:"2" max:"65536"` // tokens seen at once
 	Dropout    float64 `json:"dropout,omitempty" for:"mlp lstm gpt" min:"0" below:"1"`
 }
 

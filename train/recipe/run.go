@@ -103,6 +103,10 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := j.Input.Tokenizer.save(folder); err != nil {
+		folder.Discard()
+		return nil, err
+	}
 	trainer := *j.Trainer
 	before, after := j.Recipe.watchers(folder)
 	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder}}, o.Callbacks, after)
