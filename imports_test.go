@@ -28,6 +28,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "bench/internal/workload"},
 	{packages: "bench/internal/peer bench/internal/rig"},
 	{packages: "train/recipe", internal: "internal/ir", others: "go.yaml.in/yaml/v4"},
+	{packages: "train/tune"},
 	{packages: "train", internal: "internal/ir"},
 	{packages: "train/checkpoint"},
 	{packages: "train/rundir"},

@@ -317,3 +317,17 @@ func orInt(v, standard int) int {
 	}
 	return v
 }
+
+// WithSchedule is a rule with another learning rate.
+func WithSchedule(r Rule, lr Schedule) Rule { return scheduled{r, lr} }
+
+type scheduled struct {
+	Rule
+	lr Schedule
+}
+
+func (s scheduled) Spec() Spec {
+	spec := s.Rule.Spec()
+	spec.LR = s.lr
+	return spec
+}

@@ -126,7 +126,7 @@ digits and letters that it renders itself.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(),
+		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
 		runsCommand(),
 		recipeCommand(), tokenizerCommand(), versionCommand(),
 	)

@@ -42,13 +42,18 @@ var (
 
 // Write draws a run into a .png or .svg file.
 func Write(name string, run Run) error {
-	ext := strings.ToLower(filepath.Ext(name))
-	if ext != ".png" && ext != ".svg" {
-		return fmt.Errorf("%s: curves can be drawn as .png or .svg", name)
-	}
 	panels, err := run.panels()
 	if err != nil {
 		return err
+	}
+	return save(name, panels)
+}
+
+// save draws panels one above the other.
+func save(name string, panels []*plot.Plot) (err error) {
+	ext := strings.ToLower(filepath.Ext(name))
+	if ext != ".png" && ext != ".svg" {
+		return fmt.Errorf("%s: curves can be drawn as .png or .svg", name)
 	}
 	const width = 16 * vg.Centimeter
 	height := 7*vg.Centimeter*vg.Length(len(panels)) + 0.5*vg.Centimeter
