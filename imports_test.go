@@ -36,7 +36,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "optim", internal: "internal/ir"},
 	{packages: "nn metric", internal: "internal/ir"},
 	{packages: "data/glyphs", others: "golang.org/x/image"},
-	{packages: "data", others: "golang.org/x/image"},
+	{packages: "data", internal: "internal/jpeg internal/resample", others: "golang.org/x/image"},
 	{packages: "data/tokenizer", others: "golang.org/x/text/unicode/norm"},
 	{packages: "format/*", internal: "internal/dtype"},
 	{packages: ".", internal: "internal/backend/cpu internal/plan internal/grad internal/device internal/ir internal/shape internal/dtype internal/philox internal/debug"},
@@ -58,7 +58,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/scalar", internal: "internal/ir internal/dtype internal/philox"},
 	{packages: "internal/ir", internal: "internal/shape internal/dtype"},
 	{packages: "internal/reftest", internal: "internal/dtype internal/testenv"},
-	{packages: "internal/shape internal/dtype internal/philox internal/debug internal/testenv"},
+	{packages: "internal/shape internal/dtype internal/philox internal/debug internal/testenv internal/jpeg internal/resample"},
 }
 
 // backend is what a backend works with.

@@ -1,15 +1,16 @@
 package data
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"image"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -17,8 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"golang.org/x/image/draw"
 
 	"github.com/sinter-dl/sinter"
 )
@@ -187,16 +186,21 @@ func (ds imageFiles) Len() int        { return len(ds.files) }
 func (ds imageFiles) Fields() []Field { return ds.fields }
 
 func (ds imageFiles) Read(i int, dst [][]byte) error {
+	return ds.ReadView(i, dst, whole(ds.opt.Height, ds.opt.Width))
+}
+
+// ReadView makes the files Pictures.
+func (ds imageFiles) ReadView(i int, dst [][]byte, choose func(width, height int) View) error {
 	f := ds.files[i]
-	raw, err := os.ReadFile(f.path)
+	s := viewers.Get().(*viewer)
+	defer viewers.Put(s)
+	raw, err := s.readFile(f.path)
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
-	pixels, err := decodeImage(raw, f.path, ds.opt)
-	if err != nil {
+	if err := s.view(raw, f.path, ds.opt.Channels, dst[0], choose); err != nil {
 		return err
 	}
-	writeUnit(dst[0], pixels)
 	binary.LittleEndian.PutUint64(dst[1], uint64(f.class))
 	return nil
 }
@@ -388,36 +392,38 @@ func ReadImage(path string, shape []int) ([]float32, error) {
 // decodeImage gives an image's pixels as bytes, channel after channel. With
 // opt.Channels 0 an image without colour gives one channel.
 func decodeImage(raw []byte, path string, opt ImageOptions) ([]byte, error) {
-	src, err := decodePicture(raw, path)
+	s := viewers.Get().(*viewer)
+	defer viewers.Put(s)
+	channels := cmp.Or(opt.Channels, 3)
+	area := opt.Height * opt.Width
+	s.values = grown(s.values, 4*channels*area)
+	err := s.view(raw, path, channels, s.values, func(w, h int) View {
+		v := whole(opt.Height, opt.Width)(w, h)
+		v.Levels = &bytesAsTheyAre
+		return v
+	})
 	if err != nil {
 		return nil, err
 	}
-	h, w := opt.Height, opt.Width
-	rgba := image.NewRGBA(image.Rect(0, 0, w, h))
-	if src.Bounds().Dx() == w && src.Bounds().Dy() == h {
-		draw.Draw(rgba, rgba.Bounds(), src, src.Bounds().Min, draw.Src)
-	} else {
-		// Widens its kernel when it shrinks an image, so that no pixel is left out.
-		draw.CatmullRom.Scale(rgba, rgba.Bounds(), src, src.Bounds(), draw.Src, nil)
+	planes := make([]byte, channels*area)
+	for i := range planes {
+		planes[i] = byte(math.Float32frombits(binary.LittleEndian.Uint32(s.values[4*i:])))
 	}
-	area := h * w
-	planes := make([]byte, 3*area)
-	grey := true
-	for i := range area {
-		r, g, b := rgba.Pix[4*i], rgba.Pix[4*i+1], rgba.Pix[4*i+2]
-		planes[i], planes[area+i], planes[2*area+i] = r, g, b
-		grey = grey && r == g && g == b
+	if opt.Channels == 0 && bytes.Equal(planes[:area], planes[area:2*area]) && bytes.Equal(planes[:area], planes[2*area:]) {
+		planes = bytes.Clone(planes[:area])
 	}
-	switch {
-	case opt.Channels == 3 || opt.Channels == 0 && !grey:
-		return planes, nil
-	case !grey:
-		for i := range area {
-			planes[i] = greyOf(planes[i], planes[area+i], planes[2*area+i])
+	return planes, nil
+}
+
+// bytesAsTheyAre are levels from which the bytes can be had again.
+var bytesAsTheyAre = func() (l Levels) {
+	for c := range l {
+		for b := range l[c] {
+			l[c][b] = float32(b)
 		}
 	}
-	return slices.Clip(planes[:area]), nil
-}
+	return l
+}()
 
 // Kind is the form in which data lie in a file or folder.
 type Kind string

@@ -505,8 +505,3 @@ func toRGBA(img image.Image) *image.RGBA {
 	}
 	return out
 }
-
-// greyOf is the luma of a colour, of ITU-R BT.601 as Pillow's convert("L") rounds it.
-func greyOf(r, g, b uint8) uint8 {
-	return uint8((uint32(r)*19595 + uint32(g)*38470 + uint32(b)*7471 + 1<<15) >> 16)
-}
