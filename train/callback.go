@@ -3,6 +3,8 @@ package train
 import (
 	"time"
 
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
 )
@@ -34,6 +36,15 @@ type Stateful interface {
 	StateName() string
 	SaveState() ([]byte, error)
 	LoadState(state []byte) error
+}
+
+// OutputObserver is a callback that looks at what the model says of the test set:
+// OnEvaluateBatch is called between OnEvaluateBegin and OnEvaluate for every batch, in
+// the order of the examples. Batch and pred hold values and are valid during the call
+// only.
+type OutputObserver interface {
+	Callback
+	OnEvaluateBatch(s *State, batch data.Batch, pred *sinter.Tensor)
 }
 
 // NopCallback does nothing at every point.

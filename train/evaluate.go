@@ -14,6 +14,11 @@ import (
 // Evaluate measures the mean loss and the metrics of model on a dataset, with the
 // model in evaluation mode, in which it is left.
 func (t *Trainer) Evaluate(ctx context.Context, model nn.Module, set data.Dataset) (loss float64, metrics []Value, err error) {
+	return t.measure(ctx, model, set, func(data.Batch, *sinter.Tensor) {})
+}
+
+// measure is Evaluate; visit sees each batch with the model's output.
+func (t *Trainer) measure(ctx context.Context, model nn.Module, set data.Dataset, visit func(data.Batch, *sinter.Tensor)) (loss float64, metrics []Value, err error) {
 	defer ir.Recover(&err)
 	if t.Loss == nil {
 		return 0, nil, errors.New("train: the Trainer has no Loss")
@@ -31,6 +36,7 @@ func (t *Trainer) Evaluate(ctx context.Context, model nn.Module, set data.Datase
 		for _, m := range t.Metrics {
 			m.Update(pred, batch.Y)
 		}
+		visit(batch, pred)
 		return nil
 	})
 	if err != nil {

@@ -353,7 +353,13 @@ func (r *fit) evaluate(ctx context.Context) error {
 		}
 		var err error
 		e.Tested = true
-		e.TestLoss, e.Metrics, err = r.Evaluate(ctx, s.Model, r.testSet)
+		e.TestLoss, e.Metrics, err = r.measure(ctx, s.Model, r.testSet, func(batch data.Batch, pred *sinter.Tensor) {
+			for _, c := range r.Callbacks {
+				if o, ok := c.(OutputObserver); ok {
+					o.OnEvaluateBatch(s, batch, pred)
+				}
+			}
+		})
 		for i, m := range r.Metrics { // they go on with the epoch
 			if err := m.SetState(soFar[i]); err != nil {
 				return fmt.Errorf("metric %s: %w", m.Name(), err)

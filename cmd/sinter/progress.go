@@ -10,7 +10,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/sinter-dl/sinter/cmd/sinter/internal/curve"
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/train"
@@ -18,17 +17,15 @@ import (
 )
 
 // progress shows how training goes: a bar on a terminal, plain lines or JSON lines
-// elsewhere. It also keeps what the curves are drawn from.
+// elsewhere.
 type progress struct {
 	train.NopCallback
 	out  *os.File
 	line *ui.Line // on a terminal
 	json bool
 
-	name   string
-	shown  time.Time // when the step was last shown
-	losses []curve.Point
-	every  int // steps between two points of the curve
+	name  string
+	shown time.Time // when the step was last shown
 }
 
 // How often a step is shown.
@@ -37,9 +34,6 @@ const (
 	jsonInterval = time.Second
 	textInterval = 10 * time.Second
 )
-
-// curvePoints is how many steps the curve shows at least, where there are as many.
-const curvePoints = 5000
 
 func newProgress(out *os.File, asJSON bool) *progress {
 	p := &progress{out: out, json: asJSON}
@@ -79,15 +73,11 @@ func (p *progress) begin(job *recipe.Job) {
 }
 
 func (p *progress) OnTrainBegin(s *train.State) {
-	p.every = max(1, s.Steps/curvePoints)
 	p.shown = time.Now()
 	p.show("compiling the first step …")
 }
 
 func (p *progress) OnStep(s *train.State) {
-	if s.Step%p.every == 0 {
-		p.losses = append(p.losses, curve.Point{Step: float64(s.Step), Value: s.Loss})
-	}
 	interval := textInterval
 	switch {
 	case p.json:
@@ -173,6 +163,16 @@ func (p *progress) event(e map[string]any) {
 	fmt.Fprintln(p.out, string(line))
 }
 
+// note says something that nobody asked for.
+func (p *progress) note(message string) {
+	if p.json {
+		p.event(map[string]any{"event": "note", "message": message})
+		return
+	}
+	p.clear()
+	fmt.Fprintln(p.out, "sinter: "+message)
+}
+
 // measured is a loss with the metrics beside it.
 func measured(prefix string, loss float64, metrics []train.Value) string {
 	var b strings.Builder
@@ -181,24 +181,4 @@ func measured(prefix string, loss float64, metrics []train.Value) string {
 		fmt.Fprintf(&b, "  %s%s %s", prefix, m.Name, metricText(m.Name, m.Value))
 	}
 	return b.String()
-}
-
-// curves are what was seen, for the picture in the run folder.
-func (p *progress) curves(report *train.Report) curve.Run {
-	run := curve.Run{Title: p.name, Loss: p.losses}
-	for _, e := range report.History {
-		at := float64(e.Step)
-		if !math.IsNaN(e.TestLoss) {
-			run.TestLoss = append(run.TestLoss, curve.Point{Step: at, Value: e.TestLoss})
-		}
-		if len(e.TrainMetrics) > 0 {
-			last := len(e.TrainMetrics) - 1 // accuracy, or R²
-			run.Metric = e.TrainMetrics[last].Name
-			run.TrainMetric = append(run.TrainMetric, curve.Point{Step: at, Value: e.TrainMetrics[last].Value})
-		}
-		if len(e.Metrics) > 0 {
-			run.TestMetric = append(run.TestMetric, curve.Point{Step: at, Value: e.Metrics[len(e.Metrics)-1].Value})
-		}
-	}
-	return run
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sinter-dl/sinter/cmd/sinter/internal/curve"
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/recipe"
@@ -33,7 +32,7 @@ from). Without a recipe it is lenet, a small image classifier, on digits and
 letters that the program renders itself.
 
 The run is written to runs/<recipe>-<time>, or to --out: the weights as
-safetensors, run.json, metrics.jsonl and curve.png. Ctrl-C stops after the step
+safetensors, run.json, metrics.jsonl and the curves. Ctrl-C stops after the step
 and keeps the weights (exit status 130).`,
 		Example: `  sinter train
   sinter train lenet --data mnist/ --epochs 5
@@ -77,11 +76,16 @@ func runTraining(c *cobra.Command, r *recipe.Recipe, out string, asJSON bool) er
 		return err
 	}
 	progress.begin(job)
+	picture := &picture{title: r.Name}
 	result, err := job.Run(c.Context(), recipe.RunOptions{
 		Dir:       out,
-		Callbacks: []train.Callback{progress},
-		Finish: func(folder *rundir.Writer, result *recipe.Result) error {
-			return curve.Write(folder.File(rundir.CurveFile), progress.curves(result.Report))
+		Callbacks: []train.Callback{progress, picture},
+		Begin:     picture.begin,
+		Finish: func(*rundir.Writer, *recipe.Result) error {
+			if err := picture.finish(); err != nil { // the run is worth more than its picture
+				progress.note("the curves could not be drawn: " + err.Error())
+			}
+			return nil
 		},
 	})
 	if result == nil {

@@ -25,6 +25,8 @@ import (
 type RunOptions struct {
 	Dir       string // of the run folder; runs/<recipe>-<time> if empty
 	Callbacks []train.Callback
+	// Begin is told of the folder before training.
+	Begin func(folder *rundir.Writer)
 	// Finish may write further files into the folder at the end of the run.
 	Finish func(folder *rundir.Writer, result *Result) error
 }
@@ -107,9 +109,12 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		folder.Discard()
 		return nil, err
 	}
+	if o.Begin != nil {
+		o.Begin(folder)
+	}
 	trainer := *j.Trainer
 	before, after := j.Recipe.watchers(folder)
-	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder}}, o.Callbacks, after)
+	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder}, newSampler(j, folder)}, o.Callbacks, after)
 	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Train, j.Source.Test)
 	if report == nil {
 		folder.Discard()

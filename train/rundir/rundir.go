@@ -6,12 +6,14 @@
 //	control.jsonl      what was changed that way, and at which step
 //	checkpoints/       what a run that was stopped goes on from
 //	model.safetensors  the weights at the end
-//	curve.png          the curves
+//	samples.jsonl      examples of the test set with what the model says of them
+//	confusion.json     which class was taken for which
+//	curve.png, .svg    the curves
 //	lock               held by the process that trains into the folder
 //
 // The folder has its final name from the moment training begins, so that whoever
 // wants to can look on. Each file in it is whole or absent: it is written under
-// another name and renamed. The exceptions are the two .jsonl files, which grow by
+// another name and renamed. The exceptions are the .jsonl files, which grow by
 // whole lines; only a crash of the machine can cut the last one.
 //
 // A run that fails before its first step removes its folder again (Discard). One
@@ -42,7 +44,10 @@ const (
 	ControlLog     = "control.jsonl"
 	CheckpointsDir = "checkpoints"
 	WeightsFile    = "model.safetensors"
+	SamplesFile    = "samples.jsonl"
+	ConfusionFile  = "confusion.json"
 	CurveFile      = "curve.png"
+	CurveSVGFile   = "curve.svg"
 	LockFile       = "lock"
 )
 

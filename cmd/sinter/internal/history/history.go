@@ -29,12 +29,8 @@ import (
 // Damaged is the status of a folder that holds no run that can be read.
 const Damaged = "damaged"
 
-// Names of files that further parts of Sinter write into run folders.
-const (
-	SamplesFile   = "samples.jsonl"
-	ConfusionFile = "confusion.json"
-	LayersFile    = "layers.json"
-)
+// LayersFile is the table of layers.
+const LayersFile = "layers.json"
 
 // Run is a run folder.
 type Run struct {
