@@ -23,6 +23,7 @@ import (
 // in as little as possible, so there are few.
 var house = []struct{ packages, internal, others string }{
 	{packages: "cmd/sinter", internal: "all", others: "all"},
+	{packages: "cmd/sinter/internal/watch"},
 	{packages: "cmd/sinter/internal/*", others: "all"},
 	{packages: "examples/* bench/bits bench/compare bench/first bench/kernels bench/memory bench/steps"},
 	{packages: "bench/internal/workload"},

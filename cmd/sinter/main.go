@@ -127,7 +127,7 @@ digits and letters that it renders itself.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
-		runsCommand(),
+		runsCommand(), watchCommand(),
 		recipeCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root

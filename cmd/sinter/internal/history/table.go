@@ -180,6 +180,9 @@ func (t *Table) Curve(column string, v View) Curve {
 	first = min(first, end)
 	var c Curve
 	keep := func(i int) {
+		if !present(at(i)) { // a line without its time
+			return
+		}
 		c.X, c.Y = append(c.X, at(i)), append(c.Y, values[i])
 		if smooth != nil {
 			c.Smooth = append(c.Smooth, smooth[i])
