@@ -32,6 +32,7 @@ func (s *suite) severalOutputs(t *testing.T) {
 		x, b := p.leaf(short(r, dtype.Float32, n)), p.leaf(short(r, dtype.Float32, cols))
 		sum, mask := p.output("x+b", dtype.Float32, n), p.output("x+b > 0", dtype.Bool, n)
 		relu, turned := p.output("relu as bfloat16", dtype.BFloat16, n), p.output("relu transposed", dtype.Float32, n)
+		half := p.output("relu as float16", dtype.Float16, n)
 		whole := p.output("whole part", dtype.Int8, n)
 		k := newKernel("several outputs", sh, nil)
 		y := k.apply(ir.Add, k.load(p.view(x, 0, cols, 1)), k.load(p.view(b, 0, 0, 1)))
@@ -41,6 +42,7 @@ func (s *suite) severalOutputs(t *testing.T) {
 		k.store(y, p.view(sum, 0, cols, 1))
 		k.store(above, p.view(mask, 0, cols, 1))
 		k.store(k.typed(ir.Convert, dtype.BFloat16, rectified), p.view(relu, 0, cols, 1))
+		k.store(k.typed(ir.Convert, dtype.Float16, rectified), p.view(half, 0, cols, 1))
 		k.store(rectified, p.view(turned, 0, 1, rows))
 		k.store(k.typed(ir.Convert, dtype.Int8, y), p.view(whole, 0, cols, 1))
 		p.Steps = append(p.Steps, k.f)
@@ -210,7 +212,7 @@ func (s *suite) inPlace(t *testing.T) {
 func (s *suite) withheld(t *testing.T) {
 	r := random(14)
 	p := s.program(t)
-	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Int32} {
+	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Float16, dtype.Int32} {
 		for i, n := range []int{7, 8, 3000, 3001} {
 			ok := i%2 == 0
 			for way := range 4 {
@@ -583,13 +585,13 @@ func (s *suite) crossEntropy(t *testing.T) {
 
 // multi is one code over tensors of different shapes and ranks, some of them with
 // nothing in them: a step of SGD with momentum that overwrites weights and momenta
-// and keeps a copy in bfloat16, and the sum of squares of each tensor.
+// and keeps copies in both half types, and the sum of squares of each tensor.
 func (s *suite) multi(t *testing.T) {
 	r := random(12)
 	p := s.program(t)
 	extents := [][]int{{64, 3, 3, 3}, {64}, {}, {0}, {100, 130}, {1}, {7, 1, 5}, {20000}}
 	rate := p.leaf(short(r, dtype.Float32, 1))
-	var views [4][]kernel.Arg // by argument
+	var views [5][]kernel.Arg // by argument
 	var lr []kernel.Arg
 	step := newKernel("sgd", extents[0], nil)
 	for i, e := range extents {
@@ -599,8 +601,8 @@ func (s *suite) multi(t *testing.T) {
 		n, st := product(e), shape.Strides(e)
 		w, g, m := p.leaf(short(r, dtype.Float32, n)), p.leaf(short(r, dtype.Float32, n)), p.leaf(short(r, dtype.Float32, n))
 		p.names[w], p.names[m] = fmt.Sprintf("weights %v", e), fmt.Sprintf("momentum %v", e)
-		low := p.output(fmt.Sprintf("copy of weights %v", e), dtype.BFloat16, n)
-		for j, slot := range []int{w, g, m, low} {
+		low, half := p.output(fmt.Sprintf("copy of weights %v", e), dtype.BFloat16, n), p.output(fmt.Sprintf("float16 copy of weights %v", e), dtype.Float16, n)
+		for j, slot := range []int{w, g, m, low, half} {
 			views[j] = append(views[j], p.view(slot, 0, st...))
 		}
 		lr = append(lr, p.view(rate, 0, make([]int, len(e))...))
@@ -611,6 +613,7 @@ func (s *suite) multi(t *testing.T) {
 	step.store(weights, views[0]...)
 	step.store(next, views[2]...)
 	step.store(step.typed(ir.Convert, dtype.BFloat16, weights), views[3]...)
+	step.store(step.typed(ir.Convert, dtype.Float16, weights), views[4]...)
 	p.Steps = append(p.Steps, step.f)
 
 	var in, out []kernel.Arg

@@ -13,7 +13,7 @@ import (
 // results that nobody wants, and with a loop inside.
 func (s *suite) scan(t *testing.T) {
 	r := random(40)
-	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Int64} {
+	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Float16, dtype.Int64} {
 		p := s.program(t)
 		for _, steps := range []int{0, 1, 2, 7} {
 			for i := range 8 {

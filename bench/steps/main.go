@@ -26,7 +26,7 @@ func main() {
 	log.SetFlags(0)
 	meter := rig.Flags(strings.Join(workload.Names, ", "))
 	profile := flag.String("cpuprofile", "", "write a processor profile of the run to this file")
-	precision := flag.String("precision", "fp32", "of the products: fp32 or bf16")
+	precision := flag.String("precision", "fp32", "of the products: fp32, bf16, fp16 or tf32")
 	export := flag.String("export", "", "write the model and the batches to this file and stop")
 	flag.Parse()
 	if err := run(meter, *profile, *precision, *export); err != nil {

@@ -207,12 +207,12 @@ func (d *Device) planeEpilogue(l *kernel.Library, after *fusedKernel, lead int) 
 // needsFloat32 tells whether l computes on half-precision numbers: those
 // operations are done in float32 and only their result is rounded. Operations that
 // merely move or compare bits have routines for every type, and the matrix product
-// has one for bfloat16.
+// has them for operands of one half type.
 func needsFloat32(l *kernel.Library) bool {
 	switch l.Op {
 	case ir.DotGeneral:
 		a, b := l.In[0].DType, l.In[1].DType
-		return isHalf(a) && (a != dtype.BFloat16 || b != a)
+		return isHalf(a) && b != a
 	case ir.Conv, ir.ReduceWindowSum, ir.ReduceWindowMax, ir.ReduceWindowArgMax, ir.ReduceWindowMaxGrad, ir.ScatterAdd, ir.CumSum, ir.ArgMax, ir.ArgMin, ir.Composite:
 		return isHalf(l.In[0].DType)
 	}

@@ -36,10 +36,10 @@ func boxed(l *kernel.Library, after *fusedKernel) bool {
 }
 
 // productTypes are the element types whose products package gemm computes.
-var productTypes = map[dtype.DType]gemm.Type{dtype.Float32: gemm.Float32, dtype.Float64: gemm.Float64, dtype.BFloat16: gemm.BFloat16}
+var productTypes = map[dtype.DType]gemm.Type{dtype.Float32: gemm.Float32, dtype.Float64: gemm.Float64, dtype.BFloat16: gemm.BFloat16, dtype.Float16: gemm.Float16}
 
-// dot is the matrix product [batch…, M, K] × [batch…, K, N]. The product of bfloat16
-// operands is computed in float32; a result of bfloat16 is rounded from it.
+// dot is the matrix product [batch…, M, K] × [batch…, K, N]. The product of operands
+// of a half type is computed in float32; a result of such a type is rounded from it.
 func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (routine, error) {
 	a, b, c := &l.In[0], &l.In[1], &l.Out[0]
 	r := len(c.Shape) - 2
@@ -70,7 +70,7 @@ func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (rout
 	}
 	out := routine{epilogue: boxed(l, after) && (len(bt.shape) > 0 || r == 0)}
 	size, outSize := a.DType.Size(), c.DType.Size()
-	narrow := c.DType == dtype.BFloat16 && bt.n*m*n > 0
+	narrow := isHalf(c.DType) && bt.n*m*n > 0
 	if narrow {
 		outSize = 4
 		out.workspace = align(bt.n * m * n * outSize)
@@ -99,7 +99,7 @@ func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (rout
 	batch := make([]int, d.pool.Workers()) // that each worker is at
 	round := func(worker, r0, r1, c0, c1 int) {}
 	if narrow {
-		round = d.rounder(&rounded, &pc, batch, m, n)
+		round = d.rounder(c.DType, &rounded, &pc, batch, m, n)
 	}
 	if narrow || out.epilogue {
 		boxes := make([]box, d.pool.Workers())
@@ -165,9 +165,9 @@ func (d *Device) dot(l *kernel.Library, space scratch, after *fusedKernel) (rout
 }
 
 // rounder returns a function that rounds a box of an m×n float32 matrix, the one of
-// the batch that the worker is at, to bfloat16 elsewhere.
-func (d *Device) rounder(dst, src *unsafe.Pointer, batch []int, m, n int) func(worker, r0, r1, c0, c1 int) {
-	convert := vec.Convert(dtype.Float32, dtype.BFloat16)
+// the batch that the worker is at, to a half type elsewhere.
+func (d *Device) rounder(to dtype.DType, dst, src *unsafe.Pointer, batch []int, m, n int) func(worker, r0, r1, c0, c1 int) {
+	convert := vec.Convert(dtype.Float32, to)
 	args := make([]struct {
 		vec.Args
 		_ [128]byte // one per worker

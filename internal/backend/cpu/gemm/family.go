@@ -49,14 +49,20 @@ func (f *family) converts() bool { return f.in*f.pair != f.size }
 
 // level is a choice of instruction set.
 type level struct {
-	name           string
-	f32, f64, bf16 *family
-	pairs          *family // of bfloat16; nil if the processor does not have them
+	name      string
+	f32, f64  *family
+	bf16, f16 *family // of bfloat16 and float16
+	pairs     *family // of bfloat16; nil if the processor does not have them
+}
+
+// newLevel is a level where operands of a half type are converted in Go.
+func newLevel(name string, f32, f64 *family) level {
+	return level{name: name, f32: f32, f64: f64, bf16: converting(f32, bfloat16), f16: converting(f32, float16)}
 }
 
 var (
 	// levels that this processor has, the best first.
-	levels  = append(machineLevels(), level{"generic", newFamily[float32](), newFamily[float64](), converting(newFamily[float32]()), nil})
+	levels  = append(machineLevels(), newLevel("generic", newFamily[float32](), newFamily[float64]()))
 	current level
 )
 

@@ -46,7 +46,10 @@ func machineLevels() []level {
 		z.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
 			copyRows16(dst, src, kk, cs*4, 1<<mr-1)
 		}
-		b := level{"avx512", z, y64, converting512(z), nil}
+		b := level{name: "avx512", f32: z, f64: y64}
+		b.bf16 = converting512(z, bfloat16, widening{widenRows16, widenRows32, transposePairs16})
+		b.f16 = converting512(z, float16, widening{widenF16Rows16, widenF16Rows32, transposeF16Pairs16})
+		b.bf16.dot, b.bf16.axpy = dot16[:], axpy16[:]
 		if cpu.X86.HasAVX512BF16 {
 			b.pairs = pairs512(z)
 			if !intel() {
@@ -55,7 +58,12 @@ func machineLevels() []level {
 		}
 		l = append(l, b)
 	}
-	return append(l, level{"avx2", y32, y64, convertingAVX2(y32), nil})
+	y := newLevel("avx2", y32, y64)
+	y.bf16 = convertingAVX2(y32, bfloat16, widenRows8)
+	if cpu.X86.HasF16C {
+		y.f16 = convertingAVX2(y32, float16, widenF16Rows8)
+	}
+	return append(l, y)
 }
 
 // intel tells whether Intel made the processor. Those that multiply bfloat16 start
@@ -70,13 +78,13 @@ func intel() bool {
 // vendor is the name that CPUID returns.
 func vendor() (b, d, c uint32)
 
-// convertingAVX2 is converting with conversions in registers.
-func convertingAVX2(y *family) *family {
-	f := converting(y)
+// convertingAVX2 is converting with conversions in registers, by rows.
+func convertingAVX2(y *family, h half, rows func(dst, src unsafe.Pointer, rows, vectors, srcStride, dstStride int)) *family {
+	f := converting(y, h)
 	slow := *f
 	f.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) {
 		if b.CS == 1 && nr == f.nr {
-			widenRows8(dst, src, kk, nr/8, b.RS*2, nr*4)
+			rows(dst, src, kk, nr/8, b.RS*2, nr*4)
 		} else {
 			slow.packB(dst, src, b, kk, nr)
 		}
@@ -85,21 +93,27 @@ func convertingAVX2(y *family) *family {
 		n := 0
 		if cs == 1 && kk >= 8 {
 			n = kk &^ 7
-			widenRows8(dst, src, 1, n/8, 0, 0)
+			rows(dst, src, 1, n/8, 0, 0)
 		}
 		slow.packRow(unsafe.Add(dst, n*4), unsafe.Add(src, n*cs*2), kk-n, cs)
 	}
 	return f
 }
 
+// widening is the routines that convert a half type with AVX-512.
+type widening struct {
+	rows16    func(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
+	rows32    func(dst, src unsafe.Pointer, rows, stride int, mask uint64)
+	transpose func(dst, src unsafe.Pointer, blocks, srcStride, dstStride int)
+}
+
 // converting512 is converting with conversions, and transposes, in registers.
-func converting512(z *family) *family {
-	f := converting(z)
+func converting512(z *family, h half, w widening) *family {
+	f := converting(z, h)
 	slow := *f
-	f.dot, f.axpy = dot16[:], axpy16[:]
 	f.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) {
 		if b.CS == 1 {
-			widenRows32(dst, src, kk, b.RS*2, 1<<nr-1)
+			w.rows32(dst, src, kk, b.RS*2, 1<<nr-1)
 			return
 		}
 		blocks, wide := 0, 0
@@ -110,10 +124,10 @@ func converting512(z *family) *family {
 			clear(unsafe.Slice((*float32)(dst), kk*z.nr))
 		}
 		for c := 0; c < wide; c += 16 {
-			transposePairs16(unsafe.Add(dst, c*4), unsafe.Add(src, c*b.CS*2), blocks, b.CS*2, z.nr*4)
+			w.transpose(unsafe.Add(dst, c*4), unsafe.Add(src, c*b.CS*2), blocks, b.CS*2, z.nr*4)
 		}
-		widenColumns(dst, src, b, blocks*32, kk, 0, wide, z.nr)
-		widenColumns(dst, src, b, 0, kk, wide, nr, z.nr)
+		h.columns(dst, src, b, blocks*32, kk, 0, wide, z.nr)
+		h.columns(dst, src, b, 0, kk, wide, nr, z.nr)
 	}
 	f.packRow = func(dst, src unsafe.Pointer, kk, cs int) {
 		if cs != 1 {
@@ -121,14 +135,14 @@ func converting512(z *family) *family {
 			return
 		}
 		if n := kk / 16; n > 0 {
-			widenRows16(dst, src, n, 32, 64, 1<<16-1)
+			w.rows16(dst, src, n, 32, 64, 1<<16-1)
 		}
 		if n := kk &^ 15; n < kk {
-			widenRows16(unsafe.Add(dst, n*4), unsafe.Add(src, n*2), 1, 0, 0, 1<<(kk-n)-1)
+			w.rows16(unsafe.Add(dst, n*4), unsafe.Add(src, n*2), 1, 0, 0, 1<<(kk-n)-1)
 		}
 	}
 	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
-		widenRows16(dst, src, kk, cs*2, 64, 1<<mr-1)
+		w.rows16(dst, src, kk, cs*2, 64, 1<<mr-1)
 	}
 	return f
 }
@@ -153,13 +167,13 @@ func pairs512(z *family) *family {
 	}
 	f.packB = packPairs512
 	f.packRow = func(dst, src unsafe.Pointer, kk, cs int) {
-		d := unsafe.Slice((*bfloat16)(dst), kk)
+		d := unsafe.Slice((*uint16)(dst), kk)
 		if cs == 1 {
-			copy(d, unsafe.Slice((*bfloat16)(src), kk))
+			copy(d, unsafe.Slice((*uint16)(src), kk))
 			return
 		}
 		for k := range d {
-			d[k] = *(*bfloat16)(unsafe.Add(src, k*cs*2))
+			d[k] = *(*uint16)(unsafe.Add(src, k*cs*2))
 		}
 	}
 	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
@@ -283,3 +297,17 @@ func widenRows16(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask u
 //
 //go:noescape
 func widenRows8(dst, src unsafe.Pointer, rows, vectors, srcStride, dstStride int)
+
+// The same for float16.
+//
+//go:noescape
+func transposeF16Pairs16(dst, src unsafe.Pointer, blocks, srcStride, dstStride int)
+
+//go:noescape
+func widenF16Rows32(dst, src unsafe.Pointer, rows, stride int, mask uint64)
+
+//go:noescape
+func widenF16Rows16(dst, src unsafe.Pointer, rows, srcStride, dstStride int, mask uint64)
+
+//go:noescape
+func widenF16Rows8(dst, src unsafe.Pointer, rows, vectors, srcStride, dstStride int)

@@ -11,5 +11,5 @@ func machineLevels() []level {
 			kernNEONRow[a.mr](a)
 		}
 	}
-	return []level{{name: "neon", f32: n, f64: newFamily[float64](), bf16: converting(n)}}
+	return []level{newLevel("neon", n, newFamily[float64]())}
 }

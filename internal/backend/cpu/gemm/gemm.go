@@ -6,9 +6,9 @@
 // Inside, a micro-kernel computes a tile of C in registers: 14×32 with AVX-512,
 // 6×16 with AVX2 and FMA, 8×12 with NEON, 4×4 in Go.
 //
-// Operands may be bfloat16; products and sums are then float32, and so is C. They
-// are packed as float32 and multiplied by the kernels for that, except where the
-// processor is faster with VDPBF16PS, which multiplies pairs of adjacent k and adds
+// Operands may be bfloat16 or float16; products and sums are then float32, and so is
+// C. They are packed as float32 and multiplied by the kernels for that, except where
+// the processor multiplies bfloat16 faster with VDPBF16PS, which multiplies pairs of adjacent k and adds
 // both products: A is then read in place and B is packed to rows of pairs. That
 // instruction takes numbers below the smallest normal float32, 2⁻¹²⁶, as zero and
 // makes them zero.
@@ -39,14 +39,15 @@ type Mat struct {
 	RS, CS int
 }
 
-// Type is the element type of a product's operands. C has it too, but for BFloat16,
-// where C is float32.
+// Type is the element type of a product's operands. C has it too, but for BFloat16
+// and Float16, where C is float32.
 type Type uint8
 
 const (
 	Float32 Type = iota
 	Float64
 	BFloat16
+	Float16
 )
 
 // Problem is a product C (+)= A·B of M×K and K×N matrices. A Problem may be
@@ -56,7 +57,8 @@ type Problem struct {
 	M, N, K int
 	A, B    Mat
 	// Rows, if not nil, gives the place of each of B's K rows in bytes from B.P,
-	// instead of B.RS. The columns are adjacent. Not for BFloat16.
+	// instead of B.RS. The columns are adjacent. Not for
+	// BFloat16 and Float16.
 	Rows []int
 	// InPlace says that B is laid out well enough to be read where it is: its
 	// columns are adjacent, and Slack bytes behind the last row may be read too.
@@ -106,7 +108,7 @@ type plan struct {
 }
 
 func (p *Problem) prepare() {
-	f := [...]*family{Float32: current.f32, Float64: current.f64, BFloat16: current.bf16}[p.Type]
+	f := [...]*family{Float32: current.f32, Float64: current.f64, BFloat16: current.bf16, Float16: current.f16}[p.Type]
 	p.fam = f
 	p.kc = p.K
 	if p.K > kcSplit*f.pair {

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu/pool"
+	"github.com/sinter-dl/sinter/internal/dtype"
 )
 
 // The order that gen/main.go and gen/stream.go assume.
@@ -49,15 +50,23 @@ func eachLevel(t *testing.T, f func(t *testing.T)) {
 		if l.pairs != nil {
 			current.bf16 = l.pairs
 			if l.bf16 == l.pairs {
-				current.bf16 = converting(l.f32)
+				current.bf16 = converting(l.f32, bfloat16)
 			}
 			t.Run(l.name+" otherwise", f)
 		}
 	}
 }
 
+// The half types, for tests.
+type (
+	bf16 uint16
+	f16  uint16
+)
+
 // element is the type of an operand's elements.
-type element interface{ float32 | float64 | bfloat16 }
+type element interface {
+	float32 | float64 | bf16 | f16
+}
 
 func typeOf[T element]() Type {
 	switch any(T(0)).(type) {
@@ -65,21 +74,29 @@ func typeOf[T element]() Type {
 		return Float32
 	case float64:
 		return Float64
+	case bf16:
+		return BFloat16
 	}
-	return BFloat16
+	return Float16
 }
 
 func toFloat[T element](x T) float64 {
-	if b, ok := any(x).(bfloat16); ok {
-		return float64(b.float32())
+	switch x := any(x).(type) {
+	case bf16:
+		return float64(dtype.BFloat16ToFloat32(uint16(x)))
+	case f16:
+		return float64(dtype.Float16ToFloat32(uint16(x)))
 	}
 	return float64(x)
 }
 
-// from is the nearest x towards zero that the type has.
+// from is an x that the type has, near the given one.
 func from[T element](x float64) T {
-	if typeOf[T]() == BFloat16 {
+	switch typeOf[T]() {
+	case BFloat16:
 		return T(math.Float32bits(float32(x)) >> 16)
+	case Float16:
+		return T(dtype.Float16FromFloat32(float32(x)))
 	}
 	return T(x)
 }
@@ -135,6 +152,17 @@ func newOperand[T element](t testing.TB, r *rand.Rand, rows, cols, layout int) o
 		}
 	}
 	return o
+}
+
+// floats lists the elements row by row.
+func (o operand[T]) floats() []float64 {
+	var l []float64
+	for i := range o.rows {
+		for j := range o.cols {
+			l = append(l, toFloat(*o.at(i, j)))
+		}
+	}
+	return l
 }
 
 // contexts are those that products are checked with, by their number of workers.
@@ -193,6 +221,7 @@ func check[T element, U Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, 
 	if size == 8 {
 		eps = 4.5e-16
 	}
+	fa, fb := a.floats(), b.floats()
 	for i := range m {
 		for j := range n {
 			want, scale := 0.0, 0.0
@@ -201,7 +230,7 @@ func check[T element, U Float](t *testing.T, r *rand.Rand, m, n, k, la, lb int, 
 				scale = math.Abs(want)
 			}
 			for l := range k {
-				x := toFloat(*a.at(i, l)) * toFloat(*b.at(l, j))
+				x := fa[i*k+l] * fb[l*n+j]
 				want += x
 				scale += math.Abs(x)
 			}
@@ -222,28 +251,33 @@ func TestProduct(t *testing.T) {
 			}
 			check[float32, float32](t, r, m, n, k, r.IntN(10), r.IntN(10), r.IntN(2) == 0)
 			check[float64, float64](t, r, m, n, min(k, 50), r.IntN(10), r.IntN(10), r.IntN(2) == 0)
-			check[bfloat16, float32](t, r, m, n, k, r.IntN(10), r.IntN(10), r.IntN(2) == 0)
+			check[bf16, float32](t, r, m, n, k, r.IntN(10), r.IntN(10), r.IntN(2) == 0)
+			check[f16, float32](t, r, m, n, k, r.IntN(10), r.IntN(10), r.IntN(2) == 0)
 		}
 		// Every height and width of a tile.
 		for m := 1; m <= 15; m++ {
 			for n := 1; n <= 34; n += 3 {
 				check[float32, float32](t, r, m, n, 1+r.IntN(9), m%2, r.IntN(2), false)
-				check[bfloat16, float32](t, r, m, n, 1+r.IntN(9), m%2, r.IntN(2), false)
+				check[bf16, float32](t, r, m, n, 1+r.IntN(9), m%2, r.IntN(2), false)
+				check[f16, float32](t, r, m, n, 1+r.IntN(9), m%2, r.IntN(2), false)
 			}
 		}
 		// Large enough for packing, several blocks and parallel grids.
 		for la := range 2 {
 			for lb := range 2 {
 				check[float32, float32](t, r, 130, 150, 420, la, lb, la == lb)
-				check[bfloat16, float32](t, r, 130, 150, 801, la, lb, la == lb)
+				check[bf16, float32](t, r, 130, 150, 801, la, lb, la == lb)
+				check[f16, float32](t, r, 130, 150, 801, la, lb, la == lb)
 			}
 		}
 		check[float32, float32](t, r, 33, 1100, 65, 1, 0, false)
 		check[float32, float32](t, r, 70, 70, 512, 8, 8, true)
 		check[float32, float32](t, r, 130, 130, 400, 9, 0, false)
 		check[float64, float64](t, r, 70, 70, 300, 0, 1, false)
-		check[bfloat16, float32](t, r, 33, 1100, 65, 1, 0, false)
-		check[bfloat16, float32](t, r, 70, 70, 1024, 8, 8, true)
+		check[bf16, float32](t, r, 33, 1100, 65, 1, 0, false)
+		check[f16, float32](t, r, 33, 1100, 65, 1, 0, false)
+		check[bf16, float32](t, r, 70, 70, 1024, 8, 8, true)
+		check[f16, float32](t, r, 70, 70, 1024, 8, 8, true)
 	})
 }
 
@@ -263,7 +297,8 @@ func TestStream(t *testing.T) {
 					m, n = many, few
 				}
 				check[float32, float32](t, r, m, n, k, layout%4, layout/4, r.IntN(2) == 0)
-				check[bfloat16, float32](t, r, m, n, k, layout%4, layout/4, r.IntN(2) == 0)
+				check[bf16, float32](t, r, m, n, k, layout%4, layout/4, r.IntN(2) == 0)
+				check[f16, float32](t, r, m, n, k, layout%4, layout/4, r.IntN(2) == 0)
 			}
 		}
 		// Too large to be cached.
@@ -271,7 +306,8 @@ func TestStream(t *testing.T) {
 			k, many := 600+r.IntN(9), 1000+r.IntN(99)
 			check[float32, float32](t, r, few, many, k, 0, 0, true)
 			check[float32, float32](t, r, many, few, k, 1, 1, true)
-			check[bfloat16, float32](t, r, few, 2*many, k, 0, 0, false)
+			check[bf16, float32](t, r, few, 2*many, k, 0, 0, false)
+			check[f16, float32](t, r, few, 2*many, k, 0, 0, false)
 		}
 	})
 }

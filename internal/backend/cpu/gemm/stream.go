@@ -1,6 +1,10 @@
 package gemm
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/sinter-dl/sinter/internal/dtype"
+)
 
 // Products of a large matrix W with few vectors take as long as reading W. They
 // have kernels of their own, which read it once, as it lies. Such a product is x·W
@@ -112,7 +116,7 @@ func (p *Problem) packVectors(s *Scratch) {
 		switch {
 		case !p.dot && narrow:
 			for k := range p.K {
-				d[k*p.vecs+v] = (*(*bfloat16)(unsafe.Add(from, k*p.x.CS*2))).float32()
+				d[k*p.vecs+v] = dtype.BFloat16ToFloat32(*(*uint16)(unsafe.Add(from, k*p.x.CS*2)))
 			}
 		case !p.dot:
 			for k := range p.K {
@@ -122,7 +126,7 @@ func (p *Problem) packVectors(s *Scratch) {
 			d = d[v*length : (v+1)*length]
 			clear(d[(p.K-1)&^31:])
 			for k := range p.K {
-				d[k&^31|k&1<<4|k&31>>1] = (*(*bfloat16)(unsafe.Add(from, k*p.x.CS*2))).float32()
+				d[k&^31|k&1<<4|k&31>>1] = dtype.BFloat16ToFloat32(*(*uint16)(unsafe.Add(from, k*p.x.CS*2)))
 			}
 		default:
 			d = d[v*length : (v+1)*length]

@@ -12,13 +12,35 @@ import (
 func (f *file) packing() {
 	f.copyRows(1)
 	f.copyRows(2)
-	f.transpose("transpose16", false)
-	f.transpose("transposePairs16", true)
+	f.transpose("transpose16", nil)
 	f.pairRows(1)
 	f.pairRows(2)
-	f.widenRows(1)
-	f.widenRows(2)
-	f.widenY()
+	for _, h := range halves {
+		f.transpose("transpose"+h.name+"Pairs16", h)
+		f.widenRows(h, 1)
+		f.widenRows(h, 2)
+		f.widenY(h)
+	}
+}
+
+// half is a type of 16 bits whose values become float32: a bfloat16 by a shift, for it
+// is the upper half of the float32 of the same value, a float16 by an instruction.
+type half struct {
+	name string // in those of routines
+	f16  bool
+}
+
+var halves = []*half{{name: ""}, {name: "F16", f16: true}}
+
+// load converts what lies at m to register d.
+func (h *half) load(a *Asm, m Mem, zero Op, mask []Operand, d Operand) {
+	with := append([]Operand{m}, append(mask, d)...)
+	if h.f16 {
+		a.I(VCVTPH2PS|zero, with...)
+		return
+	}
+	a.I(VPMOVZXWD|zero, with...)
+	a.I(VPSLLD, Imm(16), d, d)
 }
 
 // routine adds a function of several parameters, which are moved to registers in
@@ -104,10 +126,9 @@ func (f *file) copyRows(nv int) {
 	})
 }
 
-// transpose adds the transpose of 16 rows of 32-bit words. If widen is set, these
-// are pairs of bfloat16, of which it makes two rows of float32: a bfloat16 is the
-// upper half of the float32 of the same value.
-func (f *file) transpose(name string, widen bool) {
+// transpose adds the transpose of 16 rows of 32-bit words. With a half type these are
+// pairs of its values, of which it makes two rows of float32.
+func (f *file) transpose(name string, pairs *half) {
 	const parameters = "dst, src unsafe.Pointer, blocks, srcStride, dstStride int"
 	const upper = 31
 	f.routine(name, parameters, []Reg{DI, SI, CX, R8, DX}, func(a *Asm) {
@@ -146,16 +167,24 @@ func (f *file) transpose(name string, widen bool) {
 				shuffle(0xdd, t+2, t, 8+c)
 				shuffle(0xdd, t+3, t+1, 12+c)
 			}
-			if widen {
+			if pairs != nil && !pairs.f16 {
 				upperHalves(a, upper)
 			}
 			for c := range 16 {
-				if widen {
-					t := Z(16 + c%8)
-					a.I(VPSLLD, Imm(16), Z(c), t)
-					a.I(VMOVUPS, t, at(DI, 0))
+				if pairs != nil {
+					t := 16 + c%8
+					if pairs.f16 {
+						a.I(VPMOVDW, Z(c), Y(t))
+						a.I(VCVTPH2PS, Y(t), Z(t))
+						a.I(VPSRLD, Imm(16), Z(c), Z(c))
+						a.I(VPMOVDW, Z(c), Y(c))
+						a.I(VCVTPH2PS, Y(c), Z(c))
+					} else {
+						a.I(VPSLLD, Imm(16), Z(c), Z(t))
+						a.I(VPANDD, Z(upper), Z(c), Z(c))
+					}
+					a.I(VMOVUPS, Z(t), at(DI, 0))
 					a.I(ADDQ, DX, DI)
-					a.I(VPANDD, Z(upper), Z(c), Z(c))
 				}
 				a.I(VMOVUPS, Z(c), at(DI, 0))
 				a.I(ADDQ, DX, DI)
@@ -166,7 +195,7 @@ func (f *file) transpose(name string, widen bool) {
 	})
 }
 
-// halfRows adds a routine on rows of bfloat16, 16 values for each of nv vectors. With
+// halfRows adds a routine on rows of a half type, 16 values for each of nv vectors. With
 // two vectors the rows of the destination are adjacent.
 func (f *file) halfRows(name string, nv int, body func(a *Asm)) {
 	name = fmt.Sprintf("%s%d", name, 16*nv)
@@ -224,13 +253,12 @@ func (f *file) pairRows(nv int) {
 	})
 }
 
-// widenRows converts rows of bfloat16 to float32.
-func (f *file) widenRows(nv int) {
-	f.halfRows("widenRows", nv, func(a *Asm) {
+// widenRows converts rows to float32.
+func (f *file) widenRows(h *half, nv int) {
+	f.halfRows("widen"+h.name+"Rows", nv, func(a *Asm) {
 		repeat(a, CX, func() {
-			loadHalves(a, at(SI, 0), nv, 0)
 			for j := range nv {
-				a.I(VPSLLD, Imm(16), Z(j), Z(j))
+				h.load(a, at(SI, int32(32*j)), Zero, []Operand{K(j + 1)}, Z(j))
 			}
 			storeRow(a, nv)
 			a.I(ADDQ, R8, SI)
@@ -240,17 +268,16 @@ func (f *file) widenRows(nv int) {
 }
 
 // widenY converts rows of whole vectors with AVX2.
-func (f *file) widenY() {
+func (f *file) widenY(h *half) {
 	const parameters = "dst, src unsafe.Pointer, rows, vectors, srcStride, dstStride int"
-	f.routine("widenRows8", parameters, []Reg{DI, SI, DX, R8, R9, R10}, func(a *Asm) {
+	f.routine("widen"+h.name+"Rows8", parameters, []Reg{DI, SI, DX, R8, R9, R10}, func(a *Asm) {
 		a.AVX2 = true
 		repeat(a, DX, func() {
 			a.I(MOVQ, SI, AX)
 			a.I(MOVQ, DI, BX)
 			a.I(MOVQ, R8, CX)
 			repeat(a, CX, func() {
-				a.I(VPMOVZXWD, at(AX, 0), Y(0))
-				a.I(VPSLLD, Imm(16), Y(0), Y(0))
+				h.load(a, at(AX, 0), 0, nil, Y(0))
 				a.I(VMOVDQU, Y(0), at(BX, 0))
 				a.I(ADDQ, Imm(16), AX)
 				a.I(ADDQ, Imm(32), BX)
