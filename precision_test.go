@@ -11,6 +11,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
 	"github.com/sinter-dl/sinter/internal/plan"
+	"github.com/sinter-dl/sinter/internal/reftest"
 	"github.com/sinter-dl/sinter/models"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
@@ -60,6 +61,41 @@ func TestPrecision(t *testing.T) {
 	if p := sinter.TF32.Computed(); p != sinter.FP32 {
 		t.Errorf("tf32 is computed as %v", p)
 	}
+}
+
+// Products in float16 are those of operands rounded to it, added up in float32, as
+// PyTorch rounds and multiplies: ties to even, what is small kept as long as float16
+// can, what is large infinite.
+func TestProductsInFP16(t *testing.T) {
+	reftest.Run(t, reftest.Load(t, "testdata/fp16.json", nil), func(t *testing.T, c *reftest.Case) {
+		a := sinter.FromBytes(sinter.Float32, c.In[0].Bytes(sinter.Float32), c.In[0].Shape...)
+		b := sinter.FromBytes(sinter.Float32, c.In[1].Bytes(sinter.Float32), c.In[1].Shape...)
+		check := func(what string, y *sinter.Tensor) {
+			t.Helper()
+			if err := sinter.FP16.Eval(y); err != nil {
+				t.Fatal(err)
+			}
+			data, err := y.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tol := reftest.Tolerance(sinter.Float32)
+			if c.Exact {
+				tol = reftest.Tol{}
+			}
+			if err := c.Out[0].Check(reftest.Value{DType: y.DType(), Shape: y.Shape(), Bytes: data}, sinter.Float32, tol); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if c.Op == "outer" {
+			// One number by one other, as products of 1×1 matrices and as a column by a row.
+			n := a.Dim(0)
+			check("batch", a.Reshape(n, 1, 1).MatMul(b.Reshape(n, 1, 1)).Reshape(n))
+			return
+		}
+		check("as they lie", a.MatMul(b))
+		check("computed", a.MulScalar(1).AddScalar(0).MatMul(b.T().Mul(sinter.RuntimeScalar(sinter.Float32, 1)).T()))
+	})
 }
 
 // In bfloat16 every product of a training step reads bfloat16 and adds up in float32,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/internal/reftest"
+	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
 )
 
@@ -160,6 +161,86 @@ func TestScheduleReference(t *testing.T) {
 			}
 			if p, ok := s.(*optim.ReduceOnPlateau); ok {
 				p.Observe(c.Metric[step])
+			}
+		}
+	})
+}
+
+// scaled is the model of the reference runs with a scaled loss.
+type scaled struct {
+	W1, B1, W2, B2 *sinter.Variable
+}
+
+func (m *scaled) Forward(x *sinter.Tensor) *sinter.Tensor {
+	h := nn.ReLU(x.MatMul(m.W1.Value().T()).Add(m.B1.Value()))
+	return h.MatMul(m.W2.Value().T()).Add(m.B2.Value())
+}
+
+// Training in float16 with a scaled loss goes as with PyTorch's GradScaler: the same
+// steps overflow and are skipped, scale and tracker are the same after each, and so are
+// the weights, whether steps are recorded or compiled.
+// Tolerances allow for sums of another order being rounded to another float16.
+func TestScalerReference(t *testing.T) {
+	var about struct {
+		X, Y  *reftest.Tensor
+		Start map[string]*reftest.Tensor
+	}
+	reftest.Run(t, reftest.Load(t, "testdata/scaler.json", &about), func(t *testing.T, c *reftest.Case) {
+		x := sinter.FromBytes(sinter.Float32, about.X.Bytes(sinter.Float32), about.X.Shape...)
+		y := sinter.FromBytes(sinter.Int64, about.Y.Bytes(sinter.Int64), about.Y.Shape...)
+		for _, way := range []string{"recorded", "compiled"} {
+			start := func(name string) *sinter.Variable {
+				v := about.Start[name]
+				return sinter.NewVariable(name, sinter.FromBytes(sinter.Float32, v.Bytes(sinter.Float32), v.Shape...))
+			}
+			m := &scaled{start("w1"), start("b1"), start("w2"), start("b2")}
+			opts := []optim.Option{optim.Precision(sinter.FP16), optim.LossScaling(optim.GradScaler{
+				InitScale: c.Args.Float("init_scale"), GrowthInterval: c.Args.Int("growth_interval"),
+				GrowthFactor: c.Args.FloatOr("growth_factor", 0), BackoffFactor: c.Args.FloatOr("backoff_factor", 0),
+			})}
+			if c.Args.Has("clip_norm") {
+				opts = append(opts, optim.ClipNorm(c.Args.Float("clip_norm")))
+			}
+			opt := optim.New([]*sinter.Variable{m.W1, m.B1, m.W2, m.B2}, rules[c.Op](optim.Constant(c.Args.Float("lr")), c.Args), opts...)
+			step := opt.Compile(func(in []*sinter.Tensor) (*sinter.Tensor, []*sinter.Tensor) {
+				return nn.CrossEntropy(m.Forward(in[0]), in[1]), nil
+			})
+			skipped := 0
+			for i, scale := range c.Scale {
+				var loss *sinter.Tensor
+				var err error
+				if way == "recorded" {
+					loss = nn.CrossEntropy(m.Forward(x), y)
+					err = opt.Step(loss)
+				} else {
+					loss, _, err = step.Step(x, y)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := reftest.Near([]float64{loss.Float()}, c.Loss[i:i+1], reftest.Tol{Rel: 1e-4}); err != nil {
+					t.Fatalf("%s, step %d: loss: %v", way, i+1, err)
+				}
+				if i == 0 && scale < c.Args.Float("init_scale") || i > 0 && scale < c.Scale[i-1] {
+					skipped++
+				}
+				if opt.Scale() != scale || opt.Skipped() != skipped || opt.Steps() != i+1-skipped {
+					t.Fatalf("%s, step %d: scale %v, want %v; %d skipped, want %d; %d steps", way, i+1, opt.Scale(), scale, opt.Skipped(), skipped, opt.Steps())
+				}
+				if len(c.GradNorm) > 0 && c.GradNorm[i] != 0 { // 0: it was not finite
+					if err := reftest.Near([]float64{opt.GradNorm()}, c.GradNorm[i:i+1], reftest.Tol{Rel: 1e-3}); err != nil {
+						t.Fatalf("%s, step %d: norm: %v", way, i+1, err)
+					}
+				}
+				if i%10 == 9 {
+					var got []float64
+					for _, v := range opt.Parameters() {
+						got = append(got, v.Value().Float64s()...)
+					}
+					if err := reftest.Near(got, c.Params[i/10], reftest.Tol{Rel: 1e-4, Abs: 1e-4}); err != nil {
+						t.Fatalf("%s, step %d: %v", way, i+1, err)
+					}
+				}
 			}
 		}
 	})

@@ -41,6 +41,7 @@ type Case struct {
 	GradNorm []float64 `json:"grad_norm"`
 	LR       []float64
 	Metric   []float64
+	Scale    []float64 // after each step, of a scaled loss
 
 	Single bool // at the limits of float32: no run in float64
 	Exact  bool // no tolerance

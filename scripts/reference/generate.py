@@ -6,6 +6,7 @@ import golden
 import layers
 import ops
 import optimizers
+import scaler
 
-for part in (ops, layers, optimizers, golden, flops):
+for part in (ops, layers, optimizers, scaler, golden, flops):
     part.main()

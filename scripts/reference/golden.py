@@ -1,5 +1,6 @@
 """Golden runs: ten training steps of whole models, models/testdata/golden.json, and
-the losses of the same steps in bfloat16, models/testdata/golden_bf16.json.
+the losses of the same steps in bfloat16 and in float16 with a scaled loss,
+models/testdata/golden_bf16.json and golden_fp16.json.
 
 Nothing large is stored. A parameter is given by its shape, a stream of the
 number formula (common.py) and a scale: value = offset + scale * noise(seed, i),
@@ -8,8 +9,8 @@ same bits. Batches are made the same way, from streams 10000 + 10 k (inputs) and
 10001 + 10 k (targets), where k = step mod 2: two batches take turns, so that the
 losses fall and a wrong update shows. Stored are ten losses, of the first step's gradients
 the sum, the L2 norm and the first 16 values, and buffers and parameter norms
-after the last step. PyTorch computes in float64, and for the second file in float32
-with autocast to bfloat16.
+after the last step. PyTorch computes in float64, and for the other files in float32
+with autocast.
 """
 
 import json
@@ -24,6 +25,7 @@ import torch.nn.functional as F
 from common import ROOT, labels, noise, number
 
 STEPS = 10
+SCALE = 1024.0  # of the loss in float16
 
 
 class MLP(nn.Module):
@@ -200,9 +202,10 @@ def parameter(seed, name, p):
     return {"shape": list(p.shape), "seed": seed, "scale": float(np.float32(scale)), "offset": offset}
 
 
-def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None, bf16=False):
+def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None, low=None):
     """x and y: the shapes of a batch; integers if the model takes identifiers."""
-    dtype = torch.float32 if bf16 else torch.float64
+    dtype = torch.float32 if low else torch.float64
+    scaler = torch.amp.GradScaler("cpu", init_scale=SCALE, enabled=low == torch.float16)
     model = model.to(dtype).train()
     params = {}
     with torch.no_grad():
@@ -217,19 +220,23 @@ def run(name, model, optimizer, settings, x, y, classes, tokens=False, clip=None
         k = t % 2
         a = labels(10000 + 10 * k, classes, *x) if tokens else noise(10000 + 10 * k, *x).to(dtype)
         b = labels(10001 + 10 * k, classes, *y)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        # oneDNN has no LSTM of float16.
+        with torch.autocast("cpu", low, enabled=low is not None), torch.backends.mkldnn.flags(enabled=low != torch.float16):
             loss = F.cross_entropy(model(a).flatten(0, -2), b.flatten())
         opt.zero_grad()
-        loss.backward()
+        scaler.scale(loss).backward()
+        scaler.unscale_(opt)
         if t == 0:
             for n, p in model.named_parameters():
                 g = p.grad.reshape(-1)
                 grads[n] = {"sum": number(g.sum().item()), "norm": number(g.norm().item()), "first": [number(v) for v in g[:16].tolist()]}
         if clip:
             torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-        opt.step()
+        scaler.step(opt)
+        scaler.update()
         out.append(number(loss.item()))
-    if bf16:
+    if low:
+        assert not scaler.is_enabled() or scaler.get_scale() == SCALE
         print("%-18s %s" % (name, " ".join("%.4f" % v for v in out)))
         return {"name": name, "losses": out}
     c = {"name": name, "optimizer": optimizer, "args": settings, "x": list(x), "y": list(y), "classes": classes, "tokens": tokens, "params": params, "losses": out, "grads": grads,
@@ -268,7 +275,8 @@ def write(name, about, cases):
 
 def main():
     write("golden.json", "ten training steps of whole models", runs())
-    write("golden_bf16.json", "their losses with autocast to bfloat16", runs(bf16=True))
+    write("golden_bf16.json", "their losses with autocast to bfloat16", runs(low=torch.bfloat16))
+    write("golden_fp16.json", "their losses with autocast to float16 and a scaled loss", runs(low=torch.float16))
 
 
 if __name__ == "__main__":
