@@ -17,6 +17,10 @@ type GPTConfig struct {
 	Embed   int     // width of a token's vector, divisible by Heads; 0 stands for 128
 	Dropout float64 // of the embeddings, attention weights and residual branches
 	NoBias  bool    // no biases in linear layers and norms
+
+	// Checkpoint computes the values of runs of so many blocks again in the backward
+	// pass, instead of keeping them; 0 keeps all. See nn.Checkpoint.
+	Checkpoint int
 }
 
 // GPT is a decoder-only transformer: GPT-2's architecture (pre-norm, learned
@@ -37,6 +41,8 @@ type GPTBody struct {
 	Drop *nn.Dropout
 	H    []*GPTBlock
 	LNF  *nn.LayerNorm `nn:"ln_f"`
+
+	Checkpoint int // as in GPTConfig; it may be changed between steps
 }
 
 // GPTBlock is attention and a feed-forward network, each with a residual
@@ -96,6 +102,8 @@ func NewGPT(c GPTConfig) *GPT {
 		WTE:  nn.NewEmbedding(c.Vocab, c.Embed, plain),
 		WPE:  nn.NewEmbedding(c.Block, c.Embed, plain),
 		Drop: drop(),
+
+		Checkpoint: c.Checkpoint,
 	}
 	for range c.Layers {
 		body.H = append(body.H, &GPTBlock{
@@ -129,9 +137,7 @@ func (b *GPTBody) Forward(ids *sinter.Tensor) *sinter.Tensor {
 	}
 	x := b.WTE.Forward(ids).Add(positions.Slice(0, 0, ids.Dim(1)))
 	x = b.Drop.Forward(x)
-	for _, h := range b.H {
-		x = h.Forward(x)
-	}
+	x = nn.CheckpointSequential(b.Checkpoint, x, b.H...)
 	return nn.Record(b, b.LNF.Forward(x), ids)
 }
 

@@ -59,6 +59,10 @@ type ResNetConfig struct {
 	Depth    int // 20, 32, 44, 56, 110: 6n+2; 0 stands for 20
 	Channels int // of the images; 0 stands for 3
 	Classes  int // 0 stands for 10
+
+	// Checkpoint computes the values of runs of so many blocks again in the backward
+	// pass, instead of keeping them; 0 keeps all. See nn.Checkpoint.
+	Checkpoint int
 }
 
 // ResNet is the residual network for small images: three stages of 16, 32 and 64
@@ -69,6 +73,8 @@ type ResNet struct {
 	BN1                    *nn.BatchNorm2D
 	Layer1, Layer2, Layer3 []*ResidualBlock
 	FC                     *nn.Linear
+
+	Checkpoint int // as in ResNetConfig; it may be changed between steps
 }
 
 // ResidualBlock is two convolutions and a shortcut around them.
@@ -83,7 +89,7 @@ type ResidualBlock struct {
 
 // NewResNet makes a ResNet. Convolutions are He-normal by fan out.
 func NewResNet(c ResNetConfig) *ResNet {
-	c = ResNetConfig{or(c.Depth, 20), or(c.Channels, 3), or(c.Classes, 10)}
+	c.Depth, c.Channels, c.Classes = or(c.Depth, 20), or(c.Channels, 3), or(c.Classes, 10)
 	if c.Depth < 8 || (c.Depth-2)%6 != 0 {
 		ir.Fail("models.ResNet", "a depth of %d; it has to be 6n+2: 20, 32, 44, 56, 110", c.Depth)
 	}
@@ -95,6 +101,8 @@ func NewResNet(c ResNetConfig) *ResNet {
 		Layer2: stage(16, 32, n, 2),
 		Layer3: stage(32, 64, n, 2),
 		FC:     nn.NewLinear(64, c.Classes),
+
+		Checkpoint: c.Checkpoint,
 	}
 }
 
@@ -120,9 +128,7 @@ func stage(in, out, n, stride int) []*ResidualBlock {
 func (r *ResNet) Forward(x *sinter.Tensor) *sinter.Tensor {
 	x = nn.ReLU(r.BN1.Forward(r.Conv1.Forward(x)))
 	for _, blocks := range [][]*ResidualBlock{r.Layer1, r.Layer2, r.Layer3} {
-		for _, b := range blocks {
-			x = b.Forward(x)
-		}
+		x = nn.CheckpointSequential(r.Checkpoint, x, blocks...)
 	}
 	return r.FC.Forward(x.Mean(2, 3))
 }

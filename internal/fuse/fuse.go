@@ -125,6 +125,7 @@ func (f *fuser) run(g *ir.Graph, copies map[*ir.Node]int, late map[*ir.Storage]b
 		return nil, f.origin[bad], nil
 	}
 	o := newOrder(f.slots, r.Steps)
+	f.gates(o)
 	clash = f.inPlace(o)
 	if len(clash) > 0 {
 		return nil, nil, clash
@@ -210,6 +211,28 @@ func (f *fuser) assignment(a *ir.Node) kernel.Step {
 			{Slot: f.slot(n), DType: n.DType, Stride: stride},
 			{Slot: f.slotOf[a.In[0]], DType: n.DType, Stride: stride},
 		}}},
+	}
+}
+
+// gates orders the steps so that what a Barrier keeps is computed after the operands
+// that it waits for.
+func (f *fuser) gates(o *order) {
+	for _, it := range f.items {
+		if it.kind != move || !it.kept {
+			continue
+		}
+		for _, x := range it.node.In[1:] {
+			src := source(x)
+			slot, ok := f.slotOf[src]
+			if !ok || f.slots[slot].Kind == kernel.Leaf {
+				continue
+			}
+			for _, from := range o.writers[slot] {
+				for _, to := range o.writers[f.slot(it.node)] {
+					o.edge(from, to)
+				}
+			}
+		}
 	}
 }
 

@@ -295,6 +295,11 @@ func (f *fuser) connectNode(n *ir.Node) {
 			it := item(move, n.Elements())
 			it.kept = true
 			f.use(it, n.Shape, n.In[0])
+			for _, x := range n.In[1:] {
+				if src := source(x); !f.free[src] && len(f.of[src]) > 0 {
+					f.depend(it, src)
+				}
+			}
 		case ir.Composite:
 			it := item(library, 0)
 			for _, x := range n.In {

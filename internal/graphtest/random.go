@@ -596,7 +596,11 @@ func (g *maker) any(x *ir.Node) *ir.Node {
 	case p < 94:
 		return g.literal(g.dtype(), g.shape())
 	case p < 95:
-		return ir.New(ir.Barrier, nil, x)
+		in := []*ir.Node{x} // and what it waits for
+		for len(in) < 3 && g.chance(50) {
+			in = append(in, g.pick())
+		}
+		return ir.New(ir.Barrier, nil, in...)
 	case p < 96:
 		return g.tiles(x)
 	case !g.raw:

@@ -97,7 +97,7 @@ const (
 
 	// Structure.
 	StopGradient
-	Barrier
+	Barrier // its first operand, kept in memory; not before the others have been computed
 	Assign
 	Composite
 	Scan
@@ -218,7 +218,7 @@ var table = [opCount]Info{
 	Conv:       {Name: "conv", Arity: 2, Class: ClassLibrary},
 
 	StopGradient: {Name: "stop_gradient", Arity: 1, Class: ClassStructure},
-	Barrier:      {Name: "barrier", Arity: 1, Class: ClassStructure},
+	Barrier:      {Name: "barrier", Arity: -1, Class: ClassStructure},
 	Assign:       {Name: "assign", Arity: 2, Class: ClassStructure},
 	Composite:    {Name: "composite", Arity: -1, Class: ClassStructure},
 	Scan:         {Name: "scan", Arity: -1, Class: ClassLibrary},

@@ -32,6 +32,9 @@ func infer(n *Node) error {
 	}
 	switch n.Op {
 	case StopGradient, Barrier:
+		if len(n.In) == 0 {
+			return fmt.Errorf("takes an operand, got none")
+		}
 		n.DType, n.Shape = n.In[0].DType, n.In[0].Shape
 	case Assign:
 		v, x := n.In[0], n.In[1]

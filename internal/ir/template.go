@@ -102,6 +102,9 @@ func (r *Region) over(in []*Node, site *Site) []*Node {
 	next := 0
 	for i, x := range t.nodes[t.params:] {
 		c := &Node{Op: x.Op, DType: x.DType, Shape: x.Shape, Attr: x.Attr, site: site}
+		if x.site.Scope() != nil { // a layer within the body, which is worth more
+			c.site = x.site
+		}
 		if len(x.In) > 0 {
 			c.In = make([]*Node, len(x.In))
 			for j := range c.In {

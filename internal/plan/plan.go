@@ -51,13 +51,35 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *ke
 
 func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 	r := fuse.Run(g, leaves)
-	p := &kernel.Program{Slots: r.Slots, Leaves: r.Leaves, Outputs: r.Outputs}
-	for _, i := range schedule(r) {
-		s := r.Steps[i]
+	for _, s := range r.Steps {
 		if l, ok := s.(*kernel.Library); ok {
 			if loop, ok := l.Attr.(*ir.Loop); ok {
 				l.Body = build(loop.Body, nil, t)
 			}
+		}
+	}
+	order, other := schedule(r, false), schedule(r, true)
+	p := arrange(r, order, t)
+	if !slices.Equal(order, other) {
+		q := arrange(r, other, t)
+		_, a := peak(p, lifetimes(p))
+		_, b := peak(q, lifetimes(q))
+		if b < a {
+			p = q
+		}
+	}
+	share(p)
+	place(p)
+	return p
+}
+
+// arrange is the program of the steps in an order, with what is to be computed again;
+// its slots have no places yet.
+func arrange(r *fuse.Result, order []int, t Target) *kernel.Program {
+	p := &kernel.Program{Slots: slices.Clone(r.Slots), Leaves: r.Leaves, Outputs: r.Outputs}
+	for _, i := range order {
+		s := clone(r.Steps[i])
+		if l, ok := s.(*kernel.Library); ok {
 			if n := t.Workspace(l); n > 0 {
 				l.Scratch = len(p.Slots)
 				p.Slots = append(p.Slots, kernel.Slot{Kind: kernel.Arena, Bytes: n})
@@ -66,16 +88,43 @@ func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 		p.Steps = append(p.Steps, s)
 	}
 	rematerialize(p)
-	share(p)
-	place(p)
 	return p
+}
+
+// clone copies what renumber changes.
+func clone(s kernel.Step) kernel.Step {
+	fused := func(f *kernel.Fused) *kernel.Fused {
+		c := *f
+		c.Parts = slices.Clone(f.Parts)
+		for i := range c.Parts {
+			c.Parts[i].Args = slices.Clone(f.Parts[i].Args)
+		}
+		return &c
+	}
+	switch s := s.(type) {
+	case *kernel.Fused:
+		return fused(s)
+	case *kernel.Library:
+		c := *s
+		c.In, c.Out = slices.Clone(s.In), slices.Clone(s.Out)
+		if s.Epilogue != nil {
+			c.Epilogue = fused(s.Epilogue)
+		}
+		return &c
+	}
+	panic("plan: an unknown kind of step")
 }
 
 // schedule orders the steps. Of those whose predecessors are done the next one is
 // the step that frees most memory on balance; where none does, the one that comes
 // first in the graph. So the gradient of a layer's weights is computed as soon as
 // its operands are there and not at the end, when those of all layers would be.
-func schedule(r *fuse.Result) []int {
+//
+// With pairs set, a step counts as freeing what it frees together with others that are
+// ready, too, and that are the last ones to use a value: the gradients of a weight and
+// of a bias, of which each alone frees nothing. That is mostly better, and sometimes
+// worse, for it lets other values wait.
+func schedule(r *fuse.Result, pairs bool) []int {
 	next := make([][]int, len(r.After))
 	waits := make([]int, len(r.After))
 	uses := make([]int, len(r.Slots)) // by steps that are still to come
@@ -110,13 +159,55 @@ func schedule(r *fuse.Result) []int {
 		}
 		return bytes
 	}
+	// together is the balance of several steps.
+	readers := make([][]int, len(r.Slots)) // that are ready
+	for _, i := range ready {
+		for _, s := range slots[i] {
+			readers[s] = append(readers[s], i)
+		}
+	}
+	among := make([]int, len(r.Slots)) // uses by the steps that are looked at
+	together := func(steps []int) int {
+		bytes := 0
+		for _, i := range steps {
+			for _, s := range slots[i] {
+				if among[s]++; among[s] == 1 && !there[s] {
+					bytes += r.Slots[s].Bytes
+				}
+				if among[s] == uses[s] {
+					bytes -= r.Slots[s].Bytes
+				}
+			}
+		}
+		for _, i := range steps {
+			for _, s := range slots[i] {
+				among[s] = 0
+			}
+		}
+		return bytes
+	}
+	joint := make([]int, len(r.Slots))
 	done := make([]int, 0, len(r.After))
 	for len(ready) > 0 {
-		best, least := 0, 0
+		for _, i := range ready {
+			for _, s := range slots[i] {
+				joint[s] = 1 // not known
+			}
+		}
+		best, least, own := 0, 0, 0
 		for k, i := range ready {
-			b := min(0, balance(i))
-			if k == 0 || b < least || b == least && i < ready[best] {
-				best, least = k, b
+			alone := min(0, balance(i))
+			b := alone
+			for _, s := range slots[i] {
+				if pairs && there[s] && uses[s] > 1 && len(readers[s]) == uses[s] {
+					if joint[s] > 0 {
+						joint[s] = min(0, together(readers[s]))
+					}
+					b = min(b, joint[s])
+				}
+			}
+			if k == 0 || b < least || b == least && (alone < own || alone == own && i < ready[best]) {
+				best, least, own = k, b, alone
 			}
 		}
 		i := ready[best]
@@ -125,10 +216,14 @@ func schedule(r *fuse.Result) []int {
 		for _, s := range slots[i] {
 			there[s] = true
 			uses[s]--
+			readers[s] = slices.DeleteFunc(readers[s], func(j int) bool { return j == i })
 		}
 		for _, j := range next[i] {
 			if waits[j]--; waits[j] == 0 {
 				ready = append(ready, j)
+				for _, s := range slots[j] {
+					readers[s] = append(readers[s], j)
+				}
 			}
 		}
 	}

@@ -86,7 +86,11 @@ func (w *walk) findRounded() {
 	readers := make(map[*ir.Node][]*ir.Node) // through views
 	feeds := make(map[*ir.Node]bool)         // products, directly or not
 	for _, n := range slices.Backward(w.old.Nodes) {
-		for _, x := range n.In {
+		in := n.In
+		if n.Op == ir.Barrier {
+			in = in[:1] // the others are not read
+		}
+		for _, x := range in {
 			feeds[x] = feeds[x] || feeds[n] || isProduct(n)
 			if n.Op.Class() != ir.ClassView {
 				readers[seen(x)] = append(readers[seen(x)], n)
