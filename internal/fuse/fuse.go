@@ -218,12 +218,11 @@ func (f *fuser) assignment(a *ir.Node) kernel.Step {
 // that it waits for.
 func (f *fuser) gates(o *order) {
 	for _, it := range f.items {
-		if it.kind != move || !it.kept {
+		if it.kind != move || !it.kept || it.size == 0 {
 			continue
 		}
 		for _, x := range it.node.In[1:] {
-			src := source(x)
-			slot, ok := f.slotOf[src]
+			slot, ok := f.slotOf[source(x)]
 			if !ok || f.slots[slot].Kind == kernel.Leaf {
 				continue
 			}

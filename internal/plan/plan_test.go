@@ -266,8 +266,19 @@ func TestScheduleFreesMemory(t *testing.T) {
 		Steps: []kernel.Step{step(0), step(1, 0), step(3), step(2, 0, 1)},
 		After: [][]int{nil, {0}, nil, {0, 1}},
 	}
-	if got, want := schedule(r), []int{0, 1, 3, 2}; !slices.Equal(got, want) {
+	if got, want := schedule(r, false), []int{0, 1, 3, 2}; !slices.Equal(got, want) {
 		t.Errorf("the order is %v, want %v", got, want)
+	}
+	// Steps 2 and 3 are the last to use slot 0; neither alone frees anything.
+	r = &fuse.Result{
+		Slots: []kernel.Slot{{Bytes: 100, Kind: kernel.Arena}, {Bytes: 60, Kind: kernel.Arena}, {Bytes: 4, Kind: kernel.Arena}, {Bytes: 100, Kind: kernel.Arena}},
+		Steps: []kernel.Step{step(0), step(3), step(1, 0), step(2, 0)},
+		After: [][]int{nil, nil, {0}, {0}},
+	}
+	for pairs, want := range map[bool][]int{false: {0, 1, 2, 3}, true: {0, 2, 3, 1}} {
+		if got := schedule(r, pairs); !slices.Equal(got, want) {
+			t.Errorf("pairs %v: the order is %v, want %v", pairs, got, want)
+		}
 	}
 }
 
@@ -284,7 +295,7 @@ func TestSchedule(t *testing.T) {
 		// One predecessor that is named twice is waited for once.
 		{[][]int{{1, 1}, nil}, []int{1, 0}},
 	} {
-		if got := schedule(unsized(c.after)); !slices.Equal(got, c.want) {
+		if got := schedule(unsized(c.after), false); !slices.Equal(got, c.want) {
 			t.Errorf("%v: %v, want %v", c.after, got, c.want)
 		}
 	}
@@ -301,7 +312,7 @@ func TestSchedule(t *testing.T) {
 			}
 		}
 		at := make([]int, n)
-		for i, s := range schedule(unsized(after)) {
+		for i, s := range schedule(unsized(after), true) {
 			at[s] = i
 		}
 		for i, l := range after {
@@ -317,7 +328,7 @@ func TestSchedule(t *testing.T) {
 			t.Error("a circle was put in order")
 		}
 	}()
-	schedule(unsized([][]int{{1}, {2}, {0}}))
+	schedule(unsized([][]int{{1}, {2}, {0}}), true)
 }
 
 // The body of a loop is a program of its own, bound to one step of the sequences.

@@ -102,11 +102,11 @@ func (r *Recipe) build(in Input) (model nn.Module, err error) {
 		if len(in.Shape) != 3 || in.Task != data.Classification {
 			return nil, r.unsuited(in)
 		}
-		return models.NewResNet(models.ResNetConfig{Depth: m.Depth, Channels: in.Shape[0], Classes: outputs}), nil
+		return models.NewResNet(models.ResNetConfig{Depth: m.Depth, Channels: in.Shape[0], Classes: outputs, Checkpoint: r.ActivationCheckpointing}), nil
 	case "lstm":
 		return models.NewLSTMModel(models.LSTMConfig{Vocab: in.Tokenizer.Size(), Embed: m.Width, Hidden: m.Width, Layers: m.Layers, Dropout: m.Dropout}), nil
 	case "gpt":
-		return models.NewGPT(models.GPTConfig{Vocab: in.Tokenizer.Size(), Block: m.Block, Layers: m.Layers, Heads: m.Heads, Embed: m.Width, Dropout: m.Dropout}), nil
+		return models.NewGPT(models.GPTConfig{Vocab: in.Tokenizer.Size(), Block: m.Block, Layers: m.Layers, Heads: m.Heads, Embed: m.Width, Dropout: m.Dropout, Checkpoint: r.ActivationCheckpointing}), nil
 	}
 	panic("recipe: unknown model " + m.Kind)
 }

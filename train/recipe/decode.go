@@ -144,8 +144,17 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, tags *reflect
 		v.SetBool(b)
 		return nil
 	case reflect.Int:
-		i, err := strconv.ParseInt(n.Value, 10, 64)
+		text := n.Value
+		if b, err := strconv.ParseBool(text); err == nil && tags.Get("truth") != "" && strings.Trim(text, "01") != "" {
+			if text = "0"; b {
+				text = tags.Get("truth")
+			}
+		}
+		i, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
+			if tags.Get("truth") != "" {
+				return wrong("true, false or a whole number")
+			}
 			return wrong("a whole number")
 		}
 		v.SetInt(i)

@@ -49,6 +49,10 @@ type Recipe struct {
 	Precision  string    `json:"precision,omitempty"`                  // of steps and evaluations: fp32, bf16, fp16 or tf32
 	Threads    int       `json:"threads,omitempty" min:"0" max:"1024"` // to compute on; 0: as many as there are processors. Changes no result
 
+	// Values of runs of so many blocks are computed again in the backward pass instead of
+	// being kept; true is 1.
+	ActivationCheckpointing int `json:"activation_checkpointing,omitempty" min:"0" max:"1024" truth:"1"`
+
 	EarlyStopping EarlyStopping `json:"early_stopping,omitzero"`
 	ReduceLR      ReduceLR      `json:"reduce_lr,omitzero"`              // on a plateau
 	EMA           float64       `json:"ema,omitempty" min:"0" below:"1"` // decay of an exponential moving average of the weights, which takes their place
@@ -224,6 +228,9 @@ func (r *Recipe) Resolve() error {
 	}
 
 	m := &r.Model
+	if r.ActivationCheckpointing > 0 && !m.blocks() {
+		return usage(r.place("activation_checkpointing"), "activation_checkpointing is for models of blocks, gpt and resnet, not %s", m.Kind)
+	}
 	switch m.Kind {
 	case "mlp":
 		setDefault(&m.Activation, "relu")
@@ -263,6 +270,9 @@ const kinds = "mlp lenet resnet lstm gpt"
 
 // language tells whether the model predicts the next token of a text.
 func (m *Model) language() bool { return m.Kind == "lstm" || m.Kind == "gpt" }
+
+// blocks tells whether the model consists of blocks whose values can be computed again.
+func (m *Model) blocks() bool { return m.Kind == "gpt" || m.Kind == "resnet" }
 
 // place is where a key was given, or the recipe's name.
 func (r *Recipe) place(key string) string {
