@@ -2,6 +2,7 @@ package sinter_test
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"github.com/sinter-dl/sinter"
@@ -186,7 +187,7 @@ func TestCheckpointForms(t *testing.T) {
 				continue
 			}
 			for k := range want {
-				if d := got[k] - want[k]; d > 1e-5 || d < -1e-5 {
+				if d := math.Abs(float64(got[k] - want[k])); d > 1e-5*max(1, math.Abs(float64(want[k]))) {
 					t.Errorf("%s: value %d is %v, without a checkpoint %v", name, k, got[k], want[k])
 				}
 			}

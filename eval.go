@@ -216,7 +216,7 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 func runProgram(p *plan.Compiled, in, out []device.Buffer) error {
 	stats.Evaluations++
 	stats.Kernels, stats.ArenaBytes = len(p.Program.Steps), p.Program.Arena
-	pool.notePeak(int64(backend().Arenas()))
+	pool.notePeak(int64(backend().Arena()))
 	if err := p.Run(in, out); err != nil {
 		return fmt.Errorf("sinter: %w", err)
 	}
@@ -288,7 +288,7 @@ type buffers struct {
 	freeBytes int64
 	used      int64 // bytes handed out
 	collectAt int64 // used bytes at which the collector is called
-	peak      int64 // of used bytes and arenas
+	peak      int64 // of used bytes and the arena
 }
 
 var pool = buffers{free: make(map[int][]device.Buffer), collectAt: minCollect}
@@ -312,10 +312,10 @@ func (p *buffers) take(n int) device.Buffer {
 	return b
 }
 
-func (p *buffers) notePeak(arenas int64) {
+func (p *buffers) notePeak(arena int64) {
 	p.Lock()
 	defer p.Unlock()
-	p.peak = max(p.peak, p.used+arenas)
+	p.peak = max(p.peak, p.used+arena)
 }
 
 // crowded tells whether more is in use than the collector should let pass.
@@ -378,7 +378,7 @@ type Stats struct {
 	Kernels     int    // of the program that ran last
 	ArenaBytes  int    // of the program that ran last
 	UsedBytes   int64  // results and variables at present
-	PeakBytes   int64  // the most that results, variables and arenas held together
+	PeakBytes   int64  // the most that results, variables and the arena held together
 }
 
 var stats struct{ Evaluations, Kernels, ArenaBytes int }

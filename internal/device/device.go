@@ -42,6 +42,6 @@ type Executable interface {
 	// Run executes the program: leaves and outputs are bound by number. It
 	// returns when the outputs can be read.
 	Run(leaves, outputs []Buffer) error
-	// Close frees the arena.
+	// Close frees what only this program needs.
 	Close()
 }

@@ -21,7 +21,7 @@ type Cache struct {
 	entries map[string]*list.Element // by canonical key
 	recent  list.List                // of *Compiled, the latest first
 	shapes  map[string]history       // by the graph without its extents
-	arenas  int                      // bytes of the arenas of all programs held
+	arena   int                      // bytes of the largest arena of the programs held
 
 	// What has been done so far.
 	Compiles, Recompiles int
@@ -65,7 +65,7 @@ func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node, low dtype.DType)
 	k := &Compiled{Program: p, Executable: x, key: string(key)}
 	k.held = c.recent.PushFront(k)
 	c.entries[k.key] = k.held
-	c.arenas += p.Arena
+	c.arena = max(c.arena, p.Arena)
 	for c.recent.Len() > c.max {
 		c.drop(c.recent.Back().Value.(*Compiled))
 	}
@@ -76,8 +76,11 @@ func (c *Cache) drop(k *Compiled) {
 	c.recent.Remove(k.held)
 	k.held = nil
 	delete(c.entries, k.key)
-	c.arenas -= k.Program.Arena
 	k.Close()
+	c.arena = 0
+	for e := c.recent.Front(); e != nil; e = e.Next() {
+		c.arena = max(c.arena, e.Value.(*Compiled).Program.Arena)
+	}
 }
 
 // Use tells whether the program is still held and can be run; it is the one used last
@@ -90,8 +93,9 @@ func (c *Cache) Use(k *Compiled) bool {
 	return true
 }
 
-// Arenas is the number of bytes of the arenas of all programs held.
-func (c *Cache) Arenas() int { return c.arenas }
+// Arena is the number of bytes of the largest arena of the programs held, which a device
+// has one of for all.
+func (c *Cache) Arena() int { return c.arena }
 
 // Close drops all programs.
 func (c *Cache) Close() {

@@ -25,6 +25,8 @@ import (
 // workers.
 type Device struct {
 	mu     sync.Mutex // held during a run, and while scratch is shared
+	arena  *buffer    // of the program that runs: as large as the largest has wanted
+	open   int        // programs that have run and are not closed
 	pool   *pool.Pool
 	gemm   *gemm.Ctx
 	locals []local
@@ -207,12 +209,12 @@ func (c *compiled) run(arena unsafe.Pointer) {
 	}
 }
 
-// executable is a program with its arena, which is allocated by the first run and
-// kept.
+// executable is a program. What lies in the arena is nobody's after a run, so all
+// programs of the device have one, which grows when one needs more.
 type executable struct {
 	*compiled
 	dev   *Device
-	arena *buffer
+	open  bool  // it has run
 	bound []int // the slots that every run binds anew
 }
 
@@ -237,12 +239,12 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 	if len(leaves) != e.p.Leaves || len(outputs) != e.p.Outputs {
 		return fmt.Errorf("cpu: program takes %d leaves and %d outputs, got %d and %d", e.p.Leaves, e.p.Outputs, len(leaves), len(outputs))
 	}
-	if e.arena == nil {
-		b, err := alloc(e.p.Arena)
-		if err != nil {
-			return fmt.Errorf("cpu: allocating an arena of %d bytes: %w", e.p.Arena, err)
-		}
-		e.arena = b
+	if err := e.dev.reserve(e.p.Arena); err != nil {
+		return err
+	}
+	if !e.open {
+		e.open = true
+		e.dev.open++
 	}
 	for _, i := range e.bound {
 		s := &e.p.Slots[i]
@@ -259,20 +261,41 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 		}
 		e.slots[i] = b.p
 	}
-	e.run(e.arena.p)
+	e.run(e.dev.arena.p)
 	for _, i := range e.bound {
 		e.slots[i] = nil // so that it does not keep the caller's memory alive
 	}
 	return nil
 }
 
-// Close frees the arena.
+// reserve makes the arena at least n bytes large.
+func (d *Device) reserve(n int) error {
+	if d.arena != nil && d.arena.n >= n {
+		return nil
+	}
+	if d.arena != nil { // its content is nobody's
+		d.arena.Free()
+		d.arena = nil
+	}
+	b, err := alloc(n)
+	if err != nil {
+		return fmt.Errorf("cpu: allocating an arena of %d bytes: %w", n, err)
+	}
+	d.arena = b
+	return nil
+}
+
+// Close frees the arena with the last program.
 func (e *executable) Close() {
 	e.dev.mu.Lock()
 	defer e.dev.mu.Unlock()
-	if e.arena != nil {
-		e.arena.Free()
-		e.arena = nil
-		clear(e.slots)
+	if !e.open {
+		return
+	}
+	e.open = false
+	clear(e.slots)
+	if e.dev.open--; e.dev.open == 0 {
+		e.dev.arena.Free()
+		e.dev.arena = nil
 	}
 }
