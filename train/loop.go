@@ -402,7 +402,7 @@ func (r *fit) end() *Report {
 	s := r.state
 	memory, source := PeakMemory()
 	report := &Report{
-		Epochs: s.Epoch, Steps: s.Step, Samples: s.Samples,
+		Epochs: s.Epoch, Steps: s.Step, Skipped: s.Skipped, Samples: s.Samples,
 		TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN(),
 		Parameters:       nn.Count(s.Model),
 		SamplesPerSecond: s.SamplesPerSecond(),

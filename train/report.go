@@ -10,6 +10,7 @@ import (
 type Report struct {
 	Epochs  int // begun
 	Steps   int // made
+	Skipped int // of them, those that updated nothing, for the scaled loss overflowed
 	Samples int // trained on
 
 	TrainLoss    float64 // mean over the last epoch

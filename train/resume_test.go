@@ -92,7 +92,10 @@ var variants = []variant{
 	}},
 	{"recorded", func(t *Trainer) {}},
 	{"accumulate", func(t *Trainer) { t.Accumulate = 3; t.Batch = 2 }},
-	{"fp16", func(t *Trainer) { t.Precision = sinter.FP16 }},
+	{"fp16", func(t *Trainer) {
+		t.Precision = sinter.FP16
+		t.Scaler = &optim.GradScaler{InitScale: 1 << 30, GrowthInterval: 3, BackoffFactor: 1. / (1 << 10), GrowthFactor: 1 << 6}
+	}},
 	{"plateau", func(t *Trainer) {
 		t.Optimizer = optim.SGD{LR: &optim.ReduceOnPlateau{Initial: 0.05, Patience: 1}, Momentum: 0.9}
 		t.EvalEvery = 0

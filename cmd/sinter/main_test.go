@@ -353,6 +353,13 @@ func TestTrainPrecision(t *testing.T) {
 		o := must(t, dir, append(args, more...)...)
 		return result(t, o), o
 	}
+	log := func(run string) string {
+		text, err := os.ReadFile(filepath.Join(dir, run, "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
 	full, _ := train("fp32")
 	for _, precision := range []string{"bf16", "fp16"} {
 		low, _ := train(precision)
@@ -371,6 +378,12 @@ func TestTrainPrecision(t *testing.T) {
 	tf32, o := train("tf32")
 	if tf32["precision"] != "fp32" || tf32["train_loss"] != full["train_loss"] || strings.Count(o.stderr, "does not have tf32") != 1 {
 		t.Errorf("tf32: %v\n%s", tf32, o.stderr)
+	}
+	if text := log("fp16"); strings.Count(text, `{"event":"scaler","step":0,"scale":65536,"skipped":0}`) != 1 {
+		t.Errorf("the log of fp16 does not say the scale:\n%s", text)
+	}
+	if text := log("tf32"); strings.Count(text, `"event":"note"`) != 1 || strings.Contains(text, "scaler") {
+		t.Errorf("the log of tf32 is\n%s", text)
 	}
 	parts, _ := train("fp32", "--batch", "4", "--accumulate", "4", "--out", "parts")
 	if a, b := full["train_loss"].(float64), parts["train_loss"].(float64); parts["steps"] != 16.0 || math.Abs(a-b) > 1e-4*a {

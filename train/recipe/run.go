@@ -40,6 +40,7 @@ type Result struct {
 	Seed             uint64            `json:"seed"`
 	Epochs           int               `json:"epochs"`
 	Steps            int               `json:"steps"`
+	Skipped          int               `json:"skipped_steps,omitempty"` // of them, for the scaled loss overflowed
 	Parameters       int               `json:"parameters"`
 	TrainLoss        Number            `json:"train_loss"`
 	TestLoss         Number            `json:"test_loss"`
@@ -131,7 +132,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	}
 	result := &Result{
 		Recipe: j.Recipe.Name, Status: status, Device: sinter.DeviceName(), Precision: j.Recipe.precision().Computed().String(), Seed: j.Recipe.Seed,
-		Epochs: report.Epochs, Steps: report.Steps, Parameters: report.Parameters,
+		Epochs: report.Epochs, Steps: report.Steps, Skipped: report.Skipped, Parameters: report.Parameters,
 		TrainLoss: Number(report.TrainLoss), TestLoss: Number(report.TestLoss),
 		Metrics:          metricsOf(j.Input.Task, report.TestLoss, report.Metrics),
 		SamplesPerSecond: Number(report.SamplesPerSecond), Seconds: Number(report.Duration.Seconds()),
@@ -270,12 +271,15 @@ type logger struct {
 	folder   *rundir.Writer
 	every    int
 	measured time.Time // when a step's line last had what takes time to find out
+	scale    float64   // of the loss, as logged last; 1 where losses are not scaled
 }
 
 // What a line of metrics.jsonl is about.
 const (
 	eventStep       = "step"
 	eventEvaluation = "evaluation"
+	eventScaler     = "scaler"
+	eventNote       = "note"
 )
 
 type stepRecord struct {
@@ -303,9 +307,38 @@ type evaluationRecord struct {
 	Seconds      float64           `json:"seconds"`
 }
 
-func (l *logger) OnTrainBegin(s *train.State) { l.every = max(1, s.Steps/5000) }
+// scalerRecord is a change of the scale of the loss.
+type scalerRecord struct {
+	Event   string `json:"event"`
+	Step    int    `json:"step"`
+	Scale   Number `json:"scale"`
+	Skipped int    `json:"skipped"` // steps so far that updated nothing
+}
+
+type noteRecord struct {
+	Event string `json:"event"`
+	Step  int    `json:"step"`
+	Text  string `json:"text"`
+}
+
+func (l *logger) OnTrainBegin(s *train.State) {
+	l.every = max(1, s.Steps/5000)
+	if l.scale = s.Scale; s.Step > 0 { // the run goes on; its log has the rest
+		return
+	}
+	for _, note := range s.Notes {
+		l.log(s, noteRecord{eventNote, s.Step, note})
+	}
+	if s.Scale != 1 {
+		l.log(s, scalerRecord{eventScaler, s.Step, Number(s.Scale), s.Skipped})
+	}
+}
 
 func (l *logger) OnStep(s *train.State) {
+	if s.Scale != l.scale {
+		l.scale = s.Scale
+		l.log(s, scalerRecord{eventScaler, s.Step, Number(s.Scale), s.Skipped})
+	}
 	if s.Step%l.every != 0 && s.Step != 1 {
 		return
 	}
