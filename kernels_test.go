@@ -151,3 +151,114 @@ func TestProgramsAreKept(t *testing.T) {
 		t.Errorf("another batch: %d recompilations, reason %q", after.Recompiles-before.Recompiles, fmt.Sprint(after.Reason))
 	}
 }
+
+// What is accumulated over k small batches takes the arena of one of them and once more
+// the memory of the parameters, in every precision; the update takes next to nothing.
+func TestMemoryOfAccumulation(t *testing.T) {
+	const small, k = 16, 8
+	for _, c := range []struct {
+		name  string
+		model func() nn.Module
+		x, y  func(n int) *sinter.Tensor
+		loss  nn.Loss
+	}{
+		{"mlp", func() nn.Module {
+			return models.NewMLP(models.MLPConfig{Inputs: 196, Hidden: []int{256, 256}, Outputs: 10})
+		}, func(n int) *sinter.Tensor { return sinter.Rand(n, 196) }, func(n int) *sinter.Tensor { return labels(n, 10) }, nn.CrossEntropy},
+		{"resnet8", func() nn.Module { return models.NewResNet(models.ResNetConfig{Depth: 8}) },
+			func(n int) *sinter.Tensor { return sinter.Rand(n, 3, 16, 16) }, func(n int) *sinter.Tensor { return labels(n, 10) }, nn.CrossEntropy},
+		{"gpt", func() nn.Module {
+			return models.NewGPT(models.GPTConfig{Vocab: 65, Block: 32, Layers: 2, Heads: 2, Embed: 32})
+		}, func(n int) *sinter.Tensor { return tokens(n, 32, 65) }, func(n int) *sinter.Tensor { return tokens(n, 32, 65) }, nn.SequenceCrossEntropy},
+	} {
+		for _, precision := range []sinter.Precision{sinter.FP32, sinter.BF16, sinter.FP16} {
+			t.Run(fmt.Sprintf("%s/%v", c.name, precision), func(t *testing.T) {
+				model := c.model()
+				optimizer := func() *optim.Optimizer {
+					opts := []optim.Option{optim.Precision(precision), optim.ClipNorm(1)}
+					if precision == sinter.FP16 {
+						opts = append(opts, optim.LossScaling(optim.GradScaler{}))
+					}
+					return optim.New(model, optim.AdamW{LR: optim.Constant(1e-3)}, opts...)
+				}
+				program := func(what string, f func() error) *kernel.Program {
+					t.Helper()
+					var last *kernel.Program
+					for _, p := range sinter.Plans(func() {
+						if err := f(); err != nil {
+							t.Fatalf("%s: %v", what, err)
+						}
+					}) {
+						if err := null.Verify(p); err != nil {
+							t.Errorf("%s: %v", what, err)
+						}
+						last = p
+					}
+					return last
+				}
+				step := func(n int) *kernel.Program {
+					return program("step", func() error { return optimizer().Step(c.loss(model.Forward(c.x(n)), c.y(n))) })
+				}
+				one, whole := step(small), step(k*small)
+				o := optimizer()
+				x, y := c.x(small), c.y(small)
+				part := program("part", func() error { return o.Accumulate(c.loss(model.Forward(x), y), small) })
+				update := program("update", func() error { _, err := o.Apply(); return err })
+				parameters := 0
+				for _, v := range nn.Parameters(model) {
+					parameters += 4 * v.Len()
+				}
+				// Whether the gradients lie in the arena together depends on how they are used.
+				if part.Arena > one.Arena+parameters/8 {
+					t.Errorf("the arena of a part is %d bytes, that of a step %d; all gradients are %d\n%s", part.Arena, one.Arena, parameters, plan.Print(part))
+				}
+				if update.Arena > 4096 {
+					t.Errorf("the arena of the update is %d bytes\n%s", update.Arena, plan.Print(update))
+				}
+				if whole.Arena < one.Arena*13/10 {
+					t.Errorf("the large batch takes %d bytes, the small one %d: nothing is saved", whole.Arena, one.Arena)
+				}
+				// The sums are variables: what the part reads and writes besides a forward
+				// and a backward pass.
+				sums := 0
+				for i, s := range part.Slots {
+					if s.Kind == kernel.Leaf && written(part, i) {
+						sums += s.Bytes
+					}
+				}
+				buffers := 0
+				for _, v := range nn.State(model) {
+					buffers += v.Len() * v.DType().Size()
+				}
+				buffers -= parameters
+				if sums < parameters || sums > parameters+buffers+4 {
+					t.Errorf("a part writes %d bytes of variables; the parameters have %d, the buffers %d", sums, parameters, buffers)
+				}
+			})
+		}
+	}
+}
+
+// written tells whether a step of the program writes to a slot.
+func written(p *kernel.Program, slot int) bool {
+	for _, s := range p.Steps {
+		switch s := s.(type) {
+		case *kernel.Library:
+			for _, o := range s.Out {
+				if o.Slot == slot {
+					return true
+				}
+			}
+			if s.Epilogue != nil && stores(s.Epilogue, s.Epilogue.Parts[0], func(a kernel.Arg) bool { return a.Slot == slot }) {
+				return true
+			}
+		case *kernel.Fused:
+			for _, part := range s.Parts {
+				if stores(s, part, func(a kernel.Arg) bool { return a.Slot == slot }) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}

@@ -98,9 +98,16 @@ func TestProductsInFP16(t *testing.T) {
 	})
 }
 
-// In bfloat16 every product of a training step reads bfloat16 and adds up in float32,
-// each weight is rounded once, and the step takes less memory.
-func TestTrainingStepInBF16(t *testing.T) {
+// In 16 bits every product of a training step reads numbers of 16 bits and adds up in
+// float32, each weight is rounded once, and the step takes less memory.
+func TestTrainingStepInLow(t *testing.T) {
+	t.Run("bf16", func(t *testing.T) { trainingStepInLow(t, sinter.BF16, sinter.BFloat16) })
+	t.Run("fp16", func(t *testing.T) {
+		trainingStepInLow(t, sinter.FP16, sinter.Float16, optim.LossScaling(optim.GradScaler{}))
+	})
+}
+
+func trainingStepInLow(t *testing.T, precision sinter.Precision, narrow sinter.DType, opts ...optim.Option) {
 	for name, c := range map[string]struct {
 		model  func() nn.Module
 		x, y   *sinter.Tensor
@@ -115,9 +122,9 @@ func TestTrainingStepInBF16(t *testing.T) {
 		"lenet": {func() nn.Module { return models.NewLeNet(models.LeNetConfig{}) }, sinter.Ones(sinter.Float32, 16, 1, 28, 28), labels(16, 10), 1.3}, // poolings are of float32, and products want copies
 	} {
 		t.Run(name, func(t *testing.T) {
-			step := func(p sinter.Precision) *kernel.Program {
+			step := func(p sinter.Precision, opts ...optim.Option) *kernel.Program {
 				model := c.model()
-				opt := optim.New(model, optim.AdamW{LR: optim.Constant(1e-3)}, optim.Precision(p))
+				opt := optim.New(model, optim.AdamW{LR: optim.Constant(1e-3)}, append(opts, optim.Precision(p))...)
 				loss := nn.CrossEntropy
 				if c.y.Rank() == 2 {
 					loss = nn.SequenceCrossEntropy
@@ -132,7 +139,7 @@ func TestTrainingStepInBF16(t *testing.T) {
 				}
 				return programs[0]
 			}
-			full, low := step(sinter.FP32), step(sinter.BF16)
+			full, low := step(sinter.FP32), step(precision, opts...)
 			products, leaves := 0, make(map[int]int)
 			for _, s := range low.Steps {
 				switch s := s.(type) {
@@ -141,14 +148,14 @@ func TestTrainingStepInBF16(t *testing.T) {
 						continue
 					}
 					products++
-					if s.In[0].DType != sinter.BFloat16 || s.In[1].DType != sinter.BFloat16 || s.Out[0].DType != sinter.Float32 {
+					if s.In[0].DType != narrow || s.In[1].DType != narrow || s.Out[0].DType != sinter.Float32 {
 						t.Errorf("%s: %v × %v → %v", s.Name, s.In[0].DType, s.In[1].DType, s.Out[0].DType)
 					}
 				case *kernel.Fused:
 					updates := func(a kernel.Arg) bool { return a.Slot >= 0 && low.Slots[a.Slot].Kind == kernel.Leaf }
 					for _, part := range s.Parts {
-						if stores(s, part, updates) && slices.ContainsFunc(part.Args, func(a kernel.Arg) bool { return a.DType == sinter.BFloat16 }) {
-							t.Errorf("%s updates variables and reads bfloat16", s.Name)
+						if stores(s, part, updates) && slices.ContainsFunc(part.Args, func(a kernel.Arg) bool { return a.DType == narrow }) {
+							t.Errorf("%s updates variables and reads 16 bits", s.Name)
 						}
 						for _, a := range part.Args {
 							if a.Slot >= 0 && s.Class() != kernel.ClassRow && low.Slots[a.Slot].Kind == kernel.Leaf && s.Name == "copy" {
