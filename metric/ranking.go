@@ -253,20 +253,13 @@ func (m *Ranking) Value() float64 {
 // recall 0, without a threshold. Recall is 1 where there are no examples of the
 // class.
 func (m *Ranking) PrecisionRecall(class int) (precision, recall, thresholds []float64) {
-	rank := m.curve(class)
-	above, all := 0.0, 0.0
-	for _, t := range rank {
-		above += float64(t.pos)
-		all += float64(t.pos) + float64(t.neg)
-		precision = append(precision, above/all)
-		recall = append(recall, above)
-		thresholds = append(thresholds, float64(t.score))
-	}
-	for i := range recall {
-		if above == 0 {
-			recall[i] = 1
+	thresholds, tp, fp := m.Counts(class)
+	for i := range tp {
+		precision = append(precision, tp[i]/(tp[i]+fp[i]))
+		if all := tp[len(tp)-1]; all > 0 {
+			recall = append(recall, tp[i]/all)
 		} else {
-			recall[i] /= above
+			recall = append(recall, 1)
 		}
 	}
 	slices.Reverse(precision)
@@ -275,23 +268,32 @@ func (m *Ranking) PrecisionRecall(class int) (precision, recall, thresholds []fl
 	return append(precision, 1), append(recall, 0), thresholds
 }
 
+// Counts are, for each distinct score of a class (1 where there are two), highest
+// first, how many examples of the class (true positives) and of others (false
+// positives) have at least that score.
+func (m *Ranking) Counts(class int) (scores, tp, fp []float64) {
+	pos, neg := 0.0, 0.0
+	for _, t := range m.curve(class) {
+		pos += float64(t.pos)
+		neg += float64(t.neg)
+		scores, tp, fp = append(scores, float64(t.score)), append(tp, pos), append(fp, neg)
+	}
+	return scores, tp, fp
+}
+
 // ROC is the curve of a class, 1 where there are two: the share of the others
 // (false positive rate) and of the examples of the class (true positive rate) whose
 // score is at least each threshold. Thresholds descend from +∞; rates of nothing
 // are NaN.
 func (m *Ranking) ROC(class int) (fpr, tpr, thresholds []float64) {
-	fpr, tpr, thresholds = []float64{0}, []float64{0}, []float64{math.Inf(1)}
-	pos, neg := 0.0, 0.0
-	for _, t := range m.curve(class) {
-		pos += float64(t.pos)
-		neg += float64(t.neg)
-		fpr, tpr, thresholds = append(fpr, neg), append(tpr, pos), append(thresholds, float64(t.score))
-	}
+	scores, tp, fp := m.Counts(class)
+	fpr, tpr = append([]float64{0}, fp...), append([]float64{0}, tp...)
+	neg, pos := fpr[len(fpr)-1], tpr[len(tpr)-1]
 	for i := range fpr {
 		fpr[i] /= neg
 		tpr[i] /= pos
 	}
-	return fpr, tpr, thresholds
+	return fpr, tpr, append([]float64{math.Inf(1)}, scores...)
 }
 
 func (m *Ranking) curve(class int) []tally {

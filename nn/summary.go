@@ -81,22 +81,8 @@ type Layer struct {
 // models do. Operations in none of them count as the model's own.
 func Summarize(model Module, x *sinter.Tensor) (l *Summary, err error) {
 	defer ir.Recover(&err)
-	stop := ir.TraceScopes()
-	var y *sinter.Tensor
-	func() {
-		defer func() {
-			if y == nil {
-				stop()
-			}
-		}()
-		y = model.Forward(x)
-	}()
-	t := newTable(model)
-	for _, s := range stop() {
-		t.use(s)
-	}
+	t, out := trace(model, x)
 	l = &Summary{Model: typeName(model), Input: x.Shape()}
-	out := ir.NodeOf(y)
 	root := &t.rows[0].Layer
 	root.Calls, root.DType, root.Output = 1, out.DType.String(), out.Shape
 
@@ -121,6 +107,25 @@ func Summarize(model Module, x *sinter.Tensor) (l *Summary, err error) {
 		l.Elementwise += r.Elementwise
 	}
 	return l, nil
+}
+
+// trace records what a model does with x, and which layer does it.
+func trace(model Module, x *sinter.Tensor) (*table, *ir.Node) {
+	stop := ir.TraceScopes()
+	var y *sinter.Tensor
+	func() {
+		defer func() {
+			if y == nil {
+				stop()
+			}
+		}()
+		y = model.Forward(x)
+	}()
+	t := newTable(model)
+	for _, s := range stop() {
+		t.use(s)
+	}
+	return t, ir.NodeOf(y)
 }
 
 // table finds the line of a layer.

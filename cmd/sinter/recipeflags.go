@@ -25,6 +25,7 @@ var overrides = []override{
 	{"max-time", "max_time", "TIME", "stop after this time: 90s, 30m, 1h30m"},
 	{"fast-dev-run", "limits.fast_dev_run", "", "make one step and evaluate one batch, to see that everything works"},
 	{"overfit", "limits.overfit", "N", "train and evaluate on the first N batches only, which a sound model learns by heart"},
+	{"tensorboard", "tensorboard", "", "write event files for TensorBoard into the run folder"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
 	{"threads", "threads", "N", threadsUsage},
 }

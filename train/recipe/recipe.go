@@ -59,6 +59,7 @@ type Recipe struct {
 	SWA           float64       `json:"swa,omitempty" min:"0"`           // average the weights of epochs after this many, or this share of them
 	MaxTime       string        `json:"max_time,omitempty"`              // "30m": training ends then
 	CSV           bool          `json:"csv,omitempty"`                   // write metrics.csv too
+	TensorBoard   bool          `json:"tensorboard,omitempty"`           // write event files for TensorBoard
 	Limits        Limits        `json:"limits,omitzero"`
 
 	given map[string]string // path of each key that was given → the place it was given at

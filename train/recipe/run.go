@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"slices"
@@ -115,6 +116,9 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	}
 	trainer := *j.Trainer
 	before, after := j.Recipe.watchers(folder)
+	if j.Recipe.TensorBoard {
+		after = append(after, j.tensorboard(folder))
+	}
 	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder}, newSampler(j, folder)}, o.Callbacks, after)
 	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Train, j.Source.Test)
 	if report == nil {
@@ -146,6 +150,14 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		}
 		result.Confusions = scores.Confusions
 		maps.Copy(result.Metrics, scores.Metrics) // with those that are measured at the end only
+		if j.Recipe.TensorBoard && scores.ranking != nil && err == nil {
+			if err := prCurve(folder, scores.ranking, j.Input.Classes[1], report.Steps); err != nil {
+				if trainer.Warn == nil {
+					trainer.Warn = func(message string) { slog.Warn(message) }
+				}
+				trainer.Warn("TensorBoard has no precision-recall curve: " + err.Error())
+			}
+		}
 	}
 	if err := j.finish(folder, m, o, result, runErr); err != nil {
 		return nil, errors.Join(runErr, err)
@@ -209,6 +221,8 @@ type Scores struct {
 	Loss       Number            `json:"loss"`
 	Metrics    map[string]Number `json:"metrics"`
 	Confusions []Confusion       `json:"confusions,omitempty"`
+
+	ranking *metric.Ranking // of the second of two classes
 }
 
 // score evaluates a model, with the confusions of a classification.
@@ -229,6 +243,11 @@ func (in Input) score(ctx context.Context, r *Recipe, model nn.Module, set data.
 	s := Scores{Examples: set.Len(), Loss: Number(loss), Metrics: metricsOf(in.Task, loss, values[:judged])}
 	if confusion != nil {
 		s.Confusions = worst(confusion.Counts(), in.Classes)
+	}
+	for _, m := range trainer.Metrics {
+		if r, ok := m.(*metric.Ranking); ok && len(in.Classes) == 2 {
+			s.ranking = r
+		}
 	}
 	return s, nil
 }
