@@ -37,6 +37,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "models", internal: "internal/ir"},
 	{packages: "optim", internal: "internal/ir"},
 	{packages: "nn metric", internal: "internal/ir"},
+	{packages: "data/transforms", internal: "internal/resample"},
 	{packages: "data/glyphs", others: "golang.org/x/image"},
 	{packages: "data", internal: "internal/jpeg internal/resample", others: "golang.org/x/image"},
 	{packages: "data/tokenizer", others: "golang.org/x/text/unicode/norm"},

@@ -537,6 +537,9 @@ var rough = map[string]string{
 	"cross_entropy/weight_ignore":           "the weights of the classes are held fixed",
 	"cross_entropy/weight_smoothing":        "the weights of the classes are held fixed",
 	"cross_entropy/weight_smoothing_ignore": "the weights of the classes are held fixed",
+
+	"cross_entropy/probabilities_weight":           "the weights of the classes are held fixed",
+	"cross_entropy/probabilities_weight_smoothing": "the weights of the classes are held fixed",
 }
 
 // smooth are the cases that can be differentiated numerically.

@@ -22,13 +22,38 @@ func Subset(ds Dataset, index []int) (Dataset, error) {
 			return nil, fmt.Errorf("data: Subset: index %d at position %d, expected 0 to %d", i, at, ds.Len()-1)
 		}
 	}
-	return subset{ds, slices.Clone(index)}, nil
+	return newSubset(ds, slices.Clone(index)), nil
 }
 
 func (s subset) Len() int                       { return len(s.index) }
 func (s subset) Fields() []Field                { return s.of.Fields() }
 func (s subset) Read(i int, dst [][]byte) error { return s.of.Read(s.index[i], dst) }
-func (s subset) Epoch(e int) Dataset            { return subset{AtEpoch(s.of, e), s.index} }
+func (s subset) Epoch(e int) Dataset            { return newSubset(AtEpoch(s.of, e), s.index) }
+
+// FinishBatch passes the call on.
+func (s subset) FinishBatch(index, n int, rows [][]byte) {
+	if of, ok := s.of.(BatchDataset); ok {
+		of.FinishBatch(index, n, rows)
+	}
+}
+
+// subPictures is a subset of Pictures.
+type subPictures struct {
+	subset
+	pictures Pictures
+}
+
+func (s subPictures) ReadView(i int, dst [][]byte, choose func(width, height int) View) error {
+	return s.pictures.ReadView(s.index[i], dst, choose)
+}
+
+func newSubset(ds Dataset, index []int) Dataset {
+	s := subset{ds, index}
+	if p, ok := ds.(Pictures); ok {
+		return subPictures{s, p}
+	}
+	return s
+}
 
 // Split parts ds at random, so that rest has about the given fraction of the
 // examples, at least one, and first the others. The parts depend on the seed
@@ -39,7 +64,7 @@ func Split(ds Dataset, fraction float64, seed uint64) (first, rest Dataset, err 
 	if err != nil {
 		return nil, nil, err
 	}
-	return subset{ds, a}, subset{ds, b}, nil
+	return newSubset(ds, a), newSubset(ds, b), nil
 }
 
 func splitIndex(n int, fraction float64, seed uint64) (first, rest []int, err error) {
@@ -90,6 +115,13 @@ func Concat(parts ...Dataset) (Dataset, error) {
 
 func (c concat) Len() int        { return c.ends[len(c.ends)-1] }
 func (c concat) Fields() []Field { return c.parts[0].Fields() }
+
+// FinishBatch passes the call on to the first part.
+func (c concat) FinishBatch(index, n int, rows [][]byte) {
+	if of, ok := c.parts[0].(BatchDataset); ok {
+		of.FinishBatch(index, n, rows)
+	}
+}
 
 func (c concat) Read(i int, dst [][]byte) error {
 	p, i := c.part(i)

@@ -81,6 +81,15 @@ type EpochDataset interface {
 	Epoch(e int) Dataset
 }
 
+// BatchDataset is a Dataset that changes whole batches, as mixing examples does. The
+// Loader calls FinishBatch once all examples of a batch are read: rows[f] holds field f of
+// n examples one after the other. Which batch of the epoch it is, from 0, and the epoch
+// decide what happens.
+type BatchDataset interface {
+	Dataset
+	FinishBatch(index, n int, rows [][]byte)
+}
+
 // AtEpoch is the view of ds for epoch e: ds itself unless it is an EpochDataset.
 func AtEpoch(ds Dataset, e int) Dataset {
 	if ed, ok := ds.(EpochDataset); ok {

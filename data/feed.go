@@ -18,6 +18,8 @@ type feed interface {
 	remaining() int
 	// read writes a row's example. Workers call it side by side.
 	read(r *row, dst [][]byte) error
+	// batches is what changes whole batches, nil if nothing does.
+	batches() BatchDataset
 	close()
 }
 
@@ -58,6 +60,11 @@ func (f *datasetFeed) next(r *row) (bool, error) {
 func (f *datasetFeed) remaining() int                  { return max(0, f.n-f.at) }
 func (f *datasetFeed) read(r *row, dst [][]byte) error { return f.ds.Read(int(r.index), dst) }
 func (f *datasetFeed) close()                          {}
+
+func (f *datasetFeed) batches() BatchDataset {
+	b, _ := f.ds.(BatchDataset)
+	return b
+}
 
 // streamFeed deals a stream out in windows: the records of one are put in order together,
 // and while they are dealt out those of the next one are read, each into the memory of
@@ -219,6 +226,8 @@ func (f *streamFeed) recycle(r *Record) {
 
 func (f *streamFeed) remaining() int                  { return -1 }
 func (f *streamFeed) read(r *row, dst [][]byte) error { return f.stream.Decode(r.rec, dst) }
+
+func (f *streamFeed) batches() BatchDataset { return nil }
 
 func (f *streamFeed) close() {
 	for _, window := range [][]held{f.current[f.at:], f.ahead} {

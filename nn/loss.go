@@ -15,7 +15,8 @@ import (
 type Loss func(pred, target *sinter.Tensor) *sinter.Tensor
 
 // CrossEntropy is the loss of classification: logits [N, C, …] against classes
-// [N, …] (int64).
+// [N, …] (int64), or against their probabilities [N, C, …] (floating-point), as mixed
+// labels are.
 func CrossEntropy(logits, target *sinter.Tensor) *sinter.Tensor {
 	return sinter.CrossEntropy(logits, target, sinter.CrossEntropyOptions{})
 }

@@ -636,6 +636,21 @@ def composites():
     ce("huge", torch.tensor([[1000.0, 0, -1000], [0, 500, 1000]]), torch.tensor([0, 1]))
     ce("large", Formula(68, 31, 65, scale=3.0), r.ints(0, 65, 31))
 
+    def probabilities(seed, *shape):  # of the classes along axis 1, as mixed labels are
+        p = torch.softmax(3 * noise(seed, *shape), 1)
+        return torch.round(p * 1000).div(1000).to(torch.float32)
+
+    logits = Rand(690)  # numbers of its own: those of other cases stay
+    w = logits(5, lo=0.2, hi=2)
+    ce("probabilities", logits(6, 5), probabilities(691, 6, 5))
+    ce("probabilities_sum", logits(6, 5), probabilities(692, 6, 5), reduction="sum")
+    ce("probabilities_none", logits(6, 5), probabilities(693, 6, 5), reduction="none")
+    ce("probabilities_smoothing", logits(6, 5), probabilities(694, 6, 5), label_smoothing=0.1)
+    ce("probabilities_weight", logits(6, 5), probabilities(695, 6, 5), weight=w)
+    ce("probabilities_weight_smoothing", logits(6, 5), probabilities(696, 6, 5), weight=w, label_smoothing=0.3)
+    ce("probabilities_rank3", logits(2, 5, 3), probabilities(697, 2, 5, 3))
+    ce("probabilities_rank1", logits(5), torch.tensor([0.25, 0, 0.5, 0.25, 0]))
+
     def heads(b, h, t, s, d, e):
         return [Formula(70, b, h, t, d, scale=2.0), Formula(71, b, h, s, d, scale=2.0), Formula(72, b, h, s, e)]
 
