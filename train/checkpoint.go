@@ -69,13 +69,16 @@ const standardInterval = 5 * time.Minute
 // saver writes the checkpoints of a run.
 type saver struct {
 	Checkpoint
-	buffers [][]byte   // memory of copies, by tensor, used again
+	free    []*copied  // memory of copies, to be used again
 	results chan Saved // of the one that is being written
-	writing bool
-	late    bool      // one was due while the last was still being written
-	last    time.Time // when the last one was begun
-	step    int       // the step of the last that was written, or that was gone on from; -1 if there is none
-	path    string    // of it
+	writing *copied    // nil if none is
+	next    *copied    // to be written when that is done
+	late    bool       // one was due while another was being written
+	slow    bool       // that has been said
+	best    *float64   // with Best 1: the best score so far; nil if the folder has to be asked
+	last    time.Time  // when the last one was begun
+	step    int        // the step of the last that was written, or that was gone on from; -1 if there is none
+	path    string     // of it
 }
 
 // saver checks the settings; nil without checkpoints.
@@ -117,11 +120,11 @@ func (r *fit) saveIfDue() error {
 	case s.saveNow:
 	case !due:
 		return nil
-	case v.writing: // put off rather than standing still
-		if !v.late {
-			s.Warn(fmt.Sprintf("the checkpoint of step %d waits: the one before it is still being written", s.Step))
+	case v.writing != nil: // put off rather than standing still
+		if v.late = true; !v.slow {
+			v.slow = true
+			s.Warn(fmt.Sprintf("the checkpoint of step %d waits until the one before it has been written, and later ones may too", s.Step))
 		}
-		v.late = true
 		return nil
 	}
 	s.saveNow = false
@@ -141,18 +144,22 @@ func (r *fit) scored() error {
 	if math.IsNaN(value) || math.IsInf(value, 0) {
 		return nil
 	}
-	v.poll(s, r.Callbacks, true)
-	all, err := checkpoint.List(v.Dir)
-	if err != nil {
-		s.Warn(err.Error())
-		return nil
-	}
-	ranked := checkpoint.Ranked(all, v.higher())
-	if len(ranked) >= v.Best {
-		if worst := ranked[v.Best-1].Score.Value; v.higher() && value <= worst || !v.higher() && value >= worst {
+	if v.Best > 1 || v.best == nil {
+		v.poll(s, r.Callbacks, true) // now the folder has all
+		all, err := checkpoint.List(v.Dir)
+		if err != nil {
+			s.Warn(err.Error())
 			return nil
 		}
+		v.best = nil
+		if ranked := checkpoint.Ranked(all, v.higher()); len(ranked) >= v.Best {
+			v.best = &ranked[v.Best-1].Score.Value
+		}
 	}
+	if v.best != nil && (v.higher() && value <= *v.best || !v.higher() && value >= *v.best) {
+		return nil
+	}
+	v.best = &value
 	return r.save(&checkpoint.Score{Name: v.Monitor, Value: value})
 }
 
@@ -160,65 +167,108 @@ func (v *saver) higher() bool {
 	return v.Mode == Max || v.Mode == Auto && !LowerIsBetter(v.Monitor)
 }
 
-// poll takes notice of a checkpoint that has been written; with wait, of the one that
-// is being written.
+// copied is a checkpoint in memory.
+type copied struct {
+	memory  [][]byte // of the tensors
+	content *checkpoint.Content
+	saved   Saved
+	syncLog func() error
+}
+
+// poll takes notice of a checkpoint that has been written, and begins the one that waits
+// for that; with wait, until there is none left.
 func (v *saver) poll(s *State, callbacks []Callback, wait bool) {
-	if !v.writing {
-		return
-	}
-	var saved Saved
-	if wait {
-		saved = <-v.results
-	} else {
-		select {
-		case saved = <-v.results:
-		default:
-			return
+	for v.writing != nil {
+		var saved Saved
+		if wait {
+			saved = <-v.results
+		} else {
+			select {
+			case saved = <-v.results:
+			default:
+				return
+			}
+		}
+		v.free = append(v.free, v.writing)
+		v.writing = nil
+		if v.next != nil {
+			v.write(v.next)
+			v.next = nil
+		}
+		v.written(s, saved)
+		for _, c := range callbacks {
+			if l, ok := c.(CheckpointListener); ok {
+				l.OnCheckpoint(s, saved)
+			}
 		}
 	}
-	v.writing = false
+}
+
+// written notes how the writing of a checkpoint went.
+func (v *saver) written(s *State, saved Saved) {
 	if saved.Err != nil {
+		v.best = nil
 		stays := ""
 		if v.path != "" {
 			stays = fmt.Sprintf("; %s stays", v.path)
 		}
 		s.Warn(saved.Err.Error() + stays)
-	} else {
-		v.step, v.path = saved.Step, saved.Path
-		if saved.pruning != nil {
-			s.Warn(saved.pruning.Error())
-		}
+		return
 	}
-	for _, c := range callbacks {
-		if l, ok := c.(CheckpointListener); ok {
-			l.OnCheckpoint(s, saved)
-		}
+	v.step, v.path = saved.Step, saved.Path
+	if saved.pruning != nil {
+		s.Warn(saved.pruning.Error())
 	}
 }
 
-// save begins a checkpoint of what is now.
+// save copies what is now, and begins to write it or, for one of the best, leaves it to
+// be written after the one that is being written now: a better one takes its place.
 func (r *fit) save(score *checkpoint.Score) error {
 	v, s := r.saver, r.state
 	begun := time.Now()
-	v.poll(s, r.Callbacks, true)
-	var position int64
-	syncLog := func() error { return nil }
-	if v.Log != nil {
-		position, syncLog = v.Log()
+	if score == nil || v.Best > 1 {
+		v.poll(s, r.Callbacks, true)
 	}
-	content, err := r.snapshot(score, position)
-	if err != nil {
+	if v.next != nil {
+		v.free = append(v.free, v.next)
+		v.next = nil
+	}
+	c := new(copied)
+	if n := len(v.free); n > 0 {
+		c, v.free = v.free[n-1], v.free[:n-1]
+	}
+	var position int64
+	c.syncLog = func() error { return nil }
+	if v.Log != nil {
+		position, c.syncLog = v.Log()
+	}
+	if err := r.snapshot(c, score, position); err != nil {
 		return fmt.Errorf("a checkpoint of step %d: %w", s.Step, err)
 	}
-	v.last, v.late, v.writing = begun, false, true
+	v.last, v.late = begun, false
+	c.saved = Saved{Step: s.Step, Score: score, Stall: time.Since(begun)}
+	if v.writing != nil {
+		v.next = c
+		return nil
+	}
+	v.write(c)
+	if v.Sync {
+		v.poll(s, r.Callbacks, true)
+	}
+	return nil
+}
+
+// write begins to write a checkpoint.
+func (v *saver) write(c *copied) {
+	v.writing = c
 	keep := checkpoint.Keep{Last: v.Keep, Best: v.Best, Higher: v.higher()}
-	result := Saved{Step: s.Step, Score: score, Stall: time.Since(begun)}
 	go func() {
 		begun := time.Now()
-		err := syncLog()
+		result := c.saved
+		err := c.syncLog()
 		var info checkpoint.Info
 		if err == nil {
-			info, err = checkpoint.Write(v.Dir, content)
+			info, err = checkpoint.Write(v.Dir, c.content)
 		}
 		if result.Err = err; err == nil {
 			result.Path, result.Bytes = info.Path, info.Bytes
@@ -227,10 +277,6 @@ func (r *fit) save(score *checkpoint.Score) error {
 		result.Took = time.Since(begun)
 		v.results <- result
 	}()
-	if v.Sync {
-		v.poll(s, r.Callbacks, true)
-	}
-	return nil
 }
 
 // lastCheckpoint is called with how training ended: it writes a checkpoint if

@@ -74,6 +74,7 @@ func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
 			s.EpochStep, r.ended = 0, false
 			r.lossSum, r.lossCount = 0, 0
 			reset(r.Metrics)
+			r.loader.Seek(s.Epoch-1, 0)
 			r.each(Callback.OnEpochBegin)
 			err = r.epoch(ctx)
 		}
@@ -129,7 +130,6 @@ func (r *fit) goOn(ctx context.Context) error {
 
 // epoch makes the steps of one epoch, or those that are left.
 func (r *fit) epoch(ctx context.Context) error {
-	r.loader.Seek(r.state.Epoch-1, r.state.EpochStep*r.accumulate())
 	reading := ctx
 	if r.accumulate() > 1 {
 		// Between the batches of a step there is nothing that could be saved: the

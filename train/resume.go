@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/format/safetensors"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/train/checkpoint"
@@ -31,6 +32,7 @@ type saved struct {
 	Metrics   []sums   `json:"metrics"`
 	History   []result `json:"history"`
 
+	Loader    data.LoaderState  `json:"loader"`
 	Generator []byte            `json:"generator"`   // of all random numbers that have no seed of their own
 	Keys      map[string]uint64 `json:"random_keys"` // of the model's layers
 	Callbacks map[string][]byte `json:"callbacks"`
@@ -126,19 +128,19 @@ const (
 	callbackPart  = "callbacks"
 )
 
-// snapshot copies all that the run depends on. The tensors' memory is that of the next
-// snapshot as well.
-func (r *fit) snapshot(score *checkpoint.Score, logPosition int64) (*checkpoint.Content, error) {
+// snapshot copies all that the run depends on to c, whose memory is used again.
+func (r *fit) snapshot(c *copied, score *checkpoint.Score, logPosition int64) error {
 	s := r.state
 	generator, err := sinter.DefaultGenerator().MarshalBinary()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	state := saved{
 		Format: savedFormat,
 		Epoch:  s.Epoch, EpochStep: s.EpochStep, Step: s.Step, Samples: s.Samples,
 		Evaluated: r.evaluated, Ended: r.ended,
 		Loss: exact(s.Loss), LR: exact(s.LR), LossSum: exact(r.lossSum), LossCount: r.lossCount,
+		Loader:    r.loader.State(),
 		Generator: generator, Keys: nn.RandomKeys(s.Model), Callbacks: map[string][]byte{},
 		Elapsed: time.Since(r.start), TrainTime: s.trainTime, Energy: energy{Source: "none"},
 		Log: logPosition, Made: r.terms(),
@@ -158,11 +160,11 @@ func (r *fit) snapshot(score *checkpoint.Score, logPosition int64) (*checkpoint.
 		optimizerPart: r.optimizer.State(),
 	}
 	names := map[*sinter.Variable]string{}
-	err = r.stateful(func(name string, c Stateful, vars []*sinter.Variable) error {
+	err = r.stateful(func(name string, callback Stateful, vars []*sinter.Variable) error {
 		if _, taken := state.Callbacks[name]; taken {
 			return fmt.Errorf("two callbacks are called %q", name)
 		}
-		if state.Callbacks[name], err = c.SaveState(); err != nil {
+		if state.Callbacks[name], err = callback.SaveState(); err != nil {
 			return fmt.Errorf("callback %s: %w", name, err)
 		}
 		for _, v := range vars {
@@ -172,7 +174,7 @@ func (r *fit) snapshot(score *checkpoint.Score, logPosition int64) (*checkpoint.
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	content := &checkpoint.Content{Step: s.Step, Score: score, Tensors: map[string][]safetensors.Tensor{}}
 	var vars []*sinter.Variable
@@ -180,23 +182,24 @@ func (r *fit) snapshot(score *checkpoint.Score, logPosition int64) (*checkpoint.
 		for _, v := range parts[part] {
 			i := len(vars)
 			vars = append(vars, v)
-			if size := v.Len() * v.DType().Size(); len(r.saver.buffers) == i {
-				r.saver.buffers = append(r.saver.buffers, make([]byte, size))
-			} else if len(r.saver.buffers[i]) != size {
-				r.saver.buffers[i] = make([]byte, size)
+			if size := v.Len() * v.DType().Size(); len(c.memory) == i {
+				c.memory = append(c.memory, make([]byte, size))
+			} else if len(c.memory[i]) != size {
+				c.memory[i] = make([]byte, size)
 			}
 			name := v.Name
 			if part == callbackPart {
 				name = names[v]
 			}
-			content.Tensors[part] = append(content.Tensors[part], safetensors.Tensor{Name: name, DType: v.DType(), Shape: v.Shape(), Data: r.saver.buffers[i]})
+			content.Tensors[part] = append(content.Tensors[part], safetensors.Tensor{Name: name, DType: v.DType(), Shape: v.Shape(), Data: c.memory[i]})
 		}
 	}
-	if err := sinter.ReadVariables(vars, r.saver.buffers[:len(vars)]); err != nil {
-		return nil, err
+	if err := sinter.ReadVariables(vars, c.memory[:len(vars)]); err != nil {
+		return err
 	}
 	content.State, err = json.Marshal(state)
-	return content, err
+	c.content = content
+	return err
 }
 
 func (r *fit) terms() made {
@@ -287,6 +290,9 @@ func (r *fit) restore(state saved, content *checkpoint.Content) error {
 		return err
 	}
 	if err := sinter.DefaultGenerator().UnmarshalBinary(state.Generator); err != nil {
+		return err
+	}
+	if err := r.loader.SetState(state.Loader); err != nil {
 		return err
 	}
 	if len(state.Metrics) != len(r.Metrics) {

@@ -8,8 +8,8 @@
 // exit codes; the work is done by train/recipe and what lies below it.
 //
 // Exit status: 0 done; 1 bad data, or the run failed; 2 bad usage: an unknown
-// recipe, key, value or flag; 130 interrupted by Ctrl-C (or SIGTERM), with the
-// weights kept.
+// recipe, key, value or flag; 75 stopped before the end by Ctrl-C, SIGTERM or
+// control.yaml, to be gone on with (sinter train --resume).
 package main
 
 import (
@@ -31,9 +31,9 @@ import (
 )
 
 const (
-	exitFailure     = 1
-	exitUsage       = 2
-	exitInterrupted = 130
+	exitFailure = 1
+	exitUsage   = 2
+	exitStopped = 75 // EX_TEMPFAIL of sysexits.h: try again
 )
 
 func main() {
@@ -52,8 +52,8 @@ func run(ctx context.Context) int {
 	status := exitFailure
 	var wrong *recipe.UsageError
 	switch {
-	case ctx.Err() != nil:
-		status = exitInterrupted
+	case ctx.Err() != nil, errors.As(err, new(*interruption)):
+		status = exitStopped
 	case errors.As(err, &wrong), !working(c):
 		status = exitUsage
 	}
@@ -80,7 +80,7 @@ func describe(err error) string {
 	return strings.TrimPrefix(err.Error(), "data: ")
 }
 
-// interruption is a run that Ctrl-C ended after it had something to keep.
+// interruption is a run that was stopped after it had something to keep.
 type interruption struct{ message string }
 
 func (e *interruption) Error() string { return e.message }

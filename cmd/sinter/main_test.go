@@ -527,10 +527,10 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 	c.Wait()
-	if status := c.ProcessState.ExitCode(); status != exitInterrupted {
-		t.Errorf("status %d, expected %d", status, exitInterrupted)
+	if status := c.ProcessState.ExitCode(); status != exitStopped {
+		t.Errorf("status %d, expected %d", status, exitStopped)
 	}
-	if last := lastLine(all.String()); !strings.Contains(last, "interrupted after step") || !strings.Contains(last, "run") {
+	if last := lastLine(all.String()); !strings.Contains(last, "interrupted after step") || !strings.Contains(last, "sinter train --resume run") {
 		t.Errorf("the last line is %s", last)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "run", "run.json"))

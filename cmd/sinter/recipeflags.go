@@ -61,16 +61,24 @@ func (f *recipeFlags) add(c *cobra.Command) {
 // load reads the recipe and sets what the flags say.
 func (f *recipeFlags) load(c *cobra.Command, name string) (*recipe.Recipe, error) {
 	r, err := recipe.Load(name)
+	if err == nil {
+		err = f.apply(c, r)
+	}
 	if err != nil {
 		return nil, err
 	}
+	return r, nil
+}
+
+// apply sets what the flags say.
+func (f *recipeFlags) apply(c *cobra.Command, r *recipe.Recipe) error {
 	for _, s := range f.sets {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok {
-			return nil, &recipe.UsageError{Place: "--set " + s, Reason: "expected key=value"}
+			return &recipe.UsageError{Place: "--set " + s, Reason: "expected key=value"}
 		}
 		if err := r.Set("--set "+s, strings.TrimSpace(key), strings.TrimSpace(value)); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for i, o := range overrides {
@@ -78,7 +86,7 @@ func (f *recipeFlags) load(c *cobra.Command, name string) (*recipe.Recipe, error
 			continue
 		}
 		if err := r.Set("--"+o.flag, o.key, f.values[i].value); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if c.Flags().Changed("epochs") && !c.Flags().Changed("steps") {
@@ -87,5 +95,5 @@ func (f *recipeFlags) load(c *cobra.Command, name string) (*recipe.Recipe, error
 	if c.Flags().Changed("steps") && !c.Flags().Changed("epochs") {
 		r.Epochs = 0
 	}
-	return r, nil
+	return nil
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +19,7 @@ import (
 
 func trainCommand() *cobra.Command {
 	var from recipeFlags
-	var out string
+	var out, resume, step string
 	var asJSON bool
 	var on machine
 	c := &cobra.Command{
@@ -32,12 +31,18 @@ from). Without a recipe it is lenet, a small image classifier, on digits and
 letters that the program renders itself.
 
 The run is written to runs/<recipe>-<time>, or to --out: the weights as
-safetensors, run.json, metrics.jsonl and the curves. Ctrl-C stops after the step
-and keeps the weights (exit status 130).`,
+safetensors, run.json, metrics.jsonl and the curves.
+
+Ctrl-C, or SIGTERM, stops after the step, writes a checkpoint and ends with exit
+status 75; a second Ctrl-C ends at once. --resume RUN goes on from the newest
+checkpoint of a run that was stopped or killed, to the same bits as if it never
+had been; with --epochs or --steps it also makes a complete run longer. While a
+run trains, control.yaml in its folder changes its learning rate and more.`,
 		Example: `  sinter train
   sinter train lenet --data mnist/ --epochs 5
   sinter train tabular --data houses.csv --target price
-  sinter train gpt --data book.txt --set model.layers=6`,
+  sinter train gpt --data book.txt --set model.layers=6
+  sinter train --resume runs/gpt-20261123-150311`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return fmt.Errorf("train takes one recipe, found %q as well as %q", args[1], args[0])
@@ -45,42 +50,62 @@ and keeps the weights (exit status 130).`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			name := "lenet"
-			if len(args) == 1 {
-				name = args[0]
-			}
-			r, err := from.load(c, name)
-			if err != nil {
-				return err
-			}
 			if err := on.use(); err != nil {
 				return err
 			}
-			return runTraining(c, r, out, asJSON)
+			if resume == "" {
+				if step != "" {
+					return &recipe.UsageError{Place: "--from", Reason: "it says where --resume goes on; give --resume RUN too"}
+				}
+				name := "lenet"
+				if len(args) == 1 {
+					name = args[0]
+				}
+				r, err := from.load(c, name)
+				if err != nil {
+					return err
+				}
+				return runTraining(c, func() (*recipe.Job, error) { return recipe.Prepare(r) }, out, asJSON)
+			}
+			if len(args) > 0 || out != "" {
+				return &recipe.UsageError{Place: "--resume", Reason: "the recipe and the folder are those of the run; give no RECIPE and no --out"}
+			}
+			return runTraining(c, func() (*recipe.Job, error) {
+				return recipe.Resume(resume, step, func(r *recipe.Recipe) error { return from.apply(c, r) })
+			}, out, asJSON)
 		},
 	}
 	from.add(c)
 	on.deviceFlag(c)
 	c.Flags().StringVar(&out, "out", "", "folder `DIR` to write the run to, instead of runs/<recipe>-<time>")
+	c.Flags().StringVar(&resume, "resume", "", "go on with the run in the folder `RUN`")
+	c.Flags().StringVar(&step, "from", "", "with --resume: go on from the checkpoint `STEP` (step-1200, see checkpoints/ in the run), not the newest; later ones are dropped")
 	c.Flags().BoolVar(&asJSON, "json", false, "progress as JSON lines on standard error, the result as one JSON object on standard output")
 	c.Flags().SortFlags = false
 	return c
 }
 
-func runTraining(c *cobra.Command, r *recipe.Recipe, out string, asJSON bool) error {
+// runTraining trains the job that prepare makes.
+func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out string, asJSON bool) error {
 	progress := newProgress(os.Stderr, asJSON)
 	progress.show("reading the data …")
-	job, err := recipe.Prepare(r)
+	job, err := prepare()
 	progress.clear()
+	var finished *recipe.FinishedError
+	if errors.As(err, &finished) {
+		progress.note(finished.Error())
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	progress.begin(job)
-	picture := &picture{title: r.Name}
+	picture := &picture{title: job.Recipe.Name}
 	result, err := job.Run(c.Context(), recipe.RunOptions{
 		Dir:       out,
 		Callbacks: []train.Callback{progress, picture},
 		Begin:     picture.begin,
+		Warn:      progress.note,
 		Finish: func(*rundir.Writer, *recipe.Result) error {
 			if err := picture.finish(); err != nil { // the run is worth more than its picture
 				progress.note("the curves could not be drawn: " + err.Error())
@@ -100,9 +125,12 @@ func runTraining(c *cobra.Command, r *recipe.Recipe, out string, asJSON bool) er
 	} else {
 		printResult(c.OutOrStdout(), result)
 	}
+	var stopped *train.InterruptedError
 	switch {
-	case errors.Is(err, context.Canceled):
-		return &interruption{fmt.Sprintf("interrupted after step %d; the weights as they were then are in %s", result.Steps, result.Run)}
+	case errors.As(err, &stopped) && stopped.Checkpoint == "":
+		return &interruption{fmt.Sprintf("%v; the weights as they were then are in %s, and there is no checkpoint to go on from", err, result.Run)}
+	case errors.As(err, &stopped):
+		return &interruption{fmt.Sprintf("%v; to go on: sinter train --resume %s", err, result.Run)}
 	case err != nil:
 		return fmt.Errorf("%w; the weights before that step are in %s", err, result.Run)
 	}

@@ -287,14 +287,10 @@ func List(dir string) ([]Info, error) {
 			continue
 		}
 		order[e.Name()] = n
-		info := Info{Name: e.Name(), Path: filepath.Join(dir, e.Name()), Step: step}
-		if m, err := readManifest(info.Path); err != nil {
-			info.Err = err
-		} else {
-			info.Step, info.Score, info.Time = m.Step, m.Score, m.Time
-			for _, f := range m.Files {
-				info.Bytes += f.Bytes
-			}
+		path := filepath.Join(dir, e.Name())
+		info, err := Stat(path)
+		if err != nil {
+			info = Info{Name: e.Name(), Path: path, Step: step, Err: err}
 		}
 		all = append(all, info)
 	}
@@ -302,6 +298,19 @@ func List(dir string) ([]Info, error) {
 		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(order[a.Name], order[b.Name]))
 	})
 	return all, nil
+}
+
+// Stat is what List says of the checkpoint at path.
+func Stat(path string) (Info, error) {
+	m, err := readManifest(path)
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{Name: filepath.Base(path), Path: path, Step: m.Step, Score: m.Score, Time: m.Time}
+	for _, f := range m.Files {
+		info.Bytes += f.Bytes
+	}
+	return info, nil
 }
 
 // Find is the path of the checkpoint of a name, which may also be a step ("step-1200",

@@ -11,6 +11,8 @@ import (
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
 	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/checkpoint"
+	"github.com/sinter-dl/sinter/train/rundir"
 )
 
 // Input is what a model knows of its data: enough to build it again and to read
@@ -31,6 +33,11 @@ type Job struct {
 	Input   Input
 	Model   nn.Module
 	Trainer *train.Trainer
+
+	// Of a job that goes on, see Resume.
+	writer  *rundir.Writer
+	resumed *rundir.Manifest // as it was
+	from    *checkpoint.Info // nil: from the beginning
 }
 
 // Prepare resolves the recipe, opens its data and builds the model. Model and

@@ -63,7 +63,7 @@ func (r *Recipe) checkMonitors(metrics []metric.Metric) error {
 	for _, m := range metrics {
 		known = append(known, m.Name(), "train_"+m.Name())
 	}
-	for _, m := range []struct{ key, name string }{{"early_stopping.monitor", r.EarlyStopping.Monitor}, {"reduce_lr.monitor", r.ReduceLR.Monitor}} {
+	for _, m := range []struct{ key, name string }{{"early_stopping.monitor", r.EarlyStopping.Monitor}, {"reduce_lr.monitor", r.ReduceLR.Monitor}, {"checkpoint.monitor", r.Checkpoint.Monitor}} {
 		if m.name != "" && !slices.Contains(known, m.name) {
 			return usage(r.place(m.key), "%s: there is no %q in this run%s", m.key, m.name, Suggest(m.name, known))
 		}

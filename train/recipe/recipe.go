@@ -61,8 +61,24 @@ type Recipe struct {
 	CSV           bool          `json:"csv,omitempty"`                   // write metrics.csv too
 	TensorBoard   bool          `json:"tensorboard,omitempty"`           // write event files for TensorBoard
 	Limits        Limits        `json:"limits,omitzero"`
+	Checkpoint    Checkpoint    `json:"checkpoint"`
 
 	given map[string]string // path of each key that was given → the place it was given at
+}
+
+// Checkpoint says when a run writes what it can go on from, and how much of that stays.
+// Without any of the every keys it does so every five minutes; at the end and when it is
+// interrupted it does in any case.
+type Checkpoint struct {
+	EverySteps   int     `json:"every_steps,omitempty" min:"1"`
+	EveryEpochs  int     `json:"every_epochs,omitempty" min:"1"`
+	EveryMinutes float64 `json:"every_minutes,omitempty" above:"0"`
+	Keep         int     `json:"keep,omitempty" min:"1"`         // so many of the newest; 2 unless said
+	Best         int     `json:"best" min:"0"`                   // and so many of those with the best value of monitor; 1 unless said
+	Monitor      string  `json:"monitor,omitempty"`              // test_loss, loss, a metric, or train_ and a metric
+	Mode         string  `json:"mode,omitempty" oneof:"min max"` // whether lower or higher is better; by the name unless said
+	Sync         bool    `json:"sync,omitempty"`                 // training waits until a checkpoint is on the disk
+	Off          bool    `json:"off,omitempty"`                  // no checkpoints; the run cannot go on once it was stopped
 }
 
 // Limits make a run small, to see that all of it works.
@@ -200,6 +216,9 @@ func (r *Recipe) Resolve() error {
 	setDefault(&r.Batch, 64)
 	if _, ok := r.given["seed"]; !ok {
 		r.Seed = 1
+	}
+	if _, ok := r.given["checkpoint.best"]; !ok {
+		r.Checkpoint.Best = 1
 	}
 	setDefault(&r.Precision, sinter.FP32.String())
 	p, err := sinter.ParsePrecision(r.Precision)

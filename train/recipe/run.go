@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/sinter-dl/sinter/metric"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/checkpoint"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
 
@@ -28,6 +30,7 @@ type RunOptions struct {
 	Callbacks []train.Callback
 	// Begin is told of the folder before training.
 	Begin func(folder *rundir.Writer)
+	Warn  func(message string) // see train.Trainer
 	// Finish may write further files into the folder at the end of the run.
 	Finish func(folder *rundir.Writer, result *Result) error
 }
@@ -94,42 +97,30 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	if n := j.Recipe.Threads; n > 0 {
 		sinter.SetThreads(n)
 	}
-	m, err := j.manifest(started)
+	folder, m, err := j.folder(o, started)
 	if err != nil {
 		return nil, err
 	}
-	var folder *rundir.Writer
-	if o.Dir != "" {
-		folder, err = rundir.Create(o.Dir, m)
-	} else {
-		folder, err = rundir.CreateIn("runs", j.Recipe.Name, started, m)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := j.Input.Tokenizer.save(folder); err != nil {
-		folder.Discard()
-		return nil, err
-	}
+	defer folder.Close()
 	if o.Begin != nil {
 		o.Begin(folder)
 	}
 	trainer := *j.Trainer
+	trainer.Warn = o.Warn
+	trainer.Checkpoint = j.checkpoints(folder)
 	before, after := j.Recipe.watchers(folder)
 	if j.Recipe.TensorBoard {
 		after = append(after, j.tensorboard(folder))
 	}
-	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder}, newSampler(j, folder)}, o.Callbacks, after)
+	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder, from: j.from}, newSampler(j, folder)}, o.Callbacks, after)
 	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Train, j.Source.Test)
 	if report == nil {
-		folder.Discard()
-		return nil, runErr
+		return nil, errors.Join(runErr, j.undo(folder))
 	}
-	defer folder.Close()
 	status := rundir.Complete
 	switch {
 	case runErr == nil:
-	case ctx.Err() != nil:
+	case errors.As(runErr, new(*train.InterruptedError)):
 		status = rundir.Interrupted
 	default:
 		status = rundir.Failed
@@ -163,6 +154,61 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		return nil, errors.Join(runErr, err)
 	}
 	return result, runErr
+}
+
+// folder is the run folder to write to, with what run.json says while the run is
+// running.
+func (j *Job) folder(o RunOptions, started time.Time) (*rundir.Writer, *rundir.Manifest, error) {
+	if j.resumed != nil {
+		return j.goOn(started)
+	}
+	m, err := j.manifest(started)
+	if err != nil {
+		return nil, nil, err
+	}
+	var folder *rundir.Writer
+	if o.Dir != "" {
+		folder, err = rundir.Create(o.Dir, m)
+	} else {
+		folder, err = rundir.CreateIn("runs", j.Recipe.Name, started, m)
+	}
+	if err == nil {
+		if err = j.Input.Tokenizer.save(folder); err != nil {
+			folder.Discard()
+		}
+	}
+	return folder, m, err
+}
+
+// undo leaves no trace of a run that made no step.
+func (j *Job) undo(folder *rundir.Writer) error {
+	if j.resumed == nil {
+		folder.Discard()
+		return nil
+	}
+	return folder.WriteManifest(j.resumed)
+}
+
+// checkpoints is the recipe's key of that name for the Trainer.
+func (j *Job) checkpoints(folder *rundir.Writer) train.Checkpoint {
+	k := j.Recipe.Checkpoint
+	if k.Off && j.from == nil {
+		return train.Checkpoint{}
+	}
+	c := train.Checkpoint{
+		Dir:        folder.File(rundir.CheckpointsDir),
+		EverySteps: k.EverySteps, EveryEpochs: k.EveryEpochs, EveryTime: time.Duration(k.EveryMinutes * float64(time.Minute)),
+		Keep: k.Keep, Best: k.Best, Monitor: k.Monitor, Mode: train.Mode(k.Mode), Sync: k.Sync,
+		Log:    func() (int64, func() error) { return folder.LogSize(), folder.SyncLog },
+		CutLog: folder.CutLog,
+	}
+	if j.Source.Test == nil && k.Monitor == "" {
+		c.Best = 0 // there is no test loss
+	}
+	if j.from != nil {
+		c.From = j.from.Path
+	}
+	return c
 }
 
 // manifest is what run.json says while the run is running.
@@ -288,6 +334,7 @@ func worst(counts [][]int64, classes []string) []Confusion {
 type logger struct {
 	train.NopCallback
 	folder   *rundir.Writer
+	from     *checkpoint.Info // that the run goes on from
 	every    int
 	measured time.Time // when a step's line last had what takes time to find out
 	scale    float64   // of the loss, as logged last; 1 where losses are not scaled
@@ -299,6 +346,7 @@ const (
 	eventEvaluation = "evaluation"
 	eventScaler     = "scaler"
 	eventNote       = "note"
+	eventCheckpoint = "checkpoint"
 )
 
 type stepRecord struct {
@@ -326,6 +374,18 @@ type evaluationRecord struct {
 	Seconds      float64           `json:"seconds"`
 }
 
+// checkpointRecord is a checkpoint that has been written, or could not be.
+type checkpointRecord struct {
+	Event   string            `json:"event"`
+	Step    int               `json:"step"`
+	Name    string            `json:"name,omitempty"` // of its folder
+	Bytes   int64             `json:"bytes,omitempty"`
+	Score   *checkpoint.Score `json:"score,omitempty"`
+	Stall   float64           `json:"stall_seconds"` // for which training stood still
+	Seconds float64           `json:"seconds"`       // that writing took besides
+	Error   string            `json:"error,omitempty"`
+}
+
 // scalerRecord is a change of the scale of the loss.
 type scalerRecord struct {
 	Event   string `json:"event"`
@@ -342,7 +402,9 @@ type noteRecord struct {
 
 func (l *logger) OnTrainBegin(s *train.State) {
 	l.every = max(1, s.Steps/5000)
-	if l.scale = s.Scale; s.Step > 0 { // the run goes on; its log has the rest
+	l.scale = s.Scale
+	if c := l.from; c != nil { // the rest is in the log; this line came after what the checkpoint knows of it
+		l.log(s, checkpointRecord{Event: eventCheckpoint, Step: c.Step, Name: c.Name, Bytes: c.Bytes, Score: c.Score})
 		return
 	}
 	for _, note := range s.Notes {
@@ -351,6 +413,17 @@ func (l *logger) OnTrainBegin(s *train.State) {
 	if s.Scale != 1 {
 		l.log(s, scalerRecord{eventScaler, s.Step, Number(s.Scale), s.Skipped})
 	}
+}
+
+// OnCheckpoint logs a checkpoint.
+func (l *logger) OnCheckpoint(s *train.State, c train.Saved) {
+	r := checkpointRecord{Event: eventCheckpoint, Step: c.Step, Bytes: c.Bytes, Score: c.Score, Stall: c.Stall.Seconds(), Seconds: c.Took.Seconds()}
+	if c.Err != nil {
+		r.Error = c.Err.Error()
+	} else {
+		r.Name = filepath.Base(c.Path)
+	}
+	l.log(s, r)
 }
 
 func (l *logger) OnStep(s *train.State) {
