@@ -28,6 +28,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "examples/* bench/bits bench/compare bench/first bench/kernels bench/memory bench/steps"},
 	{packages: "bench/internal/workload"},
 	{packages: "bench/internal/peer bench/internal/rig"},
+	{packages: "internal/streamtest"},
 	{packages: "train/recipe", internal: "internal/ir", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/tune"},
 	{packages: "train/tensorboard"},

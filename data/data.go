@@ -123,6 +123,9 @@ type Source struct {
 
 	Digest string   // SHA-256 of what was read, in hexadecimal
 	Notes  []string // what was decided without being asked, a sentence each
+
+	streamBytes int64 // of Stream, about
+	keepBad     bool  // see ImageOptions.KeepBad
 }
 
 // Examples are those to train on: Train, or Stream.
@@ -137,13 +140,13 @@ func (s *Source) Examples() Examples {
 func (s *Source) Input() []int { return slices.Clone(s.Examples().Fields()[0].Shape) }
 
 // HoldOut gives the source a Test part, if it has none, by taking the fraction
-// away from Train at random.
+// away from Train, or from Stream, at random.
 func (s *Source) HoldOut(fraction float64, seed uint64) error {
 	if s.Test != nil {
 		return nil
 	}
 	if s.Train == nil {
-		return fmt.Errorf("data: a stream cannot be parted at random; give a file of test examples")
+		return s.holdOutOfStream(fraction, seed)
 	}
 	train, test, err := Split(s.Train, fraction, seed)
 	if err != nil {

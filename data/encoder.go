@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,14 +55,14 @@ const (
 	minLeakRows       = 10   // fewer rows agree with the target by chance
 )
 
-// OpenTable reads a CSV or TSV file for classification or regression. X is
+// OpenTable reads a CSV, TSV or JSONL file, see ReadTable, for classification or regression. X is
 // float32 [Width of the encoder]; Y is the int64 number of a class, or the
 // standardised target as float32 [1]. What is fitted, means, deviations and
 // categories, is fitted on the examples for training alone.
 func OpenTable(path string, opt TableOptions) (*Source, error) {
-	content, err := os.ReadFile(path)
+	content, err := readContent(path)
 	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
+		return nil, err
 	}
 	table, err := parseTable(path, content, opt)
 	if err != nil {
@@ -85,7 +84,11 @@ func OpenTable(path string, opt TableOptions) (*Source, error) {
 	if table.Header {
 		form = "with a header"
 	}
-	src.note("%s: %d rows of %d values, parted by %q, %s", path, table.Len(), len(table.Columns), table.Delimiter, form)
+	if isJSONL(path) {
+		src.note("%s: %d objects of %d keys", path, table.Len(), len(table.Columns))
+	} else {
+		src.note("%s: %d rows of %d values, parted by %q, %s", path, table.Len(), len(table.Columns), table.Delimiter, form)
+	}
 	enc, notes, err := fitEncoder(table, trainRows, opt)
 	if err != nil {
 		return nil, err
@@ -101,9 +104,9 @@ func OpenTable(path string, opt TableOptions) (*Source, error) {
 		src.Train, src.Test = subset{all, trainRows}, subset{all, testRows}
 		src.note("%d of %d rows are held out for testing, chosen by seed %d", len(testRows), table.Len(), opt.Seed)
 	} else {
-		raw, err := os.ReadFile(opt.Test)
+		raw, err := readContent(opt.Test)
 		if err != nil {
-			return nil, fmt.Errorf("data: %w", err)
+			return nil, err
 		}
 		digest.Write(raw)
 		_, ds, notes, err := enc.read(opt.Test, raw, true)
@@ -538,9 +541,9 @@ func (e *Encoder) Value(y float64) float64 { return y*e.Std + e.Mean }
 // target may be missing from the file and Y from the dataset. The notes say
 // what was filled in.
 func (e *Encoder) Read(path string, withTarget bool) (*Table, Dataset, []string, error) {
-	content, err := os.ReadFile(path)
+	content, err := readContent(path)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("data: %w", err)
+		return nil, nil, nil, err
 	}
 	return e.read(path, content, withTarget)
 }

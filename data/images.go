@@ -6,9 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -424,53 +422,3 @@ var bytesAsTheyAre = func() (l Levels) {
 	}
 	return l
 }()
-
-// Kind is the form in which data lie in a file or folder.
-type Kind string
-
-const (
-	KindIDX    Kind = "idx"    // see OpenIDX
-	KindImages Kind = "images" // see OpenImages
-	KindTable  Kind = "table"  // see OpenTable
-	KindText   Kind = "text"   // see OpenText
-)
-
-// Detect tells which of the Open functions reads path.
-func Detect(path string) (Kind, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return "", fmt.Errorf("data: there is no file or folder %s", path)
-		}
-		return "", fmt.Errorf("data: %w", err)
-	}
-	if !st.IsDir() {
-		switch strings.ToLower(filepath.Ext(path)) {
-		case ".csv", ".tsv", ".tab":
-			return KindTable, nil
-		case ".txt", ".text", ".md":
-			return KindText, nil
-		}
-		return "", fmt.Errorf("data: %s: unknown kind of file; expected a table (.csv, .tsv), a text (.txt), or a folder of IDX files, of class folders with images, or of texts", path)
-	}
-	for _, part := range idxParts {
-		for _, name := range []string{part.images, part.labels} {
-			if found, err := findIDX(path, name); err != nil || found != "" {
-				return KindIDX, err
-			}
-		}
-	}
-	// Images before texts, since a README.txt often lies beside the class folders.
-	for _, pattern := range []string{"*/*", "train/*/*"} {
-		// The only error is that of a pattern, which these do not have; what
-		// cannot be listed is reported by the function that reads the folder.
-		found, _ := fs.Glob(os.DirFS(path), pattern)
-		if slices.ContainsFunc(found, func(p string) bool { return isImageName(filepath.Base(p)) }) {
-			return KindImages, nil
-		}
-	}
-	if texts, err := listTexts(path); err != nil || len(texts) > 0 {
-		return KindText, err
-	}
-	return "", fmt.Errorf("data: %s holds no data that is known here; expected IDX files (%s …), class folders with images, or .txt files", path, idxParts[0].images)
-}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sinter-dl/sinter/internal/testenv"
 )
 
 // Pillow's pixels of every format and colour model; scripts/formats makes the files.
@@ -125,7 +127,7 @@ func TestPictureBombs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var err error
-			if got := allocated(func() { _, err = decodePicture(c.raw, name) }); got > 8<<20 {
+			if got := testenv.Allocated(func() { _, err = decodePicture(c.raw, name) }); got > 8<<20 {
 				t.Errorf("%d bytes were allocated for a file of %d", got, len(c.raw))
 			}
 			wantError(t, err, name, c.want)
@@ -234,7 +236,7 @@ func FuzzPicture(f *testing.F) {
 		limit := uint64(len(raw))*8*pixelsPerByte + 40*freePixels
 		var err error
 		var img image.Image
-		if got := allocated(func() { img, err = decodePicture(raw, "fuzzed") }); got > limit {
+		if got := testenv.Allocated(func() { img, err = decodePicture(raw, "fuzzed") }); got > limit {
 			t.Errorf("%d bytes were allocated for a file of %d", got, len(raw))
 		}
 		if err == nil {

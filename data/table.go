@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,17 +70,22 @@ func (t *Table) Len() int { return len(t.rows) }
 // Row is the text of the values of row i. It must not be changed.
 func (t *Table) Row(i int) []string { return t.rows[i] }
 
-// ReadTable reads a CSV or TSV file. Values may be quoted; blank lines are left
-// out.
+// ReadTable reads a CSV, TSV or JSONL file, compressed by gzip or not. Values of CSV and
+// TSV may be quoted; blank lines are left out. Of JSONL, which is told by the file's
+// ending, every key is a column; objects within an object become columns "outer.inner"
+// and arrays "name.0", "name.1", and so on.
 func ReadTable(path string, opt TableOptions) (*Table, error) {
-	content, err := os.ReadFile(path)
+	content, err := readContent(path)
 	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
+		return nil, err
 	}
 	return parseTable(path, content, opt)
 }
 
 func parseTable(name string, content []byte, opt TableOptions) (*Table, error) {
+	if isJSONL(name) {
+		return readJSONTable(name, content)
+	}
 	t := &Table{Name: name, Delimiter: opt.Delimiter}
 	content = trimBOM(content)
 	if at := bytes.IndexByte(content, 0); at >= 0 || bytes.HasPrefix(content, []byte("\xff\xfe")) || bytes.HasPrefix(content, []byte("\xfe\xff")) {
@@ -102,7 +105,7 @@ func parseTable(name string, content []byte, opt TableOptions) (*Table, error) {
 		return nil, fmt.Errorf("data: %s is empty, expected a table with a row for each example", name)
 	}
 	if t.Delimiter == 0 {
-		t.Delimiter = detectDelimiter(content, filepath.Ext(name))
+		t.Delimiter = detectDelimiter(content, extension(name))
 	}
 	if err := t.parse(content); err != nil {
 		return nil, err

@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/testenv"
 )
 
 type expectation struct {
@@ -177,15 +177,6 @@ var hostile = map[string]struct {
 	"bool":             {npyFile(dict("'|b1'", "(2,)"), []byte{1, 7}), "element 07"},
 }
 
-// allocated is the number of bytes that f allocates.
-func allocated(f func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	f()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
-
 func TestHostile(t *testing.T) {
 	read := func(content []byte) error {
 		f, err := New(bytes.NewReader(content), int64(len(content)), "bad.npy")
@@ -205,7 +196,7 @@ func TestHostile(t *testing.T) {
 	for name, c := range hostile {
 		t.Run(name, func(t *testing.T) {
 			var err error
-			got := allocated(func() { err = read(c.content) })
+			got := testenv.Allocated(func() { err = read(c.content) })
 			check(t, c.content, c.want, err, got)
 		})
 	}
@@ -234,7 +225,7 @@ func TestHostile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := allocated(func() { _, err = a.Read("x") })
+			got := testenv.Allocated(func() { _, err = a.Read("x") })
 			if got > 1<<20 {
 				t.Errorf("%d bytes were allocated", got)
 			}
@@ -262,7 +253,7 @@ func FuzzNPY(f *testing.F) {
 		f.Add(c.content)
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		got := allocated(func() {
+		got := testenv.Allocated(func() {
 			file, err := New(bytes.NewReader(content), int64(len(content)), "fuzzed")
 			if err != nil {
 				return
@@ -293,7 +284,7 @@ func FuzzNPZ(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		got := allocated(func() {
+		got := testenv.Allocated(func() {
 			a, err := newArchive(bytes.NewReader(content), int64(len(content)), "fuzzed")
 			if err != nil {
 				return

@@ -1,15 +1,16 @@
-package data
+package testenv
 
 import (
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// allocated is the number of bytes that f allocates, whether or not they are still
-// in use after it: an upper bound of the memory that it takes.
-func allocated(f func()) uint64 {
+// Allocated is the number of bytes that f allocates, whether or not they are still in
+// use after it: an upper bound of the memory that it takes.
+func Allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	f()
@@ -17,24 +18,28 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// peakHeap is by how many bytes the heap in use grows while f runs, as seen every
-// millisecond. The heap is collected often, so that little of it is garbage.
-func peakHeap(t testing.TB, f func()) uint64 {
+// PeakHeap is by how many bytes the heap grows while f runs, as seen every
+// millisecond. Garbage is collected more often than usual meanwhile, so that it is
+// a small part of what is counted.
+func PeakHeap(t testing.TB, f func()) uint64 {
 	t.Helper()
-	var m runtime.MemStats
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	runtime.GC()
+	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	before := m.HeapAlloc
 	var peak atomic.Uint64
 	stop, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
 		var m runtime.MemStats
 		for {
 			select {
 			case <-stop:
 				return
-			case <-time.After(time.Millisecond):
+			case <-tick.C:
 				runtime.ReadMemStats(&m)
 				peak.Store(max(peak.Load(), m.HeapAlloc))
 			}

@@ -1,0 +1,135 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// recordSet is records of a stream held in memory, undecoded: a Dataset of what is too
+// little to be streamed.
+type recordSet struct {
+	of      Stream
+	records []Record
+	bad     map[int]error
+}
+
+func (s recordSet) Len() int        { return len(s.records) }
+func (s recordSet) Fields() []Field { return s.of.Fields() }
+
+func (s recordSet) Read(i int, dst [][]byte) error {
+	if err := s.bad[i]; err != nil {
+		return err
+	}
+	return s.of.Decode(&s.records[i], dst)
+}
+
+// hold reads a whole stream into memory, as far as it does not take more than limit
+// bytes. With keepBad, records that are spoilt become examples that give their errors.
+func hold(s Stream, limit int64, keepBad bool) (Dataset, error) {
+	r, err := s.Open(Pass{Shards: 1}, Mark{})
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	set := recordSet{of: s, bad: map[int]error{}}
+	for {
+		var rec Record
+		err := r.Next(&rec)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if bad := (*RecordError)(nil); errors.As(err, &bad) && keepBad {
+			set.bad[len(set.records)] = err
+		} else if err != nil {
+			return nil, err
+		}
+		if limit -= int64(len(rec.Data)) + 128; limit < 0 {
+			return nil, fmt.Errorf("data: the examples for testing do not fit into the memory that they may take; use fewer of them")
+		}
+		set.records = append(set.records, rec)
+	}
+	if len(set.records) == 0 {
+		return nil, fmt.Errorf("data: the files hold no examples")
+	}
+	return set, nil
+}
+
+// streamPart is the examples of a stream that are held out for testing, or the others.
+type streamPart struct {
+	Stream
+	seed  uint64
+	below uint64 // those are held out whose hash is below it
+	held  bool
+}
+
+func (p streamPart) Len() int { return -1 }
+
+func (p streamPart) has(index int64) bool {
+	return (mix(mix(p.seed, splitSite), uint64(index)) < p.below) == p.held
+}
+
+func (p streamPart) Open(pass Pass, from Mark) (StreamReader, error) {
+	r, err := p.Stream.Open(pass, from)
+	if err != nil {
+		return nil, err
+	}
+	return streamPartReader{r, p}, nil
+}
+
+type streamPartReader struct {
+	StreamReader
+	of streamPart
+}
+
+func (r streamPartReader) Next(rec *Record) error {
+	for {
+		err := r.StreamReader.Next(rec)
+		index := rec.Index
+		if bad := (*RecordError)(nil); errors.As(err, &bad) {
+			index = bad.Index
+		} else if err != nil {
+			return err
+		}
+		if r.of.has(index) {
+			return err
+		}
+	}
+}
+
+// holdOutOfStream parts a stream: about the given fraction of its examples is read
+// into memory for testing, or what fits there of it, and left out of the stream.
+func (s *Source) holdOutOfStream(fraction float64, seed uint64) error {
+	if !(fraction > 0 && fraction < 1) {
+		return fmt.Errorf("data: Split: fraction %v, expected a number between 0 and 1", fraction)
+	}
+	if s.streamBytes > 0 {
+		fraction = min(fraction, testMemory/float64(s.streamBytes))
+	}
+	part := streamPart{Stream: s.Stream, seed: seed, below: uint64(fraction * (1 << 63) * 2), held: true}
+	test, err := hold(part, 4*testMemory, s.keepBad)
+	if err != nil {
+		return err
+	}
+	part.held = false
+	s.Stream, s.Test = part, test
+	s.note("%d examples, %.3g %% of all, are held out for testing, chosen by seed %d", test.Len(), 100*fraction, seed)
+	return nil
+}
+
+// testMemory is about how much of a stream is held in memory for testing.
+const testMemory = 128 << 20
+
+// holdOrStream makes the source's examples to train on of a stream: in memory if its
+// bytes fit there, else the stream, less some examples held out if there are none for
+// testing.
+func (s *Source) holdOrStream(stream Stream, bytes, memory int64, keepBad bool) error {
+	if bytes > memory {
+		s.Stream, s.streamBytes, s.keepBad = stream, bytes, keepBad
+		s.note("the examples take %d MiB, more than %d: they are streamed", bytes>>20, memory>>20)
+		return nil
+	}
+	var err error
+	s.Train, err = hold(stream, 1<<62, keepBad)
+	return err
+}
