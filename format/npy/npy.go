@@ -377,3 +377,33 @@ func (p *literal) tuple() ([]int, error) {
 	}
 	return shape, nil
 }
+
+// ToFloat32 writes elements of any type as float32, little-endian, to dst, which has
+// four bytes for each.
+func ToFloat32(dst []byte, t dtype.DType, src []byte) {
+	little := binary.LittleEndian
+	size := t.Size()
+	for i := range len(src) / size {
+		s := src[i*size : (i+1)*size]
+		var v float32
+		switch t {
+		case dtype.Float32:
+			v = math.Float32frombits(little.Uint32(s))
+		case dtype.Float64:
+			v = float32(math.Float64frombits(little.Uint64(s)))
+		case dtype.Float16:
+			v = dtype.Float16ToFloat32(little.Uint16(s))
+		case dtype.BFloat16:
+			v = dtype.BFloat16ToFloat32(little.Uint16(s))
+		case dtype.Int64:
+			v = float32(int64(little.Uint64(s)))
+		case dtype.Int32:
+			v = float32(int32(little.Uint32(s)))
+		case dtype.Int8:
+			v = float32(int8(s[0]))
+		default:
+			v = float32(s[0])
+		}
+		little.PutUint32(dst[4*i:], math.Float32bits(v))
+	}
+}
