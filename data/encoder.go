@@ -60,64 +60,107 @@ const (
 // standardised target as float32 [1]. What is fitted, means, deviations and
 // categories, is fitted on the examples for training alone.
 func OpenTable(path string, opt TableOptions) (*Source, error) {
-	content, err := readContent(path)
+	table, content, err := readTable(path, opt)
 	if err != nil {
 		return nil, err
 	}
-	table, err := parseTable(path, content, opt)
-	if err != nil {
-		return nil, err
+	return table.source(opt, content, func(enc *Encoder) (*Table, []byte, error) {
+		content, err := readContent(opt.Test)
+		if err != nil {
+			return nil, nil, err
+		}
+		test, err := enc.parse(opt.Test, content)
+		return test, content, err
+	})
+}
+
+// Source makes examples for classification or regression of a table, as OpenTable does.
+// test is a table of its own for testing, or nil; opt.Test is not looked at.
+func (t *Table) Source(opt TableOptions, test *Table) (*Source, error) {
+	opt.Test = ""
+	if test != nil {
+		opt.Test = test.Name
 	}
+	return t.source(opt, t.digest(), func(*Encoder) (*Table, []byte, error) { return test, test.digest(), nil })
+}
+
+// digest is that of the values.
+func (t *Table) digest() []byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q\n", t.Columns)
+	for _, row := range t.rows {
+		fmt.Fprintf(h, "%q\n", row)
+	}
+	return h.Sum(nil)
+}
+
+func readTable(path string, opt TableOptions) (t *Table, content []byte, err error) {
+	if content, err = readContent(path); err != nil {
+		return nil, nil, err
+	}
+	t, err = parseTable(path, content, opt)
+	return t, content, err
+}
+
+// source makes the examples; of what was read, content, and of what readTest read, it
+// takes the digest.
+func (t *Table) source(opt TableOptions, content []byte, readTest func(*Encoder) (*Table, []byte, error)) (*Source, error) {
 	digest := sha256.New()
 	digest.Write(content)
-	src := &Source{Notes: table.Notes}
+	src := &Source{Notes: t.Notes}
 	if opt.TestFraction == 0 {
 		opt.TestFraction = 0.2
 	}
 	var trainRows, testRows []int // nil: all
+	var err error
 	if opt.Test == "" {
-		if trainRows, testRows, err = splitIndex(table.Len(), opt.TestFraction, opt.Seed); err != nil {
-			return nil, fmt.Errorf("data: %s: holding out examples for testing: %w", path, err)
+		if trainRows, testRows, err = splitIndex(t.Len(), opt.TestFraction, opt.Seed); err != nil {
+			return nil, fmt.Errorf("data: %s: holding out examples for testing: %w", t.Name, err)
 		}
 	}
-	form := "without a header"
-	if table.Header {
-		form = "with a header"
-	}
-	if isJSONL(path) {
-		src.note("%s: %d objects of %d keys", path, table.Len(), len(table.Columns))
-	} else {
-		src.note("%s: %d rows of %d values, parted by %q, %s", path, table.Len(), len(table.Columns), table.Delimiter, form)
-	}
-	enc, notes, err := fitEncoder(table, trainRows, opt)
+	src.note("%s: %s", t.Name, t.form())
+	enc, notes, err := fitEncoder(t, trainRows, opt)
 	if err != nil {
 		return nil, err
 	}
 	src.Encoder, src.Task, src.Classes = enc, enc.Task, enc.Classes
 	src.Notes = append(src.Notes, notes...)
-	all, _, err := enc.Encode(table, true)
+	all, _, err := enc.Encode(t, true)
 	if err != nil {
 		return nil, err
 	}
 	src.Train = all
 	if opt.Test == "" {
 		src.Train, src.Test = subset{all, trainRows}, subset{all, testRows}
-		src.note("%d of %d rows are held out for testing, chosen by seed %d", len(testRows), table.Len(), opt.Seed)
+		src.note("%d of %d rows are held out for testing, chosen by seed %d", len(testRows), t.Len(), opt.Seed)
 	} else {
-		raw, err := readContent(opt.Test)
+		test, content, err := readTest(enc)
 		if err != nil {
 			return nil, err
 		}
-		digest.Write(raw)
-		_, ds, notes, err := enc.read(opt.Test, raw, true)
+		digest.Write(content)
+		ds, notes, err := enc.Encode(test, true)
 		if err != nil {
 			return nil, err
 		}
 		src.Test = ds
-		src.Notes = append(src.Notes, notes...)
+		src.Notes = append(src.Notes, slices.Concat(test.Notes, notes)...)
 	}
 	src.Digest = hex.EncodeToString(digest.Sum(nil))
 	return src, nil
+}
+
+// form says how the table lies in its file.
+func (t *Table) form() string {
+	switch {
+	case t.unit != "":
+		return fmt.Sprintf("%d rows of %d columns", t.Len(), len(t.Columns))
+	case isJSONL(t.Name):
+		return fmt.Sprintf("%d objects of %d keys", t.Len(), len(t.Columns))
+	case t.Header:
+		return fmt.Sprintf("%d rows of %d values, parted by %q, with a header", t.Len(), len(t.Columns), t.Delimiter)
+	}
+	return fmt.Sprintf("%d rows of %d values, parted by %q, without a header", t.Len(), len(t.Columns), t.Delimiter)
 }
 
 // FitEncoder fits an encoder on all rows of a table. The notes say what was
@@ -549,18 +592,23 @@ func (e *Encoder) Read(path string, withTarget bool) (*Table, Dataset, []string,
 }
 
 func (e *Encoder) read(name string, content []byte, withTarget bool) (*Table, Dataset, []string, error) {
+	t, err := e.parse(name, content)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	ds, notes, err := e.Encode(t, withTarget)
+	return t, ds, slices.Concat(t.Notes, notes), err
+}
+
+// parse reads a table that should have the encoder's columns.
+func (e *Encoder) parse(name string, content []byte) (*Table, error) {
 	opt := TableOptions{Delimiter: e.Delimiter}
 	if e.Header {
 		for _, c := range e.Columns {
 			opt.expect = append(opt.expect, c.Name)
 		}
 	}
-	t, err := parseTable(name, content, opt)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	ds, notes, err := e.Encode(t, withTarget)
-	return t, ds, slices.Concat(t.Notes, notes), err
+	return parseTable(name, content, opt)
 }
 
 // check refuses an encoder that was not fitted, as one from a damaged file.

@@ -357,3 +357,29 @@ func spread(dec *json.Decoder, name string, depth int, put func(column, value st
 }
 
 const maxJSONDepth = 8
+
+// jsonTexts is the member "text" of every line, each on a new line.
+func jsonTexts(name string, lines []byte) ([]byte, error) {
+	var all []byte
+	for line := 1; len(lines) > 0; line++ {
+		var one []byte
+		one, lines, _ = bytes.Cut(lines, []byte("\n"))
+		if len(bytes.TrimSpace(one)) == 0 {
+			continue
+		}
+		var object map[string]json.RawMessage
+		if err := json.Unmarshal(one, &object); err != nil {
+			return nil, fmt.Errorf("data: %s, line %d: %w", name, line, badJSON(err))
+		}
+		value, err := member(object, "text")
+		if err != nil {
+			return nil, fmt.Errorf("data: %s, line %d: %w", name, line, err)
+		}
+		var text string
+		if err := json.Unmarshal(value, &text); err != nil || value[0] != '"' {
+			return nil, fmt.Errorf("data: %s, line %d: %q is %s, expected a text", name, line, "text", brief(value))
+		}
+		all = append(append(all, text...), '\n')
+	}
+	return all, nil
+}

@@ -61,7 +61,25 @@ type Table struct {
 	Notes     []string // what was found out about the file's form
 
 	rows  [][]string
-	lines []int // line of the file on which each row begins
+	lines []int  // line of the file on which each row begins
+	unit  string // what lines counts, if not lines
+}
+
+// NewTable is a table whose values come from elsewhere than a text file: each row has
+// the text of a value for each of the columns, "" where there is none. The slices are
+// not copied. name is that of the file, for messages, which count rows from 1.
+func NewTable(name string, columns []string, rows [][]string) (*Table, error) {
+	t := &Table{Name: name, Columns: columns, Header: true, Delimiter: ',', rows: rows, lines: make([]int, len(rows)), unit: "row"}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("data: %s has no rows, expected one for each example", name)
+	}
+	for i, row := range rows {
+		if len(row) != len(columns) {
+			return nil, fmt.Errorf("data: %s, row %d: %d values, expected %d", name, i+1, len(row), len(columns))
+		}
+		t.lines[i] = i + 1
+	}
+	return t, nil
 }
 
 // Len is the number of rows, the header not counted.
@@ -75,11 +93,8 @@ func (t *Table) Row(i int) []string { return t.rows[i] }
 // ending, every key is a column; objects within an object become columns "outer.inner"
 // and arrays "name.0", "name.1", and so on.
 func ReadTable(path string, opt TableOptions) (*Table, error) {
-	content, err := readContent(path)
-	if err != nil {
-		return nil, err
-	}
-	return parseTable(path, content, opt)
+	t, _, err := readTable(path, opt)
+	return t, err
 }
 
 func parseTable(name string, content []byte, opt TableOptions) (*Table, error) {
@@ -363,7 +378,7 @@ func (t *Table) column(name string) (int, error) {
 
 // at names the place of a value in the file.
 func (t *Table) at(row, col int) string {
-	return fmt.Sprintf("%s, line %d, column %q", t.Name, t.lines[row], t.Columns[col])
+	return fmt.Sprintf("%s, %s %d, column %q", t.Name, cmp.Or(t.unit, "line"), t.lines[row], t.Columns[col])
 }
 
 // suggest names the members of a list that are nearest to a name that is not in

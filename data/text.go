@@ -84,7 +84,8 @@ func OpenText(path string, opt TextOptions) (*Source, error) {
 }
 
 // ReadText is the content of a text file, or of the .txt files in a folder one
-// after the other, each on a new line.
+// after the other, each on a new line. Of a JSONL file it is the member "text" of
+// every object. Files may be compressed by gzip.
 func ReadText(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -101,11 +102,15 @@ func ReadText(path string) (string, error) {
 	}
 	var all []byte
 	for _, name := range files {
-		b, err := os.ReadFile(name)
+		b, err := readContent(name)
 		if err != nil {
-			return "", fmt.Errorf("data: %w", err)
+			return "", err
 		}
-		b = trimBOM(b)
+		if b = trimBOM(b); isJSONL(name) {
+			if b, err = jsonTexts(name, b); err != nil {
+				return "", err
+			}
+		}
 		for at := 0; at < len(b); {
 			r, n := utf8.DecodeRune(b[at:])
 			if r == utf8.RuneError && n <= 1 {
