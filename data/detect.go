@@ -40,7 +40,8 @@ func extension(path string) string {
 	return filepath.Ext(strings.TrimSuffix(name, ".gz"))
 }
 
-func isJSONL(path string) bool { return extension(path) == ".jsonl" || extension(path) == ".ndjson" }
+// IsJSONL tells by its ending whether a file has a JSON object in each line.
+func IsJSONL(path string) bool { return extension(path) == ".jsonl" || extension(path) == ".ndjson" }
 
 // Detect tells which of the Open functions reads path: by what a folder holds, and of a
 // file by its ending, or its first bytes where that says nothing. Names of archives may

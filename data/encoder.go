@@ -155,7 +155,7 @@ func (t *Table) form() string {
 	switch {
 	case t.unit != "":
 		return fmt.Sprintf("%d rows of %d columns", t.Len(), len(t.Columns))
-	case isJSONL(t.Name):
+	case IsJSONL(t.Name):
 		return fmt.Sprintf("%d objects of %d keys", t.Len(), len(t.Columns))
 	case t.Header:
 		return fmt.Sprintf("%d rows of %d values, parted by %q, with a header", t.Len(), len(t.Columns), t.Delimiter)

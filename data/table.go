@@ -98,7 +98,7 @@ func ReadTable(path string, opt TableOptions) (*Table, error) {
 }
 
 func parseTable(name string, content []byte, opt TableOptions) (*Table, error) {
-	if isJSONL(name) {
+	if IsJSONL(name) {
 		return readJSONTable(name, content)
 	}
 	t := &Table{Name: name, Delimiter: opt.Delimiter}

@@ -106,7 +106,7 @@ func ReadText(path string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if b = trimBOM(b); isJSONL(name) {
+		if b = trimBOM(b); IsJSONL(name) {
 			if b, err = jsonTexts(name, b); err != nil {
 				return "", err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/data/glyphs"
+	"github.com/sinter-dl/sinter/data/parquet"
 )
 
 // Glyphs is the data.path of the digits and letters that are rendered at run time.
@@ -24,11 +25,11 @@ const glyphTestShare = 0.2
 func (r *Recipe) open() (*data.Source, error) {
 	d := &r.Data
 	if d.Path == "" {
-		what := "--data PATH, a folder of images or a table"
+		what := "--data PATH, a folder or archives of images, arrays, or a table"
 		if r.Model.language() {
 			what = "--data PATH, a text file or a folder of them"
 		} else if r.Name == "tabular" {
-			what = "--data FILE, a CSV or TSV table"
+			what = "--data FILE, a table as CSV, TSV, JSONL or Parquet"
 		}
 		return nil, usage("", "recipe %s has no data of its own: give %s", r.Name, what)
 	}
@@ -39,8 +40,12 @@ func (r *Recipe) open() (*data.Source, error) {
 	if err := r.dataKeys(kind); err != nil {
 		return nil, err
 	}
-	if r.Model.language() != (kind == data.KindText) || (r.Model.Kind == "lenet" || r.Model.Kind == "resnet") && kind == data.KindTable {
+	if r.Model.language() != (kind == data.KindText) || (r.Model.Kind == "lenet" || r.Model.Kind == "resnet") && isTable(kind) {
 		return nil, r.unsuitedKind(kind)
+	}
+	task := data.Task(d.Task)
+	if d.Task == "auto" {
+		task = ""
 	}
 	var src *data.Source
 	switch kind {
@@ -50,16 +55,20 @@ func (r *Recipe) open() (*data.Source, error) {
 		src, err = data.OpenIDX(d.Path)
 	case data.KindImages:
 		src, err = data.OpenImages(d.Path, r.imageOptions())
-	case data.KindTable:
-		task := data.Task(d.Task)
-		if d.Task == "auto" {
-			task = ""
-		}
+	case data.KindWebDataset:
+		src, err = data.OpenWebDataset(d.Path, r.imageOptions())
+	case data.KindArrays:
+		src, err = data.OpenArrays(d.Path, data.ArrayOptions{Task: task, TestFraction: d.Holdout, Seed: r.Seed})
+	case data.KindTable, data.KindParquet:
 		opt := data.TableOptions{Target: d.Target, Task: task, Test: d.Test, TestFraction: d.Holdout, Seed: r.Seed}
 		if d.Scale == "range" {
 			opt.Scale = data.Range
 		}
-		src, err = data.OpenTable(d.Path, opt)
+		if kind == data.KindParquet {
+			src, err = parquet.OpenTable(d.Path, opt)
+		} else {
+			src, err = data.OpenTable(d.Path, opt)
+		}
 	case data.KindText:
 		opt := data.TextOptions{Block: r.Model.Block, Seed: r.Seed}
 		if err := r.tokenizer(&opt); err != nil {
@@ -72,6 +81,9 @@ func (r *Recipe) open() (*data.Source, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if src.Train == nil {
+		return nil, fmt.Errorf("%s does not fit into memory, and recipes do not train on streams; take a part of it, or a Loader over data.OpenWebDataset", d.Path)
 	}
 	return src, nil
 }
@@ -92,13 +104,19 @@ func (r *Recipe) imageOptions() data.ImageOptions {
 	return o
 }
 
+// isTable tells whether data of a kind have columns.
+func isTable(kind data.Kind) bool { return kind == data.KindTable || kind == data.KindParquet }
+
 // detect tells what lies at path. For a language model any file that is not a
-// table is a text.
+// table is a text, and the objects of a JSONL file have texts.
 func (r *Recipe) detect(path string) (data.Kind, error) {
 	if path == Glyphs {
 		return kindGlyphs, nil
 	}
 	kind, err := data.Detect(path)
+	if err == nil && r.Model.language() && data.IsJSONL(path) {
+		return data.KindText, nil
+	}
 	if err != nil && r.Model.language() {
 		if _, readErr := data.ReadText(path); readErr == nil {
 			return data.KindText, nil
@@ -110,9 +128,9 @@ func (r *Recipe) detect(path string) (data.Kind, error) {
 // dataKeys refuses keys that were given but mean nothing to this kind of data.
 // Sizes of images are part of some built-in recipes and are passed over.
 func (r *Recipe) dataKeys(kind data.Kind) error {
-	for key, of := range map[string]data.Kind{"target": data.KindTable, "test": data.KindTable, "tokenizer": data.KindText} {
-		if place, given := r.given["data."+key]; given && kind != of {
-			return usage(place, "data.%s is for a %s, but %s is %s", key, of, r.Data.Path, article(kind))
+	for _, key := range []string{"target", "test"} {
+		if place, given := r.given["data."+key]; given && !isTable(kind) {
+			return usage(place, "data.%s is for a table, but %s is %s", key, r.Data.Path, article(kind))
 		}
 	}
 	return nil
@@ -123,7 +141,7 @@ func (r *Recipe) unsuitedKind(kind data.Kind) error {
 	switch kind {
 	case data.KindText:
 		in.Task = data.Language
-	case kindGlyphs, data.KindIDX, data.KindImages:
+	case kindGlyphs, data.KindIDX, data.KindImages, data.KindWebDataset, data.KindArrays:
 		in.Shape = []int{1, 1, 1}
 	}
 	return r.unsuited(in)
@@ -133,6 +151,10 @@ func article(kind data.Kind) string {
 	switch kind {
 	case data.KindTable, data.KindText:
 		return "a " + string(kind)
+	case data.KindParquet:
+		return "a table"
+	case data.KindArrays:
+		return "arrays"
 	}
 	return "images"
 }
@@ -141,16 +163,16 @@ func article(kind data.Kind) string {
 // where the data has one, else all of it.
 func (r *Run) Open(path string) (data.Dataset, error) {
 	in := r.Input
-	switch {
-	case in.Encoder != nil:
-		_, set, _, err := in.Encoder.Read(path, true)
-		return set, err
-	case in.Task == data.Language:
+	if in.Task == data.Language {
 		return in.blocks(path, r.Recipe.Model.Block)
 	}
 	kind, err := r.Recipe.detect(path)
 	if err != nil {
 		return nil, err
+	}
+	if in.tabular() {
+		_, set, _, err := in.table(path, true)
+		return set, err
 	}
 	var src *data.Source
 	switch kind {
@@ -158,8 +180,18 @@ func (r *Run) Open(path string) (data.Dataset, error) {
 		src, err = glyphs.New(r.Recipe.glyphOptions())
 	case data.KindIDX:
 		src, err = data.OpenIDX(path)
-	case data.KindImages:
-		src, err = data.OpenImages(path, data.ImageOptions{Channels: in.Shape[0], Height: in.Shape[1], Width: in.Shape[2]})
+	case data.KindArrays:
+		src, err = data.OpenArrays(path, data.ArrayOptions{Classes: in.Classes, Encoder: in.Encoder})
+	case data.KindImages, data.KindWebDataset:
+		if len(in.Shape) != 3 {
+			return nil, fmt.Errorf("%s was trained on examples of shape %v, but %s is images", r.Dir, in.Shape, path)
+		}
+		opt := data.ImageOptions{Channels: in.Shape[0], Height: in.Shape[1], Width: in.Shape[2]}
+		if kind == data.KindImages {
+			src, err = data.OpenImages(path, opt)
+		} else {
+			src, err = data.OpenWebDataset(path, opt)
+		}
 	default:
 		return nil, fmt.Errorf("%s was trained on images, but %s is %s", r.Dir, path, article(kind))
 	}
@@ -169,11 +201,35 @@ func (r *Run) Open(path string) (data.Dataset, error) {
 	if got := src.Input(); !slices.Equal(got, in.Shape) {
 		return nil, fmt.Errorf("%s: the images are %v, those that %s was trained on %v (channels, height, width)", path, got, r.Dir, in.Shape)
 	}
+	if in.Task != src.Task {
+		return nil, fmt.Errorf("%s is for %s, but %s was trained for %s", path, src.Task, r.Dir, in.Task)
+	}
 	set := src.Train
 	if src.Test != nil {
 		set = src.Test
 	}
+	if set == nil {
+		return nil, fmt.Errorf("%s is too large for memory; evaluate on a part of it", path)
+	}
 	return in.relabel(path, set, src.Classes)
+}
+
+// tabular tells whether the model was trained on a table. An encoder of arrays knows
+// the target alone.
+func (in Input) tabular() bool { return in.Encoder != nil && in.Encoder.Width() > 0 }
+
+// table reads a table as that was read which the model was trained on.
+func (in Input) table(path string, withTarget bool) (*data.Table, data.Dataset, []string, error) {
+	kind, err := data.Detect(path)
+	if err != nil || kind != data.KindParquet { // whatever it is called, it may be CSV
+		return in.Encoder.Read(path, withTarget)
+	}
+	t, err := parquet.ReadTable(path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	set, notes, err := in.Encoder.Encode(t, withTarget)
+	return t, set, slices.Concat(t.Notes, notes), err
 }
 
 // relabel gives the classes of other images the numbers that the model knows them

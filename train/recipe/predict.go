@@ -48,10 +48,10 @@ func (r *Run) Classify(ctx context.Context, path string) ([]Guess, error) {
 // filled in.
 func (r *Run) PredictTable(ctx context.Context, w io.Writer, path string) (notes []string, err error) {
 	enc := r.Input.Encoder
-	if enc == nil {
+	if !r.Input.tabular() {
 		return nil, fmt.Errorf("%s was not trained on a table", r.Dir)
 	}
-	table, set, notes, err := enc.Read(path, false)
+	table, set, notes, err := r.Input.table(path, false)
 	if err != nil {
 		return nil, err
 	}
