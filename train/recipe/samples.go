@@ -10,6 +10,7 @@ import (
 	"image/color"
 	"image/png"
 	"math"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -122,9 +123,7 @@ func (p *sampler) OnTrainBegin(s *train.State) {
 	case data.Language:
 		count = 1
 	}
-	for i := range min(count, test.Len()) {
-		p.chosen = append(p.chosen, i*test.Len()/min(count, test.Len()))
-	}
+	p.chosen = spread(test.Len(), min(count, test.Len()))
 	first, err := p.examples(test)
 	if err != nil {
 		s.Warn("no examples are shown of this run: " + err.Error())
@@ -149,6 +148,19 @@ func (p *sampler) OnTrainBegin(s *train.State) {
 	if out.Len() > 0 || len(kept) > 0 {
 		p.said(s, rundir.WriteFile(p.folder.File(rundir.SamplesFile), out.Bytes()))
 	}
+}
+
+// spread chooses count of n examples, rising: one at random from each of count equal
+// parts, always the same ones. In a set that goes through its classes by turns, every
+// so manieth example would always be of the same few.
+func spread(n, count int) []int {
+	rng := rand.New(rand.NewPCG(uint64(n), uint64(count)))
+	chosen := make([]int, count)
+	for i := range chosen {
+		from, to := i*n/count, (i+1)*n/count
+		chosen[i] = from + rng.IntN(to-from)
+	}
+	return chosen
 }
 
 // examples is the first line of samples.jsonl, nil for a task that needs none.

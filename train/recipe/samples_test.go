@@ -233,6 +233,24 @@ func TestSamplesOfResumedRun(t *testing.T) {
 	}
 }
 
+func TestSpread(t *testing.T) {
+	classes := map[int]bool{}
+	last := -1
+	for i, e := range spread(3200, 24) {
+		if e <= last || e*24/3200 != i {
+			t.Errorf("example %d of 24 is %d", i, e)
+		}
+		last = e
+		classes[e%48] = true
+	}
+	if len(classes) < 16 {
+		t.Errorf("only %d of 48 classes by turns", len(classes))
+	}
+	if got := spread(3, 3); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("all of three are %v", got)
+	}
+}
+
 func TestThumbnail(t *testing.T) {
 	if thumbnail(make([]float32, 2*3*3), []int{2, 3, 3}) != nil {
 		t.Error("a picture of two channels")

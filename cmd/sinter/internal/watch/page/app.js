@@ -223,7 +223,7 @@ function panels(runs) {
   for (const m of metrics) list.push({ key: "metric-" + m, title: m[0].toUpperCase() + m.slice(1), train: "train/" + m, test: "test/" + m, share: shareLike.test(m), format: v => metricText(m, v), tick: /^accuracy|^top\d/.test(m) ? v => +(100 * v).toFixed(2) + " %" : undefined });
   for (const n of [...known, ...other]) {
     list.push({ key: n, title: titles[n] || n, train: "step/" + n, autolog: n === "grad_norm",
-      format: n === "memory" ? fmt.bytes : n === "power" ? fmt.watts : undefined, tick: n === "memory" ? v => fmt.bytes(v).replace(/\.0 /, " ") : undefined, nolog: n === "memory" });
+      format: n === "memory" ? fmt.bytes : n === "power" ? fmt.watts : undefined, tick: n === "memory" ? v => v === 0 ? "0" : fmt.bytes(v).replace(/\.0 /, " ") : undefined, binary: n === "memory", nolog: n === "memory" });
   }
   return list;
 }
@@ -234,6 +234,7 @@ function refreshCharts(runs) {
   const list = panels(runs);
   const big = Math.min(2, list.filter(p => p.key === "loss" || p.key.startsWith("metric-")).length);
   const many = runs.length > 1;
+  place.classList.toggle("many", many);
   list.forEach((p, i) => {
     let c = charts.get(p.key);
     if (!c) {
@@ -252,7 +253,7 @@ function refreshCharts(runs) {
         const l = from && d[from];
         if (!l || !l.x.length || l.y.every(v => v === null)) return;
         const both = p.test && d[p.test] && !d[p.test].y.every(v => v === null);
-        const word = !p.test ? (many ? "" : "") : test ? "test" : "train";
+        const word = !p.test ? "" : test ? "test" : "train";
         lines.push({ x: l.x, y: l.y, smooth: l.smooth && state.smooth > 0 ? l.smooth : null, test, light: many && both && !test,
           color: many ? own : test ? "c1" : "c0", name: (many ? r.id + " " : "") + (test ? "test" : "train"), label: (tag + word).trim(), title: r.id });
       };

@@ -31,7 +31,7 @@ function samplesPart(data, choose) {
   const after = at.step ? "after step " + fmt.count(at.step) : "";
   let s;
   if (at.event === "text") {
-    s = section("Generated text", after, el("div", { class: "panel" }, el("pre", { class: "text" }, el("span", { class: "prompt" }, at.prompt || ""), at.text || "")));
+    s = section("Generated text", after, el("div", { class: "panel" }, el("pre", { class: "text" }, el("span", { class: "prompt" }, (at.prompt || "").replace(/^\s+/, "")), at.text || "")));
   } else if (at.event === "values") {
     s = section("Predictions", after, el("div", { class: "panel" }, scatter(at.values || [])));
   } else if (at.event === "predictions") {
@@ -113,7 +113,7 @@ function confusionPart(m) {
   m.counts.forEach((row, i) => row.forEach((c, j) => { if (i !== j && c) wrong.push([c, i, j]); }));
   wrong.sort((a, b) => b[0] - a[0]);
   const total = totals.reduce((a, b) => a + b, 0), right = m.counts.reduce((a, row, i) => a + row[i], 0);
-  const worst = el("div", { class: "worst" }, el("h3", {}, wrong.length ? "Most often confused" : "Nothing is confused"), el("ul", {}, wrong.slice(0, 10).map(([c, i, j]) =>
+  const worst = el("div", { class: "worst" }, el("h3", {}, wrong.length ? "Most often confused" : "Nothing is confused"), el("ul", {}, wrong.slice(0, n > 24 ? 12 : 10).map(([c, i, j]) =>
     el("li", {}, el("span", {}, m.classes[i] + " taken for " + m.classes[j]), el("span", {}, fmt.count(c) + " of " + fmt.count(totals[i]) + ", " + percent(c / totals[i]))))));
   const toggle = el("span", { class: "segments" }, ["Counts", "Shares"].map((name, i) => el("button", { type: "button", "aria-pressed": String(shares === (i === 1)), onclick: e => {
     shares = i === 1;
@@ -121,7 +121,7 @@ function confusionPart(m) {
     cells.forEach((row, i) => row.forEach((td, j) => { td.textContent = text(i, j); }));
   } }, name)));
   const s = section("Confusion matrix", fmt.count(right) + " of " + fmt.count(total) + " right after step " + fmt.count(m.step),
-    el("div", { class: "panel confusion" }, el("div", {}, el("div", { class: "wide" }, table), said), worst));
+    el("div", { class: "panel confusion" + (n > 24 ? " full" : "") }, el("div", {}, el("div", { class: "wide" }, table), said), worst));
   s.firstChild.append(toggle);
   return s;
 }
@@ -198,14 +198,15 @@ function comparisonPart(runs, fulls, letters, metricText, better) {
     if (all.every(isNaN)) return null;
     let best = -1;
     if (more !== 0) all.forEach((v, i) => { if (!isNaN(v) && (best < 0 || more * v > more * all[best])) best = i; });
-    if (best >= 0 && all.every(v => v === all[best])) best = -1;
+    const numbers = all.filter(v => !isNaN(v));
+    if (numbers.length < 2 || numbers.every(v => v === numbers[0])) best = -1;
     return row(name, all.map(v => isNaN(v) ? "–" : text(v)), best);
   };
   const metrics = [...new Set(runs.flatMap(r => Object.keys(r.metrics || {})))];
   return section("Comparison", "", el("div", { class: "panel wide" }, el("table", { class: "list" },
     el("thead", {}, el("tr", {}, el("th", {}), runs.map(r => el("th", { class: "run", title: r.id }, letters(r), " ", r.id)))),
     el("tbody", {},
-      row("status", runs.map(r => statusOf(r))),
+      row("status", runs.map(r => el("span", { class: "status " + r.status }, statusOf(r)))),
       metrics.map(m => measured("test " + m, r => r.metrics[m], v => metricText(m, v), better(m) ? 1 : -1)),
       measured("test loss", r => r.testLoss, fmt.number, -1), measured("training loss", r => r.trainLoss, fmt.number, -1),
       measured("samples/s", r => r.speed, fmt.number, 1), measured("memory", r => r.memory || null, fmt.bytes, -1),

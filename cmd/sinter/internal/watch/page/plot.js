@@ -95,6 +95,14 @@ function logTicks(low, high, most) {
   }
   return out.length >= 2 ? out : ticks(low, high, most).filter(v => v > 0);
 }
+// binaryTicks are round in KiB, MiB, GiB.
+function binaryTicks(low, high, most) {
+  let unit = 1;
+  while (high / unit >= 1024) unit *= 1024;
+  const out = ticks(low / unit, high / unit, most).map(v => v * unit);
+  out.gap = 0;
+  return out;
+}
 // short writes a tick's value without digits that say nothing.
 function short(v, gap) {
   const a = Math.abs(v);
@@ -170,7 +178,7 @@ class Chart {
       const ceiling = this.options.share && y1 <= 1 ? Math.min(1, y1 + room) : y1 + room;
       y0 = floor; y1 = ceiling;
     }
-    const marks = log ? logTicks(y0, y1, rows) : ticks(y0, y1, rows);
+    const marks = log ? logTicks(y0, y1, rows) : this.options.binary ? binaryTicks(y0, y1, rows) : ticks(y0, y1, rows);
     this.gap = log ? 0 : marks.gap;
     const labels = marks.map(format);
     const left = Math.max(34, 10 + 6.8 * Math.max(...labels.map(s => s.length))), right = 12, top = 8, bottom = 24;
@@ -277,7 +285,7 @@ class Chart {
       if (i < 0) continue;
       const value = l.smooth && this.lens.smoothed ? l.smooth[i] : l.y[i];
       const beyond = at !== null && (place > l.x[l.x.length - 1] || place < l.x[0]) && Math.abs(l.x[i] - place) > (f.x1 - f.x0) * .02;
-      items.push(el("span", { class: l.color, "data-line": l.name, title: l.title || null }, el("i", { class: "key" + (l.test ? " test" : "") }), l.label || l.name, el("b", {}, beyond ? "–" : format(value))));
+      items.push(el("span", { class: l.color, "data-line": l.name, title: l.title || null }, el("i", { class: "key" + (l.test ? " test" : "") }), l.label, el("b", {}, beyond ? "–" : format(value))));
       if (at !== null && !beyond && value !== null && l.x[i] >= f.x0 && l.x[i] <= f.x1 && !(f.log && value <= 0)) {
         marks.push(el("circle", { class: "dot " + l.color, cx: f.X(l.x[i]), cy: f.Y(value), r: 4 }));
       }
