@@ -53,8 +53,9 @@ func TestMain(m *testing.M) {
 // tab is a page in the browser, with what went wrong on it.
 type tab struct {
 	*testing.T
-	ctx context.Context
-	url string
+	ctx   context.Context
+	url   string
+	width int64
 
 	mu       sync.Mutex
 	problems []string
@@ -85,7 +86,7 @@ func open(t *testing.T, dir, hash string, width, height int64, dark bool) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &tab{T: t, url: strings.TrimSpace(address)}
+	p := &tab{T: t, url: strings.TrimSpace(address), width: width}
 
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(program), chromedp.NoSandbox, chromedp.DisableGPU,
@@ -353,8 +354,9 @@ var looks = []struct {
 // narrow expects that nothing has to be scrolled sideways.
 func (p *tab) narrow(what string) {
 	p.Helper()
-	if over := eval[float64](p, `document.documentElement.scrollWidth - innerWidth`); over > 0 {
-		p.Errorf("%s: %v pixels do not fit the width: %s", what, over, eval[string](p, `[...document.querySelectorAll("main *, nav *, header *")].filter(e => e.getBoundingClientRect().right > innerWidth && !e.closest(".wide")).map(e => e.tagName + "." + e.className).slice(0, 5).join(" ")`))
+	// A phone's viewport grows with what does not fit, so innerWidth is no measure.
+	if over := eval[int64](p, `document.documentElement.scrollWidth`) - p.width; over > 0 {
+		p.Errorf("%s: %d pixels do not fit the width: %s", what, over, eval[string](p, fmt.Sprintf(`[...document.querySelectorAll("main *, nav *, header *")].filter(e => e.getBoundingClientRect().right > %d && !e.closest(".wide")).map(e => e.tagName + "." + e.className).slice(0, 8).join(" ")`, p.width)))
 	}
 }
 

@@ -137,13 +137,13 @@ function layersPart(layers) {
       el("td", { class: "n" }, l.parameters ? fmt.count(l.parameters) : "", i > 0 && l.parameters ? el("span", { class: "share" }, el("i", { "--w": 1, "data-share": l.parameters / most })) : null),
       el("td", { class: "n" }, l.flops ? fmt.si(l.flops) : ""));
   });
-  const table = el("table", { class: "list" }, el("thead", {}, el("tr", {}, el("th", {}, "Layer"), el("th", {}, "Type"), el("th", {}, "Output"), el("th", { class: "n" }, "Parameters"), el("th", { class: "n" }, "FLOPs"))), el("tbody", {}, rows));
+  const table = el("table", { class: "list layers" }, el("thead", {}, el("tr", {}, el("th", {}, "Layer"), el("th", {}, "Type"), el("th", {}, "Output"), el("th", { class: "n" }, "Parameters"), el("th", { class: "n" }, "FLOPs"))), el("tbody", {}, rows));
   for (const bar of table.querySelectorAll("[data-share]")) bar.style.width = Math.max(2, 100 * bar.dataset.share) + "%";
   return section("Layers", fmt.count(layers.parameters) + " parameters, " + fmt.si(layers.flops) + " FLOPs forward", el("div", { class: "panel wide" }, table));
 }
 
 function pairs(rows) {
-  return el("table", { class: "list" }, el("tbody", {}, rows.filter(r => r[1] !== "" && r[1] !== undefined && r[1] !== null).map(([k, v]) => el("tr", {}, el("td", {}, k), el("td", {}, v)))));
+  return el("table", { class: "list pairs" }, el("tbody", {}, rows.filter(r => r[1] !== "" && r[1] !== undefined && r[1] !== null).map(([k, v]) => el("tr", {}, el("td", {}, k), el("td", {}, v)))));
 }
 
 function moment(text) {
