@@ -73,7 +73,7 @@ const (
 // Limits of files.
 const (
 	maxConfusion = 16 << 20
-	maxSamples   = 256 << 20
+	maxSamples   = 64 << 20
 	maxLayers    = 16 << 20
 )
 
@@ -438,8 +438,12 @@ func samplesAnswer(run *history.Run, r *http.Request) (any, error) {
 		if !strings.HasSuffix(line, "\n") || json.Unmarshal([]byte(line), &s) != nil {
 			continue
 		}
-		if s.Event == recipe.SamplesShown {
+		switch s.Event {
+		case recipe.SamplesShown:
 			shown = &s
+			continue
+		case recipe.SamplesGuessed, recipe.SamplesValued, recipe.SamplesWritten:
+		default:
 			continue
 		}
 		steps = append(steps, s.Step)

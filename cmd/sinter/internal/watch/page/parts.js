@@ -203,7 +203,7 @@ function comparisonPart(runs, fulls, letters, metricText, better) {
     return row(name, all.map(v => isNaN(v) ? "–" : text(v)), best);
   };
   const metrics = [...new Set(runs.flatMap(r => Object.keys(r.metrics || {})))];
-  return section("Comparison", "", el("div", { class: "panel wide" }, el("table", { class: "list" },
+  return section("Comparison", "", el("div", { class: "panel wide" }, el("table", { class: "list compare" },
     el("thead", {}, el("tr", {}, el("th", {}), runs.map(r => el("th", { class: "run", title: r.id }, letters(r), " ", r.id)))),
     el("tbody", {},
       row("status", runs.map(r => el("span", { class: "status " + r.status }, statusOf(r)))),

@@ -79,7 +79,7 @@ function ticks(low, high, most, time) {
   const out = [];
   for (let i = Math.ceil(low / gap - 1e-9); i * gap <= high + gap * 1e-9; i++) out.push(+(i * gap).toPrecision(12));
   out.gap = gap;
-  return out;
+  return out.length < 2 && most < 8 ? ticks(low, high, most + 1, time) : out; // one place is no scale
 }
 function logTicks(low, high, most) {
   const out = [];
