@@ -307,7 +307,7 @@ func TestTrainImagesJSON(t *testing.T) {
 	if !strings.HasPrefix(filepath.ToSlash(run), "runs/lenet-") {
 		t.Errorf("the run is in %s", run)
 	}
-	for _, name := range strings.Fields("run.json metrics.jsonl model.safetensors curve.png curve.svg samples.jsonl confusion.json") {
+	for _, name := range strings.Fields("run.json metrics.jsonl model.safetensors curve.png curve.svg samples.jsonl confusion.json layers.json") {
 		if info, err := os.Stat(filepath.Join(dir, run, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}

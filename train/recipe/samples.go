@@ -84,7 +84,8 @@ const (
 	writtenTokens = 200
 )
 
-// sampler writes samples.jsonl and confusion.json as training goes. What it shows of a
+// sampler writes samples.jsonl and confusion.json as training goes, and layers.json at
+// its beginning. What it shows of a
 // classification or a regression it reads off the evaluation, at no further cost; a
 // language model has to write a text for it, with chance of its own. It stands before
 // callbacks that put other weights in place for the evaluation only.
@@ -109,6 +110,7 @@ func newSampler(j *Job, folder *rundir.Writer) *sampler {
 // OnTrainBegin chooses the examples. A run that is resumed keeps the lines up to the
 // checkpoint that it goes on from.
 func (p *sampler) OnTrainBegin(s *train.State) {
+	p.layers(s)
 	test := p.job.Source.Test
 	if test == nil || test.Len() == 0 {
 		return
@@ -147,6 +149,21 @@ func (p *sampler) OnTrainBegin(s *train.State) {
 	}
 	if out.Len() > 0 || len(kept) > 0 {
 		p.said(s, rundir.WriteFile(p.folder.File(rundir.SamplesFile), out.Bytes()))
+	}
+}
+
+// layers writes the table of layers, for one example.
+func (p *sampler) layers(s *train.State) {
+	summary, err := p.job.Summary(1)
+	var text []byte
+	if err == nil {
+		text, err = json.Marshal(summary)
+	}
+	if err == nil {
+		err = rundir.WriteFile(p.folder.File(rundir.LayersFile), append(text, '\n'))
+	}
+	if err != nil {
+		s.Warn("there is no table of layers of this run: " + err.Error())
 	}
 }
 

@@ -97,6 +97,10 @@ func TestSamples(t *testing.T) {
 			if !bytes.Equal(plain, weights) {
 				t.Error("the samples have changed the run")
 			}
+			var layers nn.Summary
+			if text, err := os.ReadFile(filepath.Join(dir, rundir.LayersFile)); err != nil || json.Unmarshal(text, &layers) != nil || layers.Parameters != nn.Count(job.Model) {
+				t.Errorf("the table of layers: %v %+v", err, layers)
+			}
 			lines := samplesIn(t, dir)
 			evaluations := lines
 			if name == "classification" {

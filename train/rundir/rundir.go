@@ -8,6 +8,7 @@
 //	model.safetensors  the weights at the end
 //	samples.jsonl      examples of the test set with what the model says of them
 //	confusion.json     which class was taken for which
+//	layers.json        the model's table of layers
 //	curve.png, .svg    the curves
 //	lock               held by the process that trains into the folder
 //
@@ -46,6 +47,7 @@ const (
 	WeightsFile    = "model.safetensors"
 	SamplesFile    = "samples.jsonl"
 	ConfusionFile  = "confusion.json"
+	LayersFile     = "layers.json"
 	CurveFile      = "curve.png"
 	CurveSVGFile   = "curve.svg"
 	LockFile       = "lock"

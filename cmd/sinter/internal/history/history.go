@@ -29,9 +29,6 @@ import (
 // Damaged is the status of a folder that holds no run that can be read.
 const Damaged = "damaged"
 
-// LayersFile is the table of layers.
-const LayersFile = "layers.json"
-
 // Run is a run folder.
 type Run struct {
 	ID     string // the folder's path below where it was found, with slashes

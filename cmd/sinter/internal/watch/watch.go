@@ -164,7 +164,7 @@ func (t *tracked) refresh() {
 // stamps are the times and sizes of the files that a page may ask for.
 func stamps(dir string) string {
 	var b strings.Builder
-	for _, name := range []string{rundir.SamplesFile, rundir.ConfusionFile, history.LayersFile, rundir.CheckpointsDir} {
+	for _, name := range []string{rundir.SamplesFile, rundir.ConfusionFile, rundir.LayersFile, rundir.CheckpointsDir} {
 		if info, err := os.Stat(dir + string(os.PathSeparator) + name); err == nil {
 			fmt.Fprint(&b, name, info.ModTime().UnixNano(), info.Size(), ";")
 		}
@@ -314,11 +314,11 @@ func runAnswer(r *history.Run, _ *http.Request) (any, error) {
 	}
 	var layers *nn.Summary
 	layersError := ""
-	if text, err := r.ReadFile(history.LayersFile, maxLayers); err != nil {
+	if text, err := r.ReadFile(rundir.LayersFile, maxLayers); err != nil {
 		layersError = err.Error()
 	} else if text != nil {
 		if err := json.Unmarshal(text, &layers); err != nil {
-			layersError = fmt.Sprintf("%s is damaged: %v", history.LayersFile, err)
+			layersError = fmt.Sprintf("%s is damaged: %v", rundir.LayersFile, err)
 		}
 	}
 	return map[string]any{
