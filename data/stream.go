@@ -48,9 +48,9 @@ type Stream interface {
 
 // StreamReader is one pass over a Stream. It serves one goroutine.
 type StreamReader interface {
-	// Next puts the next record into r, which is empty but for the memory of an earlier
-	// record: it appends to r.Data and r.Ends, so that no memory is made when they are
-	// large enough. At the end it returns io.EOF.
+	// Next puts the next record into r, whatever that holds: it sets all fields but Epoch,
+	// and Data and Ends by appending to r.Data[:0] and r.Ends[:0], so that no memory is made
+	// when they are large enough. At the end it returns io.EOF.
 	Next(r *Record) error
 	// Mark is the place before the record that Next will give. It costs next to nothing:
 	// it is asked for every few records.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
@@ -26,7 +27,9 @@ func (t *Trainer) measure(ctx context.Context, model nn.Module, set data.Dataset
 	reset(t.Metrics)
 	var sum float64
 	var count int
-	err = t.forward(ctx, model, set, func(in []*sinter.Tensor) []*sinter.Tensor {
+	loader := t.ordered(set)
+	loader.SkipBad = t.Loader.SkipBad
+	err = t.forward(ctx, model, loader, func(in []*sinter.Tensor) []*sinter.Tensor {
 		loss, pred := t.measured(model, in)
 		return []*sinter.Tensor{loss, pred}
 	}, func(batch data.Batch, out []*sinter.Tensor) error {
@@ -42,6 +45,9 @@ func (t *Trainer) measure(ctx context.Context, model nn.Module, set data.Dataset
 	if err != nil {
 		return 0, nil, fmt.Errorf("evaluating: %w", err)
 	}
+	if bad := loader.Bad(); len(bad) > 0 {
+		t.warn(fmt.Sprintf("evaluated without %d of %d examples; the first: %v", loader.BadCount(), set.Len(), bad[0]))
+	}
 	return sum / float64(count), values(t.Metrics), nil
 }
 
@@ -51,11 +57,14 @@ func (t *Trainer) Predict(ctx context.Context, model nn.Module, set data.Dataset
 	defer ir.Recover(&err)
 	var rows []float32
 	var shape []int
-	err = t.forward(ctx, model, set, func(in []*sinter.Tensor) []*sinter.Tensor {
+	err = t.forward(ctx, model, t.ordered(set), func(in []*sinter.Tensor) []*sinter.Tensor {
 		return []*sinter.Tensor{model.Forward(in[0])}
 	}, func(_ data.Batch, out []*sinter.Tensor) error {
 		pred := out[0]
 		rows = append(rows, pred.Floats()...)
+		if last := shape; last != nil && !slices.Equal(last[1:], pred.Shape()[1:]) {
+			return fmt.Errorf("the outputs of two batches have the shapes %v and %v, which cannot be put together", last, pred.Shape())
+		}
 		shape = pred.Shape()
 		return nil
 	})
@@ -65,9 +74,22 @@ func (t *Trainer) Predict(ctx context.Context, model nn.Module, set data.Dataset
 	return sinter.FromFloats(rows, append([]int{set.Len()}, shape[1:]...)...), nil
 }
 
+// ordered deals a dataset out in its own order.
+func (t *Trainer) ordered(set data.Dataset) *data.Loader {
+	l := &data.Loader{Batch: t.batch(), Workers: t.Loader.Workers, Prefetch: t.Loader.Prefetch, Collate: t.Loader.Collate}
+	if set != nil {
+		l.Dataset = set
+	}
+	if pad, ok := l.Collate.(data.Pad); ok {
+		pad.Bucket = 0
+		l.Collate = pad
+	}
+	return l
+}
+
 // forward hands what f makes of each batch's inputs to visit, evaluated.
-func (t *Trainer) forward(ctx context.Context, model nn.Module, set data.Dataset, f func(in []*sinter.Tensor) []*sinter.Tensor, visit func(batch data.Batch, out []*sinter.Tensor) error) error {
-	if set == nil || set.Len() == 0 {
+func (t *Trainer) forward(ctx context.Context, model nn.Module, loader *data.Loader, f func(in []*sinter.Tensor) []*sinter.Tensor, visit func(batch data.Batch, out []*sinter.Tensor) error) error {
+	if loader.Dataset == nil || loader.Dataset.Len() == 0 {
 		return errors.New("there are no examples")
 	}
 	nn.Eval(model)
@@ -78,7 +100,6 @@ func (t *Trainer) forward(ctx context.Context, model nn.Module, set data.Dataset
 	if t.Compile {
 		compute = t.Precision.Compile(f).Call
 	}
-	loader := &data.Loader{Dataset: set, Batch: t.batch()}
 	for batch := range loader.Batches(ctx) {
 		out, err := compute(inputs(batch)...)
 		if err == nil {

@@ -72,6 +72,11 @@ type Trainer struct {
 	// and none for other precisions.
 	Scaler *optim.GradScaler
 
+	// Loader says how examples are read: its Workers, Prefetch, SkipBad, Sampler, Collate,
+	// ShuffleBuffer and DropLast. The other fields are the Trainer's. Without a Sampler
+	// training shuffles.
+	Loader data.Loader
+
 	// Compile records a step and an evaluation once for each shape of the batches, and
 	// replays them: see sinter.Compile. The model's Forward and the Loss must then not
 	// decide anything in Go from step to step.
@@ -140,10 +145,11 @@ func (e *InterruptedError) Error() string {
 
 func (e *InterruptedError) Unwrap() error { return e.Err }
 
-// Fit trains model on trainSet. testSet may be nil. A cancelled context ends the
+// Fit trains model on trainSet, a data.Dataset or a data.Stream. One that does not know its
+// length needs Steps or StepsPerEpoch. testSet may be nil. A cancelled context ends the
 // run after the current step; then, and whenever steps had been made before
 // something failed, the report comes with the error.
-func (t *Trainer) Fit(ctx context.Context, model nn.Module, trainSet, testSet data.Dataset) (report *Report, err error) {
+func (t *Trainer) Fit(ctx context.Context, model nn.Module, trainSet data.Examples, testSet data.Dataset) (report *Report, err error) {
 	defer ir.Recover(&err)
 	r, err := t.begin(model, trainSet, testSet)
 	if err != nil {
@@ -156,7 +162,7 @@ func (t *Trainer) Fit(ctx context.Context, model nn.Module, trainSet, testSet da
 	return r.end(), err
 }
 
-func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (r *fit, err error) {
+func (t *Trainer) begin(model nn.Module, trainSet data.Examples, testSet data.Dataset) (r *fit, err error) {
 	if t.Loss == nil {
 		return nil, errors.New("train: the Trainer has no Loss")
 	}
@@ -165,6 +171,9 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (r *fit
 	}
 	if trainSet == nil || trainSet.Len() == 0 {
 		return nil, errors.New("train: no examples to train on")
+	}
+	if steps, _ := t.planned(trainSet); steps == 0 && trainSet.Len() < 0 {
+		return nil, errors.New("train: the examples are a stream that does not know how many there are: set Steps, or StepsPerEpoch")
 	}
 	rule := t.Optimizer
 	if rule == nil {
@@ -186,7 +195,7 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (r *fit
 	r = &fit{
 		Trainer:   t,
 		optimizer: optim.New(model, rule, options...),
-		loader:    &data.Loader{Dataset: trainSet, Batch: t.batch(), Shuffle: true, Seed: t.Seed},
+		loader:    t.loader(trainSet),
 		testSet:   testSet,
 		start:     time.Now(),
 	}
@@ -199,18 +208,20 @@ func (t *Trainer) begin(model nn.Module, trainSet, testSet data.Dataset) (r *fit
 			return loss, []*sinter.Tensor{pred}
 		})
 	}
-	steps := t.StepsFor(trainSet.Len())
+	steps, perEpoch := t.planned(trainSet)
 	r.optimizer.SetTotalSteps(steps)
-	perEpoch := t.perEpoch(trainSet.Len())
+	epochs := steps // of unknown length: at least one step each
+	if perEpoch > 0 {
+		epochs = (steps + perEpoch - 1) / perEpoch
+	} else if t.Epochs > 0 {
+		epochs = min(epochs, t.Epochs)
+	}
 	r.state = &State{
 		Model: model, Optimizer: r.optimizer,
-		Epochs: (steps + perEpoch - 1) / perEpoch, Steps: steps, StepsPerEpoch: perEpoch,
+		Epochs: epochs, Steps: steps, StepsPerEpoch: perEpoch,
 		LR: r.optimizer.LR(), Scale: r.optimizer.Scale(), Loss: math.NaN(), TrainLoss: math.NaN(),
 		Notes: t.Notes(model),
-		warn:  t.Warn,
-	}
-	if t.Warn == nil {
-		r.state.warn = func(message string) { slog.Warn(message) }
+		warn:  t.warn,
 	}
 	r.saver, err = t.Checkpoint.saver()
 	return r, err
@@ -229,6 +240,14 @@ func (t *Trainer) Notes(model nn.Module) []string {
 	return notes
 }
 
+func (t *Trainer) warn(message string) {
+	if t.Warn == nil {
+		slog.Warn(message)
+		return
+	}
+	t.Warn(message)
+}
+
 // scaler is how losses are scaled; nil: they are not.
 func (t *Trainer) scaler() *optim.GradScaler {
 	if t.Scaler == nil && t.Precision == sinter.FP16 {
@@ -237,23 +256,35 @@ func (t *Trainer) scaler() *optim.GradScaler {
 	return t.Scaler
 }
 
-// StepsFor is the number of steps that Fit makes on so many examples.
-func (t *Trainer) StepsFor(examples int) int {
-	steps := max(t.Epochs, 1) * t.perEpoch(examples)
-	if t.Steps > 0 && (t.Epochs == 0 || t.Steps < steps) {
-		steps = t.Steps
-	}
+// StepsFor is the number of steps that Fit makes on these examples, 0 if that depends on
+// how many there are and they do not know it.
+func (t *Trainer) StepsFor(set data.Examples) int {
+	steps, _ := t.planned(set)
 	return steps
 }
 
-// perEpoch is the number of steps of an epoch.
-func (t *Trainer) perEpoch(examples int) int {
-	step := t.batch() * t.accumulate()
-	steps := (examples + step - 1) / step
-	if t.StepsPerEpoch > 0 {
-		steps = min(steps, t.StepsPerEpoch)
+// planned is the number of steps in all and in an epoch, 0 where that is not known.
+func (t *Trainer) planned(set data.Examples) (all, perEpoch int) {
+	l := t.loader(set)
+	k := t.accumulate()
+	perEpoch = max(0, (l.Steps()+k-1)/k)
+	if t.StepsPerEpoch > 0 && (perEpoch == 0 || t.StepsPerEpoch < perEpoch) {
+		perEpoch = t.StepsPerEpoch
 	}
-	return steps
+	all = max(t.Epochs, 1) * perEpoch
+	if t.Steps > 0 && (t.Epochs == 0 || perEpoch == 0 || t.Steps < all) {
+		all = t.Steps
+	}
+	return all, perEpoch
+}
+
+// loader deals out the examples to train on.
+func (t *Trainer) loader(set data.Examples) *data.Loader {
+	l := t.Loader
+	l.Dataset, l.Batch, l.Seed = set, t.batch(), t.Seed
+	d, distributed := l.Sampler.(data.DistributedSampler)
+	l.Shuffle = l.Sampler == nil || distributed && d.Of == nil
+	return &l
 }
 
 func (t *Trainer) accumulate() int { return max(t.Accumulate, 1) }

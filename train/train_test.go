@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -300,4 +301,77 @@ func TestCompiledFitDiverges(t *testing.T) {
 	if !errors.As(err, new(*sinter.BuildError)) || !strings.Contains(err.Error(), "train_test.go:") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A Trainer's Loader says how examples are read, and changes nothing else: workers and
+// prefetching give the same weights, and a stream of the same examples in the same order.
+func TestLoaderOptions(t *testing.T) {
+	examples := make([]float32, 40)
+	for i := range examples {
+		examples[i] = float32(i) / 40
+	}
+	set, err := data.Arrays(data.Floats("x", examples, 1), data.Floats("y", examples, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fit := func(set data.Examples, loader data.Loader, steps, perEpoch int) (*Report, []float32) {
+		sinter.Seed(1)
+		model := nn.NewLinear(1, 1)
+		tr := Trainer{Loss: nn.MSE, Batch: 8, Epochs: 2, Steps: steps, StepsPerEpoch: perEpoch, Seed: 4, Loader: loader, Warn: func(m string) { t.Log(m) }}
+		report, err := tr.Fit(t.Context(), model, set, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report, model.Weight.Value().Floats()
+	}
+	_, want := fit(set, data.Loader{}, 0, 0)
+	if r, got := fit(set, data.Loader{Workers: 3, Prefetch: 4}, 0, 0); !slices.Equal(got, want) || r.Steps != 10 {
+		t.Errorf("with other workers %v after %d steps, want %v", got, r.Steps, want)
+	}
+	order := make([]int, 80)
+	for e := range 2 {
+		if err := (data.RandomSampler{}).Sample(order[40*e:40*(e+1)], 40, 4, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream := ordered{set, order}
+	if r, got := fit(stream, data.Loader{ShuffleBuffer: 1}, 10, 5); !slices.Equal(got, want) || r.Steps != 10 || r.Epochs != 2 {
+		t.Errorf("of a stream %v after %d steps in %d epochs, want %v", got, r.Steps, r.Epochs, want)
+	}
+	if r, got := fit(stream, data.Loader{ShuffleBuffer: 1}, 10, 0); !slices.Equal(got, want) || r.Steps != 10 || r.Epochs != 2 {
+		t.Errorf("of a stream without an end of the epoch %v after %d steps in %d epochs, want %v", got, r.Steps, r.Epochs, want)
+	}
+	tr := Trainer{Loss: nn.MSE, Epochs: 2}
+	if _, err := tr.Fit(t.Context(), nn.NewLinear(1, 1), stream, nil); err == nil || !strings.Contains(err.Error(), "set Steps") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// ordered is a stream of a dataset's examples: those of epoch e are part e of order.
+type ordered struct {
+	of    data.Dataset
+	order []int
+}
+
+func (s ordered) Fields() []data.Field { return s.of.Fields() }
+func (s ordered) Len() int             { return -1 }
+func (s ordered) Open(p data.Pass, from data.Mark) (data.StreamReader, error) {
+	return &orderedReader{s.order[p.Epoch*s.of.Len():][:s.of.Len()], int(from.Offset)}, nil
+}
+func (s ordered) Decode(r *data.Record, dst [][]byte) error { return s.of.Read(int(r.Index), dst) }
+
+type orderedReader struct {
+	order []int
+	at    int
+}
+
+func (r *orderedReader) Mark() data.Mark { return data.Mark{Offset: int64(r.at)} }
+func (r *orderedReader) Close() error    { return nil }
+func (r *orderedReader) Next(rec *data.Record) error {
+	if r.at == len(r.order) {
+		return io.EOF
+	}
+	rec.Index = int64(r.order[r.at])
+	r.at++
+	return nil
 }

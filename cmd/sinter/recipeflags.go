@@ -26,6 +26,8 @@ var overrides = []override{
 	{"fast-dev-run", "limits.fast_dev_run", "", "make one step and evaluate one batch, to see that everything works"},
 	{"overfit", "limits.overfit", "N", "train and evaluate on the first N batches only, which a sound model learns by heart"},
 	{"tensorboard", "tensorboard", "", "write event files for TensorBoard into the run folder"},
+	{"workers", "data.workers", "N", "examples read at the same time; one less than there are processors unless said"},
+	{"skip-bad", "data.skip_bad", "", "leave out examples that cannot be read, and list them, instead of stopping"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
 	{"threads", "threads", "N", threadsUsage},
 }

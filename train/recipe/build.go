@@ -72,14 +72,21 @@ func Prepare(r *Recipe) (*Job, error) {
 		Seed:          r.Seed,
 		Accumulate:    r.Accumulate,
 		Precision:     r.precision(),
+		Loader:        r.loader(),
 		Compile:       true, // no model of the zoo decides anything in Go from step to step
 	}
-	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Train.Len()))
+	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Examples()))
 	trainer.Loss, trainer.Metrics = input.measures(r)
 	if err := r.checkMonitors(trainer.Metrics); err != nil {
 		return nil, err
 	}
 	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil
+}
+
+// loader says how examples are read.
+func (r *Recipe) loader() data.Loader {
+	d := r.Data
+	return data.Loader{Workers: d.Workers, Prefetch: d.Prefetch, ShuffleBuffer: d.ShuffleBuffer, SkipBad: d.SkipBad}
 }
 
 // build makes the model for the given inputs, with fresh weights.
@@ -196,8 +203,12 @@ func (j *Job) Describe() string {
 	case data.Language:
 		what = fmt.Sprintf("%d %s", j.Input.Tokenizer.Size(), j.Input.Tokenizer.unit())
 	}
-	return fmt.Sprintf("%s on %s: %d examples of %v to train%s, %s", j.Recipe.Name, j.Recipe.Data.Path,
-		j.Source.Train.Len(), slices.Clone(j.Input.Shape), test, what)
+	examples := "a stream of examples"
+	if n := j.Source.Examples().Len(); n >= 0 {
+		examples = fmt.Sprintf("%d examples", n)
+	}
+	return fmt.Sprintf("%s on %s: %s of %v to train%s, %s", j.Recipe.Name, j.Recipe.Data.Path,
+		examples, slices.Clone(j.Input.Shape), test, what)
 }
 
 // limit leaves of the data what the recipe's limits want.
@@ -216,6 +227,9 @@ func (r *Recipe) limit(src *data.Source) (err error) {
 		return set
 	}
 	if k := r.Limits.Overfit; k > 0 {
+		if src.Train == nil {
+			return usage(r.place("limits.overfit"), "limits.overfit is for examples that can be read again in any order, but those of %s are streamed; limits.steps_per_epoch limits them", r.Data.Path)
+		}
 		src.Train = first(src.Train, k, "training")
 		src.Test = src.Train
 		src.Notes = append(src.Notes, "the test set is what is trained on: a sound model learns it by heart")

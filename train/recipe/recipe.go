@@ -101,6 +101,13 @@ type Data struct {
 	Size      int     `json:"size,omitempty" min:"4" max:"1024"`          // image folders: side in pixels
 	Colour    bool    `json:"colour,omitempty"`                           // image folders: three channels in place of one
 	Tokenizer string  `json:"tokenizer,omitempty"`                        // texts: char, byte, bpe:SIZE to learn one, or the path of a tokenizer.json or of a folder with GPT-2's files
+
+	// How they are read. None of these but skip_bad changes a result, and shuffle_buffer
+	// that of a stream.
+	Workers       int  `json:"workers,omitempty" min:"0" max:"1024"`             // examples read at the same time; 0: one less than there are processors
+	Prefetch      int  `json:"prefetch,omitempty" min:"1" max:"1024"`            // batches made ahead; 2 unless said
+	ShuffleBuffer int  `json:"shuffle_buffer,omitempty" min:"1" max:"100000000"` // examples of a stream held in memory to be shuffled; 1024 unless said
+	SkipBad       bool `json:"skip_bad,omitempty"`                               // leave out examples that cannot be read, and list them
 }
 
 // Model names an architecture and its sizes. Which sizes there are depends on

@@ -74,7 +74,7 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if steps := j.Trainer.StepsFor(j.Source.Train.Len()); m.Status == rundir.Complete && steps <= done.Steps && from == "" {
+	if steps := j.Trainer.StepsFor(j.Source.Examples()); m.Status == rundir.Complete && steps <= done.Steps && from == "" {
 		return nil, &FinishedError{dir, done.Steps}
 	}
 	if err := sameData(dir, m, j); err != nil {

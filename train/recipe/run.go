@@ -113,7 +113,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		after = append(after, j.tensorboard(folder))
 	}
 	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder, from: j.from}, newSampler(j, folder)}, o.Callbacks, after)
-	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Train, j.Source.Test)
+	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Examples(), j.Source.Test)
 	if report == nil {
 		return nil, errors.Join(runErr, j.undo(folder))
 	}
@@ -216,7 +216,7 @@ func (j *Job) manifest(started time.Time) (*rundir.Manifest, error) {
 	m := &rundir.Manifest{
 		Name: j.Recipe.Name, Seed: j.Recipe.Seed, Device: sinter.DeviceName(),
 		Versions: rundir.CurrentVersions(), Started: started,
-		Data: []rundir.Source{{Role: "train", Path: j.Recipe.Data.Path, Examples: j.Source.Train.Len(), SHA256: j.Source.Digest}},
+		Data: []rundir.Source{{Role: "train", Path: j.Recipe.Data.Path, Examples: max(0, j.Source.Examples().Len()), SHA256: j.Source.Digest}},
 	}
 	if j.Source.Test != nil {
 		m.Data = append(m.Data, rundir.Source{Role: "test", Path: cmp.Or(j.Recipe.Data.Test, j.Recipe.Data.Path),
@@ -273,7 +273,7 @@ type Scores struct {
 
 // score evaluates a model, with the confusions of a classification.
 func (in Input) score(ctx context.Context, r *Recipe, model nn.Module, set data.Dataset) (Scores, error) {
-	trainer := train.Trainer{Batch: r.Batch, Precision: r.precision()}
+	trainer := train.Trainer{Batch: r.Batch, Precision: r.precision(), Loader: r.loader()}
 	trainer.Loss, trainer.Metrics = in.measures(r)
 	trainer.Metrics = append(trainer.Metrics, in.besides(trainer.Metrics)...)
 	judged := len(trainer.Metrics)
