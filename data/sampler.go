@@ -205,6 +205,10 @@ func lengths(ds Dataset) func(i int) int {
 	switch ds := ds.(type) {
 	case Measured:
 		return ds.Length
+	case *memoryCache:
+		return lengths(ds.Dataset)
+	case *diskCache:
+		return lengths(ds.Dataset)
 	case subset:
 		if of := lengths(ds.of); of != nil {
 			return func(i int) int { return of(ds.index[i]) }
