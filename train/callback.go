@@ -71,13 +71,14 @@ type State struct {
 
 	Notes []string // what a user should know of how the run computes, from its beginning
 
-	Loss         float64 // of the last step
-	LR           float64 // of the last step
-	Scale        float64 // of the loss in the next step; 1 where losses are not scaled
-	Skipped      int     // steps that updated nothing, for the scaled gradients were not finite
-	TrainLoss    float64 // mean over the epoch so far
-	TrainMetrics []Value // over the epoch so far
-	Last         *Evaluation
+	Loss         float64      // of the last step
+	LR           float64      // of the last step
+	Scale        float64      // of the loss in the next step; 1 where losses are not scaled
+	Skipped      int          // steps that updated nothing, for the scaled gradients were not finite
+	TrainLoss    float64      // mean over the epoch so far
+	TrainMetrics []Value      // over the epoch so far
+	Last         *Evaluation  // of History
+	History      []Evaluation // so far
 
 	Elapsed time.Duration // since Fit began
 	Err     error         // in OnTrainEnd: what ended training early, if anything

@@ -21,7 +21,6 @@ type fit struct {
 	loader    *data.Loader
 	compiled  *optim.CompiledStep // nil if steps are not compiled
 	testSet   data.Dataset
-	history   []Evaluation
 	start     time.Time
 	lossSum   float64 // over the epoch, weighted by examples
 	lossCount int
@@ -373,12 +372,12 @@ func (r *fit) evaluate(ctx context.Context) error {
 			}
 			return err
 		}
-	} else if last := len(r.history) - 1; last >= 0 && r.evaluated == s.Step {
+	} else if last := len(r.state.History) - 1; last >= 0 && r.evaluated == s.Step {
 		return nil
 	}
 	r.evaluated = s.Step
-	r.history = append(r.history, e)
-	s.Last = &r.history[len(r.history)-1]
+	r.state.History = append(r.state.History, e)
+	s.Last = &r.state.History[len(r.state.History)-1]
 	s.Elapsed = time.Since(r.start)
 	r.each(Callback.OnEvaluate)
 	return nil
@@ -408,7 +407,7 @@ func (r *fit) end() *Report {
 		SamplesPerSecond: s.SamplesPerSecond(),
 		Duration:         s.Elapsed,
 		PeakMemory:       memory, PeakMemorySource: source,
-		History: r.history,
+		History: r.state.History,
 		Stopped: s.reason,
 	}
 	if s.Last != nil && s.Last.Step == s.Step {

@@ -152,7 +152,7 @@ func (r *fit) snapshot(c *copied, score *checkpoint.Score, logPosition int64) er
 		}
 		state.Metrics = append(state.Metrics, sum)
 	}
-	for _, e := range r.history {
+	for _, e := range r.state.History {
 		state.History = append(state.History, result{e.Epoch, e.Step, exact(e.TrainLoss), exactly(e.TrainMetrics), e.Tested, exact(e.TestLoss), exactly(e.Metrics)})
 	}
 	parts := map[string][]*sinter.Variable{
@@ -319,12 +319,12 @@ func (r *fit) restore(state saved, content *checkpoint.Content) error {
 	}
 	s.TrainMetrics = values(r.Metrics)
 	r.evaluated, r.ended = state.Evaluated, state.Ended
-	r.history = nil
+	r.state.History = nil
 	for _, e := range state.History {
-		r.history = append(r.history, Evaluation{e.Epoch, e.Step, float64(e.TrainLoss), inexactly(e.TrainMetrics), e.Tested, float64(e.TestLoss), inexactly(e.Metrics)})
+		r.state.History = append(r.state.History, Evaluation{e.Epoch, e.Step, float64(e.TrainLoss), inexactly(e.TrainMetrics), e.Tested, float64(e.TestLoss), inexactly(e.Metrics)})
 	}
-	if n := len(r.history); n > 0 {
-		s.Last = &r.history[n-1]
+	if n := len(r.state.History); n > 0 {
+		s.Last = &r.state.History[n-1]
 	}
 	s.Elapsed, s.trainTime = state.Elapsed, state.TrainTime
 	r.start = time.Now().Add(-state.Elapsed)

@@ -28,7 +28,7 @@ func tuneCommand() *cobra.Command {
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(tuneLRCommand(), tuneBatchCommand())
+	c.AddCommand(tuneLRCommand(), tuneBatchCommand(), tuneSearchCommand())
 	return c
 }
 

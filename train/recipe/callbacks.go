@@ -59,16 +59,26 @@ func (r *Recipe) resolveCallbacks() error {
 
 // checkMonitors refuses quantities that a run of these metrics does not have.
 func (r *Recipe) checkMonitors(metrics []metric.Metric) error {
+	for _, m := range []struct{ key, name string }{{"early_stopping.monitor", r.EarlyStopping.Monitor}, {"reduce_lr.monitor", r.ReduceLR.Monitor}, {"checkpoint.monitor", r.Checkpoint.Monitor}} {
+		if m.name == "" {
+			continue
+		}
+		if err := checkQuantity(r.place(m.key), m.name, metrics); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkQuantity(place, name string, metrics []metric.Metric) error {
 	known := []string{"loss", "test_loss"}
 	for _, m := range metrics {
 		known = append(known, m.Name(), "train_"+m.Name())
 	}
-	for _, m := range []struct{ key, name string }{{"early_stopping.monitor", r.EarlyStopping.Monitor}, {"reduce_lr.monitor", r.ReduceLR.Monitor}, {"checkpoint.monitor", r.Checkpoint.Monitor}} {
-		if m.name != "" && !slices.Contains(known, m.name) {
-			return usage(r.place(m.key), "%s: there is no %q in this run%s", m.key, m.name, Suggest(m.name, known))
-		}
+	if slices.Contains(known, name) {
+		return nil
 	}
-	return nil
+	return usage(place, "there is no %q in this run%s", name, Suggest(name, known))
 }
 
 // watchers are the recipe's callbacks: those that come before the log, which writes

@@ -30,19 +30,20 @@ const (
 // does follows from its fields and the values of the trials, so that one that was
 // stopped can go on.
 type Search struct {
-	Space  []Param
-	Method Method
-	Trials int    // of Random and ASHA; 20 if zero
-	Seed   uint64 // of Random and ASHA
-	Metric string // as of train.State.Quantity
-	Mode   train.Mode
+	Space  []Param    `json:"space"`
+	Method Method     `json:"method"`
+	Trials int        `json:"trials,omitempty"` // of Random and ASHA; 20 if zero
+	Seed   uint64     `json:"seed"`             // of Random and ASHA
+	Metric string     `json:"metric"`           // as of train.State.Quantity
+	Mode   train.Mode `json:"mode,omitempty"`
 
 	// Reduction is what part goes on to the next rung of ASHA, one in so many; 3 if zero.
 	// Rungs is how many there are, the last being the whole run; 3 if zero.
-	Reduction, Rungs int
+	Reduction int `json:"reduction,omitempty"`
+	Rungs     int `json:"rungs,omitempty"`
 
 	// Done are the measurements of an earlier part of the search, in their order.
-	Done []Measurement
+	Done []Measurement `json:"-"`
 }
 
 // Trial is one choice of settings.
@@ -55,10 +56,10 @@ type Trial struct {
 // last is the end of the run.
 type Measurement struct {
 	Trial
-	Rung   int     `json:"rung"`
-	Share  float64 `json:"share"` // of the run's steps
-	Value  float64 `json:"value"` // NaN if training failed
-	Failed string  `json:"failed,omitempty"`
+	Rung   int
+	Share  float64 // of the run's steps
+	Value  float64 // NaN if training failed
+	Failed string  // why it did
 }
 
 // Run makes the search. measure trains a trial until it has made the given share of
@@ -127,6 +128,9 @@ func (s Search) Count() int {
 	}
 	return n
 }
+
+// Least is the share of the steps at the first rung.
+func (s Search) Least() float64 { return s.defaults().share(0) }
 
 // share is the part of the steps that has been made at a rung.
 func (s Search) share(rung int) float64 {

@@ -12,11 +12,12 @@ import (
 // Param is a setting that a search varies: a key of a recipe with the values it may
 // take. Either it has a list of values, or a range.
 type Param struct {
-	Key      string   `json:"key"`
-	Values   []string `json:"values,omitempty"`
-	From, To float64  `json:",omitzero"`
-	Log      bool     `json:"log,omitempty"`     // a range on which factors count: learning rates
-	Integer  bool     `json:"integer,omitempty"` // a range of whole numbers
+	Key     string   `json:"key"`
+	Values  []string `json:"values,omitempty"`
+	From    float64  `json:"from,omitempty"`
+	To      float64  `json:"to,omitempty"`
+	Log     bool     `json:"log,omitempty"`     // a range on which factors count: learning rates
+	Integer bool     `json:"integer,omitempty"` // a range of whole numbers
 }
 
 // ParseParam reads "key=values":
@@ -63,8 +64,8 @@ func ParseParam(text string) (Param, error) {
 	return p, nil
 }
 
-// number is the value at the place u, 0 ≤ u < 1, of a range.
-func (p Param) number(u float64) string {
+// Number is the value at the place u, 0 ≤ u < 1, of a range.
+func (p Param) Number(u float64) string {
 	switch {
 	case p.Integer:
 		return strconv.FormatInt(int64(p.From+math.Floor(u*(p.To-p.From+1))), 10)
@@ -98,7 +99,7 @@ func grid(space []Param) [][]Setting {
 				if p.Integer { // the middles of equal parts, for number rounds down
 					u = (float64(i) + 0.5) / float64(n)
 				}
-				values = append(values, p.number(u))
+				values = append(values, p.Number(u))
 			}
 		}
 		var longer [][]Setting
@@ -122,7 +123,7 @@ func sample(space []Param, seed uint64, trial int) []Setting {
 			settings[i] = Setting{p.Key, p.Values[g.IntN(len(p.Values))]}
 			continue
 		}
-		settings[i] = Setting{p.Key, p.number(g.Float64())}
+		settings[i] = Setting{p.Key, p.Number(g.Float64())}
 	}
 	return settings
 }

@@ -16,21 +16,30 @@ import (
 type Chart struct {
 	Title, X, Y string
 	LogX, LogY  bool
-	ZeroY       bool    // the vertical axis begins at zero
-	Faint       []Point // drawn thin, behind
-	Line        []Point // drawn as a line
-	Dots        []Point // drawn as dots
-	Mark        *Point  // stands out
-	MarkName    string  // in the legend
+	ZeroY       bool     // the vertical axis begins at zero
+	Names       []string // of the places 0, 1, … on the horizontal axis, where it has no numbers
+	Faint       []Point  // drawn thin, behind
+	FaintDots   bool     // as dots instead
+	Line        []Point  // drawn as a line
+	Dots        []Point  // drawn as dots
+	Mark        *Point   // stands out
+	MarkName    string   // in the legend; empty: not there
 }
 
 // WriteChart draws a chart into a .png or .svg file.
-func WriteChart(name string, c Chart) error {
-	p, err := c.panel()
-	if err != nil {
-		return err
+func WriteChart(name string, c Chart) error { return WriteCharts(name, []Chart{c}) }
+
+// WriteCharts draws charts one above the other.
+func WriteCharts(name string, charts []Chart) error {
+	var panels []*plot.Plot
+	for _, c := range charts {
+		p, err := c.panel()
+		if err != nil {
+			return err
+		}
+		panels = append(panels, p)
 	}
-	return save(name, []*plot.Plot{p})
+	return save(name, panels)
 }
 
 func (c Chart) panel() (*plot.Plot, error) {
@@ -51,7 +60,18 @@ func (c Chart) panel() (*plot.Plot, error) {
 	if c.ZeroY {
 		p.Y.Min = 0
 	}
-	if err := lines(p, series{"", c.Faint, faint, 0.6, false}, series{"", c.Line, train, 1.6, len(c.Line) <= 40}); err != nil {
+	if c.Names != nil {
+		p.NominalX(c.Names...)
+		style(&p.X.Tick.Label, 9)
+	}
+	behind := c.Faint
+	if c.FaintDots {
+		if err := dots(p, c.Faint, faint, 2.2); err != nil {
+			return nil, err
+		}
+		behind = nil
+	}
+	if err := lines(p, series{"", behind, faint, 0.6, false}, series{"", c.Line, train, 1.6, len(c.Line) <= 40}); err != nil {
 		return nil, err
 	}
 	if err := dots(p, c.Dots, train, 2.2); err != nil {
@@ -66,11 +86,28 @@ func (c Chart) panel() (*plot.Plot, error) {
 			return nil, err
 		}
 		thumbnail.GlyphStyle = glyph(test, 4)
-		p.Legend.Add(c.MarkName, thumbnail)
+		if c.MarkName != "" {
+			p.Legend.Add(c.MarkName, thumbnail)
+		}
 		p.Legend.Left = true
 		p.Legend.XOffs = 4 * vg.Millimeter
 	}
+	p.X.Min, p.X.Max = padded(p.X.Min, p.X.Max, c.LogX)
+	_, p.Y.Max = padded(p.Y.Min, p.Y.Max, c.LogY)
+	if !c.ZeroY {
+		p.Y.Min, _ = padded(p.Y.Min, p.Y.Max, c.LogY)
+	}
 	return p, nil
+}
+
+// padded is a range with room at its ends, for what is drawn there.
+func padded(low, high float64, log bool) (float64, float64) {
+	const share = 0.04
+	if log {
+		factor := math.Pow(high/low, share)
+		return low / factor, high * factor
+	}
+	return low - share*(high-low), high + share*(high-low)
 }
 
 // decades marks powers of ten, and between them what is one digit times one.
