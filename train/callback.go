@@ -91,6 +91,7 @@ type State struct {
 
 	interrupted bool // reason is for an end before the end: see Interrupt
 	saveNow     bool // a checkpoint is asked for
+	newBatch    int  // is asked for
 
 	weightsChosen bool // at the end: a callback has put weights into the model that are to stay
 }
@@ -113,6 +114,12 @@ func (s *State) Interrupt(reason string) {
 
 // Save asks for a checkpoint after the current callbacks of a step.
 func (s *State) Save() { s.saveNow = true }
+
+// SetBatch makes the steps from the next one on of batches of another size, in the midst
+// of an epoch too: the examples that are left of it come in the order in which they would
+// have come. It is to be called in OnStep. The learning rate follows its schedule by steps,
+// of which there may now be more or fewer.
+func (s *State) SetBatch(n int) { s.newBatch = n }
 
 // Fail ends training with an error.
 func (s *State) Fail(err error) {

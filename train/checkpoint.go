@@ -112,12 +112,12 @@ func (r *fit) saveIfDue() error {
 		return nil
 	}
 	v.poll(s, r.Callbacks, false)
-	due := v.late || s.Step == s.Steps ||
+	due := v.late ||
 		v.EverySteps > 0 && s.Step%v.EverySteps == 0 ||
 		v.EveryEpochs > 0 && s.EpochStep == s.StepsPerEpoch && s.Epoch%v.EveryEpochs == 0 ||
 		v.EveryTime > 0 && time.Since(v.last) >= v.EveryTime
 	switch {
-	case s.saveNow:
+	case s.saveNow, s.Step == s.Steps:
 	case !due:
 		return nil
 	case v.writing != nil: // put off rather than standing still

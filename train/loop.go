@@ -27,6 +27,9 @@ type fit struct {
 	evaluated int    // the step of the last evaluation
 	ended     bool   // the epoch has been ended: evaluated, observed, OnEpochEnd called
 	group     group  // the batches of the next step so far
+	perEpoch  int    // steps of the epochs to come
+	rebatched bool   // the loader is to be replaced by one of another batch
+	made      made   // the terms of the beginning
 	saver     *saver // nil without checkpoints
 }
 
@@ -73,7 +76,11 @@ func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
 			s.EpochStep, r.ended = 0, false
 			r.lossSum, r.lossCount = 0, 0
 			reset(r.Metrics)
+			if err := r.reload(); err != nil {
+				return err
+			}
 			r.loader.Seek(s.Epoch-1, 0)
+			s.StepsPerEpoch = r.perEpoch
 			r.each(Callback.OnEpochBegin)
 			err = r.epoch(ctx)
 		}
@@ -141,13 +148,22 @@ func (r *fit) epoch(ctx context.Context) error {
 		defer func() { resumed = time.Now() }()
 		return r.stepped(ctx)
 	}
-	for batch := range r.loader.Batches(reading) {
-		if err := r.train(batch); err != nil {
+	for again := true; again; {
+		again = false
+		if err := r.reload(); err != nil {
 			return err
 		}
-		if r.group.batches == 0 {
-			if end, err := stepped(); end || err != nil {
+		for batch := range r.loader.Batches(reading) {
+			if err := r.train(batch); err != nil {
 				return err
+			}
+			if r.group.batches == 0 {
+				if end, err := stepped(); end || err != nil {
+					return err
+				}
+				if again = r.rebatched; again {
+					break
+				}
 			}
 		}
 	}
@@ -172,6 +188,10 @@ func (r *fit) stepped(ctx context.Context) (end bool, err error) {
 	s := r.state
 	s.Elapsed = time.Since(r.start)
 	r.each(Callback.OnStep)
+	if s.newBatch > 0 {
+		r.rebatch(s.newBatch)
+		s.newBatch = 0
+	}
 	if ctx.Err() != nil {
 		return true, context.Cause(ctx)
 	}
@@ -183,6 +203,48 @@ func (r *fit) stepped(ctx context.Context) (end bool, err error) {
 	}
 	err = r.evaluateIfDue(ctx)
 	return s.stopping(), err
+}
+
+// rebatch makes the steps to come of batches of another size, and counts them anew.
+func (r *fit) rebatch(batch int) {
+	s := r.state
+	r.Batch, r.rebatched = batch, true
+	if _, r.perEpoch = r.planned(r.loader.Dataset); s.StepsPerEpoch == 0 || r.perEpoch == 0 {
+		return // the end of an epoch shows when it comes
+	}
+	left := 0 // steps of this epoch
+	if at := r.loader.State(); at.Epoch == s.Epoch-1 {
+		single := r.Trainer.loader(r.loader.Dataset)
+		single.Batch = 1
+		examples := max(0, single.Steps()-at.Examples)
+		batches := examples / batch
+		if !r.Loader.DropLast && examples%batch > 0 {
+			batches++
+		}
+		left = (batches + r.accumulate() - 1) / r.accumulate()
+		if limit := r.StepsPerEpoch; limit > 0 {
+			left = max(0, min(left, limit-s.EpochStep))
+		}
+	}
+	s.StepsPerEpoch = s.EpochStep + left
+	later := max(max(r.Epochs, 1)-s.Epoch, 0) * r.perEpoch
+	if all := s.Step + left + later; r.Steps == 0 || r.Epochs > 0 && all < r.Steps {
+		s.Steps = all
+	} else {
+		s.Steps = r.Steps
+	}
+	s.Epochs = s.Epoch + max(0, (s.Steps-s.Step-left+r.perEpoch-1)/r.perEpoch)
+}
+
+// reload replaces the loader after the size of batches has changed.
+func (r *fit) reload() error {
+	if !r.rebatched {
+		return nil
+	}
+	r.rebatched = false
+	at := r.loader.State()
+	r.loader = r.Trainer.loader(r.loader.Dataset)
+	return r.loader.SetState(at)
 }
 
 // evaluateIfDue evaluates between the steps of an epoch.

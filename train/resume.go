@@ -42,8 +42,9 @@ type saved struct {
 	TrainTime time.Duration `json:"training_ns"`
 	Energy    energy        `json:"energy"`
 
-	Log  int64 `json:"log"` // position, see Checkpoint.Log
-	Made made  `json:"made"`
+	Batch int   `json:"batch"` // now; Made has that of the beginning
+	Log   int64 `json:"log"`   // position, see Checkpoint.Log
+	Made  made  `json:"made"`
 }
 
 // savedFormat is the version of saved.
@@ -143,7 +144,7 @@ func (r *fit) snapshot(c *copied, score *checkpoint.Score, logPosition int64) er
 		Loader:    r.loader.State(),
 		Generator: generator, Keys: nn.RandomKeys(s.Model), Callbacks: map[string][]byte{},
 		Elapsed: time.Since(r.start), TrainTime: s.trainTime, Energy: energy{Source: "none"},
-		Log: logPosition, Made: r.terms(),
+		Batch: r.batch(), Log: logPosition, Made: r.made,
 	}
 	for _, m := range r.Metrics {
 		sum := sums{Name: m.Name()}
@@ -276,7 +277,7 @@ func (r *fit) restore(state saved, content *checkpoint.Content) error {
 	if state.Format < 1 || state.Format > savedFormat {
 		return fmt.Errorf("its state has format %d; this version of Sinter reads up to %d", state.Format, savedFormat)
 	}
-	if now := r.terms(); state.Made != now {
+	if now := r.made; state.Made != now {
 		return fmt.Errorf("it was made with %v, and this Trainer has %v", state.Made, now)
 	}
 	s := r.state
@@ -325,6 +326,9 @@ func (r *fit) restore(state saved, content *checkpoint.Content) error {
 	}
 	if n := len(r.state.History); n > 0 {
 		s.Last = &r.state.History[n-1]
+	}
+	if state.Batch != r.batch() {
+		r.rebatch(state.Batch)
 	}
 	s.Elapsed, s.trainTime = state.Elapsed, state.TrainTime
 	r.start = time.Now().Add(-state.Elapsed)

@@ -192,6 +192,8 @@ func (t *Trainer) begin(model nn.Module, trainSet data.Examples, testSet data.Da
 		}
 		options = append(options, optim.LossScaling(*s))
 	}
+	own := *t // State.SetBatch changes it
+	t = &own
 	r = &fit{
 		Trainer:   t,
 		optimizer: optim.New(model, rule, options...),
@@ -223,6 +225,7 @@ func (t *Trainer) begin(model nn.Module, trainSet data.Examples, testSet data.Da
 		Notes: t.Notes(model),
 		warn:  t.warn,
 	}
+	r.perEpoch, r.made = perEpoch, r.terms()
 	r.saver, err = t.Checkpoint.saver()
 	return r, err
 }

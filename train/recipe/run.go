@@ -109,6 +109,11 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	trainer.Warn = o.Warn
 	trainer.Checkpoint = j.checkpoints(folder)
 	before, after := j.Recipe.watchers(folder)
+	control, err := newControl(folder)
+	if err != nil {
+		return nil, errors.Join(err, j.undo(folder))
+	}
+	before = append([]train.Callback{control}, before...)
 	if j.Recipe.TensorBoard {
 		after = append(after, j.tensorboard(folder))
 	}
