@@ -118,6 +118,7 @@ type Source struct {
 	Task Task
 
 	Classes   []string            // the names of the classes of a Classification
+	Series    *Series             // how a time series became windows
 	Encoder   *Encoder            // how a table's columns became numbers
 	Tokenizer tokenizer.Tokenizer // how a text became tokens
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,8 @@ func predictCommand() *cobra.Command {
 		Use:   "predict RUN FILE…",
 		Short: "Apply a trained model to images or to a table",
 		Long: `Apply a trained model. For each image file it prints the likeliest class and its
-probability; a table it prints again, with a column "prediction" added.`,
+probability; a table it prints again, with a column "prediction" added. Of a time
+series it prints the values that follow the last row, one a line.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) < 2 {
 				return exactly("the RUN folder", "the FILE to apply it to")(c, args)
@@ -38,6 +40,8 @@ probability; a table it prints again, with a column "prediction" added.`,
 			switch {
 			case r.Input.Task == data.Language:
 				return fmt.Errorf("%s is a language model; 'sinter generate' lets it write", r.Dir)
+			case r.Input.Series != nil:
+				return predictSeries(c, r, files, asJSON)
 			case r.Input.Encoder != nil:
 				return predictTables(c, r, files)
 			}
@@ -49,6 +53,25 @@ probability; a table it prints again, with a column "prediction" added.`,
 	c.Flags().BoolVar(&asJSON, "json", false, "for images, print one JSON object a line, with all classes")
 	c.Flags().SortFlags = false
 	return c
+}
+
+// predictSeries prints what follows the rows of a file.
+func predictSeries(c *cobra.Command, r *recipe.Run, files []string, asJSON bool) error {
+	if len(files) > 1 {
+		return &recipe.UsageError{Reason: "predict takes one time series at a time"}
+	}
+	values, err := r.Forecast(c.Context(), files[0])
+	if err != nil {
+		return err
+	}
+	s := r.Input.Series
+	if asJSON {
+		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"file": files[0], "column": s.Columns[s.Target].Name, "forecast": values})
+	}
+	for _, v := range values {
+		fmt.Fprintln(c.OutOrStdout(), strconv.FormatFloat(v, 'g', 6, 64))
+	}
+	return nil
 }
 
 func predictTables(c *cobra.Command, r *recipe.Run, files []string) error {

@@ -12,7 +12,7 @@ import (
 )
 
 // metricOrder is the order in which metrics are shown; others follow by name.
-var metricOrder = []string{"accuracy", "top2", "top3", "top5", "top10", "f1", "precision", "recall", "auc", "r2", "rmse", "mae", "perplexity"}
+var metricOrder = []string{"accuracy", "top2", "top3", "top5", "top10", "f1", "precision", "recall", "auc", "r2", "rmse", "mae", "mae_last_value", "mae_seasonal_naive", "perplexity"}
 
 // metricNames are the metrics of m in the order to show them.
 func metricNames[V any](m map[string]V) []string {
@@ -44,6 +44,10 @@ func scoreRows(prefix string, loss recipe.Number, metrics map[string]recipe.Numb
 		switch name {
 		case "f1", "precision", "recall", "dice", "iou":
 			label += " (macro)" // the mean over the classes
+		case "mae_last_value":
+			label = "mae if nothing changed"
+		case "mae_seasonal_naive":
+			label = "mae of the last season"
 		}
 		rows = append(rows, []string{prefix + label, metricText(name, float64(metrics[name]))})
 	}

@@ -22,6 +22,7 @@ type Input struct {
 	Task      data.Task     `json:"task"`
 	Shape     []int         `json:"shape"`             // of one example
 	Classes   []string      `json:"classes,omitempty"` // of a classification
+	Series    *data.Series  `json:"series,omitempty"`  // of a forecast
 	Encoder   *data.Encoder `json:"encoder,omitempty"` // of a table
 	Tokenizer *Tokenizer    `json:"tokenizer,omitempty"`
 }
@@ -50,7 +51,7 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	input := Input{Task: src.Task, Shape: src.Input(), Classes: src.Classes, Encoder: src.Encoder, Tokenizer: keep(src.Tokenizer)}
+	input := Input{Task: src.Task, Shape: src.Input(), Classes: src.Classes, Series: src.Series, Encoder: src.Encoder, Tokenizer: keep(src.Tokenizer)}
 	if err := r.checkMetrics(input.Task); err != nil {
 		return nil, err
 	}
@@ -93,10 +94,13 @@ func (r *Recipe) loader() data.Loader {
 func (r *Recipe) build(in Input) (model nn.Module, err error) {
 	defer ir.Recover(&err)
 	m := r.Model
-	if m.language() != (in.Task == data.Language) {
+	if r.language() != (in.Task == data.Language) {
 		return nil, r.unsuited(in)
 	}
 	outputs := max(1, len(in.Classes))
+	if in.Task == data.Forecast {
+		outputs = in.Series.Horizon
+	}
 	switch m.Kind {
 	case "mlp":
 		inputs := 1
@@ -118,6 +122,9 @@ func (r *Recipe) build(in Input) (model nn.Module, err error) {
 		}
 		return models.NewResNet(models.ResNetConfig{Depth: m.Depth, Channels: in.Shape[0], Classes: outputs, Checkpoint: r.ActivationCheckpointing}), nil
 	case "lstm":
+		if in.Task == data.Forecast {
+			return models.NewLSTMForecast(models.ForecastConfig{Features: in.Shape[1], Hidden: m.Width, Layers: m.Layers, Horizon: outputs, Dropout: m.Dropout}), nil
+		}
 		return models.NewLSTMModel(models.LSTMConfig{Vocab: in.Tokenizer.Size(), Embed: m.Width, Hidden: m.Width, Layers: m.Layers, Dropout: m.Dropout}), nil
 	case "gpt":
 		return models.NewGPT(models.GPTConfig{Vocab: in.Tokenizer.Size(), Block: m.Block, Layers: m.Layers, Heads: m.Heads, Embed: m.Width, Dropout: m.Dropout, Checkpoint: r.ActivationCheckpointing}), nil
@@ -128,7 +135,7 @@ func (r *Recipe) build(in Input) (model nn.Module, err error) {
 // unsuited says that the model cannot be trained on such data.
 func (r *Recipe) unsuited(in Input) error {
 	wants := map[string]string{
-		"mlp": "images or a table", "lenet": "images", "resnet": "images", "lstm": "a text", "gpt": "a text",
+		"mlp": "images, a table or a time series", "lenet": "images", "resnet": "images", "lstm": "a text, or with data.window on a time series", "gpt": "a text",
 	}
 	found := "a table"
 	switch {
@@ -200,6 +207,8 @@ func (j *Job) Describe() string {
 	switch j.Input.Task {
 	case data.Regression:
 		what = "regression"
+	case data.Forecast:
+		what = fmt.Sprintf("a forecast of %d", j.Input.Series.Horizon)
 	case data.Language:
 		what = fmt.Sprintf("%d %s", j.Input.Tokenizer.Size(), j.Input.Tokenizer.unit())
 	}

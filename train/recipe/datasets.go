@@ -26,7 +26,7 @@ func (r *Recipe) open() (*data.Source, error) {
 	d := &r.Data
 	if d.Path == "" {
 		what := "--data PATH, a folder or archives of images, arrays, or a table"
-		if r.Model.language() {
+		if r.language() {
 			what = "--data PATH, a text file or a folder of them"
 		} else if r.Name == "tabular" {
 			what = "--data FILE, a table as CSV, TSV, JSONL or Parquet"
@@ -40,7 +40,7 @@ func (r *Recipe) open() (*data.Source, error) {
 	if err := r.dataKeys(kind); err != nil {
 		return nil, err
 	}
-	if r.Model.language() != (kind == data.KindText) || (r.Model.Kind == "lenet" || r.Model.Kind == "resnet") && isTable(kind) {
+	if r.language() != (kind == data.KindText) || (r.Model.Kind == "lenet" || r.Model.Kind == "resnet") && isTable(kind) {
 		return nil, r.unsuitedKind(kind)
 	}
 	task := data.Task(d.Task)
@@ -60,6 +60,18 @@ func (r *Recipe) open() (*data.Source, error) {
 	case data.KindArrays:
 		src, err = data.OpenArrays(d.Path, data.ArrayOptions{Task: task, TestFraction: d.Holdout, Seed: r.Seed})
 	case data.KindTable, data.KindParquet:
+		if d.Window > 0 {
+			opt := data.SeriesOptions{Target: d.Target, Window: d.Window, Horizon: d.Horizon, Season: d.Season, TestFraction: d.Holdout}
+			if kind == data.KindTable {
+				src, err = data.OpenSeries(d.Path, opt)
+				break
+			}
+			var table *data.Table
+			if table, err = parquet.ReadTable(d.Path); err == nil {
+				src, err = table.Series(opt)
+			}
+			break
+		}
 		opt := data.TableOptions{Target: d.Target, Task: task, Test: d.Test, TestFraction: d.Holdout, Seed: r.Seed}
 		if d.Scale == "range" {
 			opt.Scale = data.Range
@@ -114,10 +126,10 @@ func (r *Recipe) detect(path string) (data.Kind, error) {
 		return kindGlyphs, nil
 	}
 	kind, err := data.Detect(path)
-	if err == nil && r.Model.language() && data.IsJSONL(path) {
+	if err == nil && r.language() && data.IsJSONL(path) {
 		return data.KindText, nil
 	}
-	if err != nil && r.Model.language() {
+	if err != nil && r.language() {
 		if _, readErr := data.ReadText(path); readErr == nil {
 			return data.KindText, nil
 		}
@@ -128,7 +140,13 @@ func (r *Recipe) detect(path string) (data.Kind, error) {
 // dataKeys refuses keys that were given but mean nothing to this kind of data.
 // Sizes of images are part of some built-in recipes and are passed over.
 func (r *Recipe) dataKeys(kind data.Kind) error {
-	for _, key := range []string{"target", "test"} {
+	if place, given := r.given["data.test"]; given && r.Data.Window > 0 {
+		return usage(place, "data.test means nothing to a time series, whose last rows are for testing: see data.holdout")
+	}
+	if place, given := r.given["data.tokenizer"]; given && kind != data.KindText {
+		return usage(place, "data.tokenizer is for a text, but %s is %s", r.Data.Path, article(kind))
+	}
+	for _, key := range []string{"target", "test", "window"} {
 		if place, given := r.given["data."+key]; given && !isTable(kind) {
 			return usage(place, "data.%s is for a table, but %s is %s", key, r.Data.Path, article(kind))
 		}
@@ -169,6 +187,13 @@ func (r *Run) Open(path string) (data.Dataset, error) {
 	kind, err := r.Recipe.detect(path)
 	if err != nil {
 		return nil, err
+	}
+	if in.Series != nil {
+		set, _, err := in.windows(path)
+		if err == nil && set == nil {
+			err = fmt.Errorf("%s has fewer rows than a window of %d and what is forecast, %d", path, in.Series.Window, in.Series.Horizon)
+		}
+		return set, err
 	}
 	if in.tabular() {
 		_, set, _, err := in.table(path, true)
@@ -230,6 +255,19 @@ func (in Input) table(path string, withTarget bool) (*data.Table, data.Dataset, 
 	}
 	set, notes, err := in.Encoder.Encode(t, withTarget)
 	return t, set, slices.Concat(t.Notes, notes), err
+}
+
+// windows reads a table as a time series, as that was read which the model was trained on.
+func (in Input) windows(path string) (data.Dataset, *data.LastWindow, error) {
+	kind, err := data.Detect(path)
+	if err != nil || kind != data.KindParquet {
+		return in.Series.Read(path)
+	}
+	t, err := parquet.ReadTable(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return in.Series.Windows(t)
 }
 
 // relabel gives the classes of other images the numbers that the model knows them

@@ -73,6 +73,10 @@ func (in Input) check() error {
 		return fmt.Errorf("a classification without classes")
 	case in.Task == data.Language && in.Tokenizer == nil:
 		return fmt.Errorf("a language model without a tokenizer")
+	case in.Task == data.Forecast && in.Series == nil:
+		return fmt.Errorf("a forecast without a series")
+	case in.Task == data.Forecast:
+		return in.Series.Check()
 	case in.Task != data.Classification && in.Task != data.Language && in.Task != data.Regression:
 		return fmt.Errorf("unknown task %q", in.Task)
 	}

@@ -15,6 +15,7 @@ import (
 const (
 	classMetrics    = "accuracy top2 top3 top5 top10 precision precision_micro precision_weighted recall recall_micro recall_weighted f1 f1_micro f1_weighted dice iou auc average_precision"
 	numberMetrics   = "mae mse rmse r2 mape"
+	forecastMetrics = "mae mse rmse"
 	languageMetrics = "perplexity accuracy top2 top3 top5 top10"
 )
 
@@ -27,6 +28,7 @@ var tasksMetrics = map[data.Task]struct {
 }{
 	data.Classification: {strings.Fields(classMetrics), []string{"accuracy"}, []string{"precision", "recall", "f1"}},
 	data.Regression:     {strings.Fields(numberMetrics), []string{"mae", "rmse", "r2"}, nil},
+	data.Forecast:       {strings.Fields(forecastMetrics), []string{"mae", "rmse"}, nil},
 	data.Language:       {strings.Fields(languageMetrics), nil, nil},
 }
 
@@ -38,7 +40,7 @@ func (in Input) measures(r *Recipe) (nn.Loss, []metric.Metric) {
 	}
 	loss := nn.CrossEntropy
 	switch in.Task {
-	case data.Regression:
+	case data.Regression, data.Forecast:
 		loss = nn.MSE // on the standardised target
 	case data.Language:
 		loss = nn.SequenceCrossEntropy
@@ -109,10 +111,26 @@ func (in Input) metric(name string) metric.Metric {
 }
 
 // unit is what a standardised target of 1 is in the target's own unit.
-func (in Input) unit() float64 { return in.Encoder.Std }
+func (in Input) unit() float64 {
+	if in.Series != nil {
+		return in.Series.Std()
+	}
+	return in.Encoder.Std
+}
 
 // value is what a standardised target says in its own unit.
 func (in Input) value(standardised float64) float64 { return in.Encoder.Value(standardised) }
+
+// baselines are measures of forecasts without a model, to compare with.
+func baselines(set data.Dataset) map[string]Number {
+	m := map[string]Number{}
+	if b, ok := set.(interface{ Baselines() map[string]float64 }); ok {
+		for name, v := range b.Baselines() {
+			m[name] = Number(v)
+		}
+	}
+	return m
+}
 
 // checkMetrics refuses metrics that mean nothing to the task.
 func (r *Recipe) checkMetrics(task data.Task) error {

@@ -92,3 +92,29 @@ func (r *Run) PredictTable(ctx context.Context, w io.Writer, path string) (notes
 	}
 	return notes, nil
 }
+
+// Forecast gives the values that follow the last row of a file, in the target's unit,
+// one for each row of the horizon.
+func (r *Run) Forecast(ctx context.Context, path string) ([]float64, error) {
+	s := r.Input.Series
+	if s == nil {
+		return nil, fmt.Errorf("%s was not trained on a time series", r.Dir)
+	}
+	_, last, err := r.Input.windows(path)
+	if err != nil {
+		return nil, err
+	}
+	set, err := data.Arrays(data.Floats("x", last.X, r.Input.Shape...))
+	if err != nil {
+		return nil, err
+	}
+	out, err := r.Outputs(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	values := out.Float64s()
+	for i, v := range values {
+		values[i] = last.Value + v*s.Std()
+	}
+	return values, nil
+}

@@ -101,6 +101,9 @@ type Data struct {
 	Size      int     `json:"size,omitempty" min:"4" max:"1024"`          // image folders: side in pixels
 	Colour    bool    `json:"colour,omitempty"`                           // image folders: three channels in place of one
 	Tokenizer string  `json:"tokenizer,omitempty"`                        // texts: char, byte, bpe:SIZE to learn one, or the path of a tokenizer.json or of a folder with GPT-2's files
+	Window    int     `json:"window,omitempty" min:"1" max:"65536"`       // tables: rows in the order of time, of which so many make a forecast
+	Horizon   int     `json:"horizon,omitempty" min:"1" max:"65536"`      // rows to forecast
+	Season    int     `json:"season,omitempty" min:"2" max:"65536"`       // rows after which a pattern comes again, for a naive forecast to compare with
 
 	// How they are read. None of these but skip_bad changes a result, and shuffle_buffer
 	// that of a stream.
@@ -243,6 +246,15 @@ func (r *Recipe) Resolve() error {
 	setDefault(&r.Data.Task, "auto")
 	setDefault(&r.Data.Scale, "standard")
 
+	if r.Data.Window > 0 {
+		setDefault(&r.Data.Horizon, 1)
+	}
+	for key, n := range map[string]int{"data.horizon": r.Data.Horizon, "data.season": r.Data.Season} {
+		if n > 0 && r.Data.Window == 0 {
+			return usage(r.place(key), "%s is for a time series; give data.window, the rows that a forecast is made from, as well", key)
+		}
+	}
+
 	o := &r.Optimizer
 	setDefault(&o.Kind, "adam")
 	setDefault(&o.LR, 1e-3)
@@ -296,7 +308,9 @@ func (r *Recipe) precision() sinter.Precision {
 const kinds = "mlp lenet resnet lstm gpt"
 
 // language tells whether the model predicts the next token of a text.
-func (m *Model) language() bool { return m.Kind == "lstm" || m.Kind == "gpt" }
+func (r *Recipe) language() bool {
+	return r.Model.Kind == "gpt" || r.Model.Kind == "lstm" && r.Data.Window == 0
+}
 
 // blocks tells whether the model consists of blocks whose values can be computed again.
 func (m *Model) blocks() bool { return m.Kind == "gpt" || m.Kind == "resnet" }

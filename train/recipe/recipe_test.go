@@ -141,7 +141,7 @@ func TestLoad(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"lent":                          `unknown recipe "lent"; did you mean "lenet"?`,
-		"zzzzzzz":                       `unknown recipe "zzzzzzz"; known: gpt, lenet, lstm`,
+		"zzzzzzz":                       `unknown recipe "zzzzzzz"; known: forecast, gpt, lenet, lstm`,
 		filepath.Join(dir, "none.yaml"): "there is no such recipe file",
 	} {
 		if _, err := Load(name); !errors.As(err, new(*UsageError)) || !strings.Contains(err.Error(), want) {

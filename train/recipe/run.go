@@ -139,6 +139,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		PeakMemory: report.PeakMemory, PeakMemorySource: report.PeakMemorySource,
 		Stopped: report.Stopped, Run: folder.Dir(), Report: report,
 	}
+	maps.Copy(result.Metrics, baselines(j.Source.Test))
 	if status == rundir.Complete && j.Source.Test != nil && j.Input.Task == data.Classification {
 		scores, err := j.Input.score(ctx, j.Recipe, j.Model, j.Source.Test)
 		if err != nil && ctx.Err() == nil {
@@ -292,6 +293,7 @@ func (in Input) score(ctx context.Context, r *Recipe, model nn.Module, set data.
 		return Scores{}, err
 	}
 	s := Scores{Examples: set.Len(), Loss: Number(loss), Metrics: metricsOf(in.Task, loss, values[:judged])}
+	maps.Copy(s.Metrics, baselines(set))
 	if confusion != nil {
 		s.Confusions = worst(confusion.Counts(), in.Classes)
 	}

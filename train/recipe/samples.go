@@ -116,6 +116,9 @@ func (p *sampler) OnTrainBegin(s *train.State) {
 		return
 	}
 	in := p.job.Input
+	if in.Task == data.Forecast {
+		return
+	}
 	count := imagesShown
 	switch in.Task {
 	case data.Classification:
