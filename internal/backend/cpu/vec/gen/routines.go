@@ -54,9 +54,7 @@ func (g *gen) routines() {
 	}
 	g.unary("intToFloat", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.Op(VCVTDQ2PS, x, d) }})
 	g.unary("roundBF16", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.RoundBF16(x, d, 14, 13) }})
-	if g.w == 16 {
-		g.unary("roundF16", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.RoundF16(x, d) }})
-	}
+	g.unary("roundF16", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.RoundF16(x, d) }})
 
 	for _, op := range []struct {
 		name string
@@ -410,47 +408,58 @@ func (g *gen) colReduce(name string, op Op) {
 	})
 }
 
-// halves converts between memory of 2-byte elements and float32.
+// halves converts between memory of 2-byte elements and float32. With AVX2 the length
+// must be a multiple of a vector, as for compare.
 func (g *gen) halves() {
-	load := func(masked bool) {
-		if masked {
-			g.I(VMOVDQU16|Zero, g.element('A', 0, 2), K(1), Y(0))
-		} else {
-			g.I(VMOVDQU, g.element('A', 0, 2), Y(0))
+	half := func(i int) Reg {
+		if g.W == 16 {
+			return Y(i)
 		}
+		return X(i)
 	}
 	convert := func(name string, widen bool, f func()) {
-		g.onlyAVX512(name, "DA", func() {
+		g.routine(name, "DA", func() {
 			g.rows("DA", func() {
 				g.columns(1, func(_ int, masked bool) {
-					if widen {
-						load(masked)
+					switch {
+					case masked && g.W == 8:
+					case widen:
+						if masked {
+							g.I(VMOVDQU16|Zero, g.element('A', 0, 2), K(1), half(0))
+						} else {
+							g.I(VMOVDQU, g.element('A', 0, 2), half(0))
+						}
 						f()
 						g.store(0, 0, masked)
-						return
-					}
-					g.load('A', 0, 0, masked)
-					f()
-					if masked {
-						g.I(VMOVDQU16, Y(1), K(1), g.element('D', 0, 2))
-					} else {
-						g.I(VMOVDQU, Y(1), g.element('D', 0, 2))
+					default:
+						g.load('A', 0, 0, masked)
+						f()
+						if masked {
+							g.I(VMOVDQU16, half(1), K(1), g.element('D', 0, 2))
+						} else {
+							g.I(VMOVDQU, half(1), g.element('D', 0, 2))
+						}
 					}
 				})
 			})
 		})
 	}
 	convert("bf16ToFloat", true, func() {
-		g.I(VPMOVZXWD, Y(0), Z(0))
+		g.I(VPMOVZXWD, half(0), g.Reg(0))
 		g.OpI(VPSLLD, 16, 0, 0)
 	})
 	convert("floatToBF16", false, func() {
 		g.RoundBF16(0, 1, 14, 13)
 		g.OpI(VPSRLD, 16, 1, 1)
-		g.I(VPMOVDW, Z(1), Y(1))
+		if g.W == 16 {
+			g.I(VPMOVDW, Z(1), Y(1))
+		} else {
+			g.I(VEXTRACTI128, Imm(1), Y(1), X(2))
+			g.I(VPACKUSDW, X(2), X(1), X(1))
+		}
 	})
-	convert("f16ToFloat", true, func() { g.I(VCVTPH2PS, Y(0), Z(0)) })
-	convert("floatToF16", false, func() { g.I(VCVTPS2PH, Imm(0), Z(0), Y(1)) })
+	convert("f16ToFloat", true, func() { g.I(VCVTPH2PS, half(0), g.Reg(0)) })
+	convert("floatToF16", false, func() { g.I(VCVTPS2PH, Imm(0), g.Reg(0), half(1)) })
 }
 
 // pairs loads the 2·W floats at m, or as many as pairMask has said, into registers
