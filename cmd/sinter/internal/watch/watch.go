@@ -46,8 +46,8 @@ var page embed.FS
 
 // Server serves the page for some runs.
 type Server struct {
-	Title string                         // where the runs lie, for people
-	Find  func() ([]*history.Run, error) // looks for the runs; called now and then
+	Title string                          // where the runs lie, for people
+	Find  func() ([]history.Place, error) // looks for runs; called now and then
 
 	mu      sync.Mutex
 	runs    []*history.Run
@@ -130,16 +130,15 @@ func guard(host string, next http.Handler) http.Handler {
 func (s *Server) look() {
 	if now := time.Now(); now.Sub(s.looked) > findEvery {
 		s.looked = now
-		runs, err := s.Find()
+		places, err := s.Find()
 		if s.failure = err; err == nil {
-			found := map[string]*tracked{}
-			for i, r := range runs {
-				t := s.tracked[r.Dir]
+			runs, found := make([]*history.Run, len(places)), map[string]*tracked{}
+			for i, p := range places {
+				t := s.tracked[p.Dir]
 				if t == nil {
-					t = &tracked{run: r, version: 1, files: stamps(r.Dir), read: now}
+					t = &tracked{run: history.Open(p), version: 1, files: stamps(p.Dir), read: now}
 				}
-				found[r.Dir] = t
-				runs[i] = t.run
+				found[p.Dir], runs[i] = t, t.run
 			}
 			s.runs, s.tracked = runs, found
 		}
