@@ -356,7 +356,7 @@ func curvesAnswer(run *history.Run, r *http.Request) (any, error) {
 	}
 	type line struct {
 		X      history.Floats `json:"x"`
-		Y      history.Floats `json:"y"`
+		Y      history.Floats `json:"y"` // null where a measurement was no number
 		Smooth history.Floats `json:"smooth,omitempty"`
 	}
 	lines := map[string]line{}
@@ -372,31 +372,10 @@ func curvesAnswer(run *history.Run, r *http.Request) (any, error) {
 				v.Smooth = 0
 			}
 			c := t.table.Curve(name, v)
-			lines[t.prefix+name] = line{present(c, c.X), present(c, c.Y), present(c, c.Smooth)}
+			lines[t.prefix+name] = line{c.X, c.Y, c.Smooth}
 		}
 	}
 	return map[string]any{"lines": lines, "stepsPerEpoch": number(view.StepsPerEpoch)}, nil
-}
-
-// present leaves out the moments at which a curve that is measured only now and then
-// was not; a curve that is null where it was measured keeps its gaps.
-func present(c history.Curve, values history.Floats) history.Floats {
-	missing := 0
-	for _, v := range c.Y {
-		if math.IsNaN(v) {
-			missing++
-		}
-	}
-	if 4*missing < len(c.Y) || values == nil {
-		return values
-	}
-	out := history.Floats{}
-	for i, v := range c.Y {
-		if !math.IsNaN(v) {
-			out = append(out, values[i])
-		}
-	}
-	return out
 }
 
 // maxClasses is how large a matrix the page is sent.

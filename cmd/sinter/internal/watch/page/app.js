@@ -175,7 +175,7 @@ function head(r) {
         r.epochs ? el("span", {}, "epoch ", el("b", {}, String(r.epoch)), " of " + r.epochs) : null,
         el("span", {}, fmt.duration(r.seconds) + " so far"), r.status === "running" && r.left !== null ? el("span", {}, el("b", {}, fmt.duration(r.left)), " left") : null)));
   }
-  const tile = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", {}, value, note ? el("span", { class: "note" }, note) : null));
+  const tile = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", { class: value.length > 8 ? "long" : null }, value, note ? el("span", { class: "note" }, note) : null));
   const names = Object.keys(r.metrics || {}).sort((a, b) => rank(a) - rank(b));
   const tiles = [];
   for (const m of names.slice(0, 2)) {
