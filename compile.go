@@ -75,16 +75,50 @@ func (c *Compiled) CallInto(out []*Tensor, in ...*Tensor) ([]*Tensor, error) {
 	return out, err
 }
 
-func (c *Compiled) call(out *[]*Tensor, in []*Tensor) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			e, ok := r.(error)
-			if !ok || !errors.Is(e, errPlaceholder) && !errors.As(e, new(*BuildError)) {
-				panic(r)
-			}
-			err = e
+// Plan is what a program takes, known without running it.
+type Plan struct {
+	Arena   int   // bytes of the values in between, all together: the size of the arena
+	Results int   // bytes of the results
+	Kernels int   // how many
+	FLOPs   int64 // of matrix products and convolutions, an addition and a multiplication each
+	Traffic int64 // bytes that kernels read and write, each counted once by kernel
+}
+
+// Plan plans the program for inputs of these shapes and types, whose values do not
+// matter, and neither runs nor compiles it.
+func (c *Compiled) Plan(in ...*Tensor) (p Plan, err error) {
+	defer c.recovered(&err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.find(in)
+	if t == nil {
+		if t, err = c.trace(in); err != nil {
+			return Plan{}, err
 		}
-	}()
+	}
+	program, counts := plan.Count(t.graph, t.leaves, current(), t.low)
+	p = Plan{Arena: program.Arena, Kernels: len(program.Steps), FLOPs: counts.FLOPs, Traffic: counts.Read + counts.Written}
+	for _, n := range t.graph.Outputs {
+		if n.Op != ir.Assign {
+			p.Results += n.Bytes()
+		}
+	}
+	return p, nil
+}
+
+// recovered makes an error of what tracing panics with.
+func (c *Compiled) recovered(err *error) {
+	if r := recover(); r != nil {
+		e, ok := r.(error)
+		if !ok || !errors.Is(e, errPlaceholder) && !errors.As(e, new(*BuildError)) {
+			panic(r)
+		}
+		*err = e
+	}
+}
+
+func (c *Compiled) call(out *[]*Tensor, in []*Tensor) (err error) {
+	defer c.recovered(&err)
 	for i, x := range in {
 		if known(x) && memoryOf(x.node.Storage).variable != nil {
 			// The program may overwrite the variable while it reads the input.

@@ -123,6 +123,13 @@ func NewGPT(c GPTConfig) *GPT {
 // Block is how many tokens the model can see.
 func (g *GPT) Block() int { return g.block }
 
+// Checkpointing is how many blocks a run has whose values are computed again in the
+// backward pass; 0: none is.
+func (g *GPT) Checkpointing() int { return g.Transformer.Checkpoint }
+
+// SetCheckpointing sets it for the steps that are recorded from now on.
+func (g *GPT) SetCheckpointing(blocks int) { g.Transformer.Checkpoint = blocks }
+
 // Forward maps tokens [B, T] (integers, T at most Block) to logits of the tokens
 // that follow, [B, T, Vocab].
 func (g *GPT) Forward(ids *sinter.Tensor) *sinter.Tensor {

@@ -124,6 +124,13 @@ func stage(in, out, n, stride int) []*ResidualBlock {
 	return blocks
 }
 
+// Checkpointing is how many blocks a run has whose values are computed again in the
+// backward pass; 0: none is.
+func (r *ResNet) Checkpointing() int { return r.Checkpoint }
+
+// SetCheckpointing sets it for the steps that are recorded from now on.
+func (r *ResNet) SetCheckpointing(blocks int) { r.Checkpoint = blocks }
+
 // Forward maps images [N, Channels, H, W] to logits [N, Classes].
 func (r *ResNet) Forward(x *sinter.Tensor) *sinter.Tensor {
 	x = nn.ReLU(r.BN1.Forward(r.Conv1.Forward(x)))

@@ -80,24 +80,44 @@ func (s *CompiledStep) Accumulate(weight float64, in ...*sinter.Tensor) (loss *s
 	return out[0], out[1:], nil
 }
 
+// Plan tells what [CompiledStep.Step] takes for inputs of these shapes and types, whose
+// values do not matter. Nothing is computed.
+func (s *CompiledStep) Plan(in ...*sinter.Tensor) (sinter.Plan, error) {
+	return s.plan(&s.traces, s.optimizer.record, in)
+}
+
+// PlanAccumulate is Plan for [CompiledStep.Accumulate].
+func (s *CompiledStep) PlanAccumulate(in ...*sinter.Tensor) (sinter.Plan, error) {
+	return s.plan(&s.parts, s.optimizer.gather, in)
+}
+
+func (s *CompiledStep) plan(traces *[]*stepTrace, record func(loss *sinter.Tensor) (*record, error), in []*sinter.Tensor) (p sinter.Plan, err error) {
+	defer recovered(&err)
+	return s.find(traces, record, in).step.Plan(in...)
+}
+
 // run computes the program for the inputs, one of traces or a new one.
 func (s *CompiledStep) run(traces *[]*stepTrace, record func(loss *sinter.Tensor) (*record, error), in []*sinter.Tensor) (r *record, out []*sinter.Tensor, err error) {
 	o := s.optimizer
-	defer ir.Recover(&err)
-	defer func() {
-		if r := recover(); r != nil {
-			e, ok := r.(unrecorded)
-			if !ok {
-				panic(r)
-			}
-			err = e.error
-		}
-	}()
+	defer recovered(&err)
 	t := s.find(traces, record, in)
 	if out, err = t.step.Call(in...); err != nil {
 		return nil, nil, fmt.Errorf("optim: step %d: %w", o.steps, err)
 	}
 	return t.record, out, nil
+}
+
+// recovered makes an error of what recording panics with.
+func recovered(err *error) {
+	switch e := recover().(type) {
+	case nil:
+	case unrecorded:
+		*err = e.error
+	case *ir.BuildError:
+		*err = e
+	default:
+		panic(e)
+	}
 }
 
 // unrecorded is what a trace panics with when there is nothing to update.

@@ -82,6 +82,8 @@ type Trainer struct {
 	// decide anything in Go from step to step.
 	Compile bool
 
+	memory *MemoryPlan // what FitMemory has chosen
+
 	// Checkpoint says where and when checkpoints are written, and whether the run goes on
 	// from one.
 	Checkpoint Checkpoint
@@ -175,40 +177,21 @@ func (t *Trainer) begin(model nn.Module, trainSet data.Examples, testSet data.Da
 	if steps, _ := t.planned(trainSet); steps == 0 && trainSet.Len() < 0 {
 		return nil, errors.New("train: the examples are a stream that does not know how many there are: set Steps, or StepsPerEpoch")
 	}
-	rule := t.Optimizer
-	if rule == nil {
-		rule = optim.Adam{}
-	}
-	if err := t.Precision.Check(); err != nil {
+	optimizer, err := t.optimizer(model)
+	if err != nil {
 		return nil, err
-	}
-	options := []optim.Option{optim.Precision(t.Precision)}
-	if t.Clip > 0 {
-		options = append(options, optim.ClipNorm(t.Clip))
-	}
-	if s := t.scaler(); s != nil {
-		if err := s.Check(); err != nil {
-			return nil, err
-		}
-		options = append(options, optim.LossScaling(*s))
 	}
 	own := *t // State.SetBatch changes it
 	t = &own
 	r = &fit{
 		Trainer:   t,
-		optimizer: optim.New(model, rule, options...),
+		optimizer: optimizer,
 		loader:    t.loader(trainSet),
 		testSet:   testSet,
 		start:     time.Now(),
 	}
 	if t.Compile {
-		r.compiled = r.optimizer.Compile(func(in []*sinter.Tensor) (*sinter.Tensor, []*sinter.Tensor) {
-			loss, pred := t.measured(model, in)
-			if len(t.Metrics) == 0 {
-				return loss, nil
-			}
-			return loss, []*sinter.Tensor{pred}
-		})
+		r.compiled = t.compile(optimizer, model)
 	}
 	steps, perEpoch := t.planned(trainSet)
 	r.optimizer.SetTotalSteps(steps)
@@ -230,6 +213,39 @@ func (t *Trainer) begin(model nn.Module, trainSet data.Examples, testSet data.Da
 	return r, err
 }
 
+// optimizer is the rule for a model, with what goes around it.
+func (t *Trainer) optimizer(model nn.Module) (*optim.Optimizer, error) {
+	rule := t.Optimizer
+	if rule == nil {
+		rule = optim.Adam{}
+	}
+	if err := t.Precision.Check(); err != nil {
+		return nil, err
+	}
+	options := []optim.Option{optim.Precision(t.Precision)}
+	if t.Clip > 0 {
+		options = append(options, optim.ClipNorm(t.Clip))
+	}
+	if s := t.scaler(); s != nil {
+		if err := s.Check(); err != nil {
+			return nil, err
+		}
+		options = append(options, optim.LossScaling(*s))
+	}
+	return optim.New(model, rule, options...), nil
+}
+
+// compile is the step on a model.
+func (t *Trainer) compile(o *optim.Optimizer, model nn.Module) *optim.CompiledStep {
+	return o.Compile(func(in []*sinter.Tensor) (*sinter.Tensor, []*sinter.Tensor) {
+		loss, pred := t.measured(model, in)
+		if len(t.Metrics) == 0 {
+			return loss, nil
+		}
+		return loss, []*sinter.Tensor{pred}
+	})
+}
+
 // Notes lists what a user should know of how model will be trained and would not
 // expect.
 func (t *Trainer) Notes(model nn.Module) []string {
@@ -239,6 +255,9 @@ func (t *Trainer) Notes(model nn.Module) []string {
 	}
 	if k := t.accumulate(); k > 1 && nn.HasBatchNorm(model) {
 		notes = append(notes, fmt.Sprintf("batch norm normalises over batches of %d, not over the %d examples that an update is made of", t.batch(), k*t.batch()))
+	}
+	if t.memory != nil {
+		notes = append(notes, t.memory.String())
 	}
 	return notes
 }

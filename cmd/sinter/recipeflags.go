@@ -28,6 +28,7 @@ var overrides = []override{
 	{"tensorboard", "tensorboard", "", "write event files for TensorBoard into the run folder"},
 	{"workers", "data.workers", "N", "examples read at the same time; one less than there are processors unless said"},
 	{"skip-bad", "data.skip_bad", "", "leave out examples that cannot be read, and list them, instead of stopping"},
+	{"memory-limit", "memory_limit", "SIZE", "memory that training may hold, such as 8GB: picks batch, accumulation and checkpointing so that it fits"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
 	{"threads", "threads", "N", threadsUsage},
 }

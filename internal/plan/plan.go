@@ -49,6 +49,12 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *ke
 	return p
 }
 
+// Count is Build of a graph as ir.Key gives it, with what the program amounts to.
+func Count(g *ir.Graph, leaves []*ir.Node, t Target, low dtype.DType) (*kernel.Program, null.Counts) {
+	p := Build(g.Outputs, leaves, t, low)
+	return p, null.Count(p)
+}
+
 func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 	r := fuse.Run(g, leaves)
 	for _, s := range r.Steps {

@@ -81,6 +81,9 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err := r.checkMonitors(trainer.Metrics); err != nil {
 		return nil, err
 	}
+	if err := r.fitMemory(trainer, model, src.Train); err != nil {
+		return nil, err
+	}
 	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil
 }
 

@@ -53,6 +53,8 @@ type Recipe struct {
 	// being kept; true is 1.
 	ActivationCheckpointing int `json:"activation_checkpointing,omitempty" min:"0" max:"1024" truth:"1"`
 
+	MemoryLimit string `json:"memory_limit,omitempty"` // "8GB": choose batch, accumulate and activation_checkpointing so that training fits; batch·accumulate stays
+
 	EarlyStopping EarlyStopping `json:"early_stopping,omitzero"`
 	ReduceLR      ReduceLR      `json:"reduce_lr,omitzero"`              // on a plateau
 	EMA           float64       `json:"ema,omitempty" min:"0" below:"1"` // decay of an exponential moving average of the weights, which takes their place
@@ -266,6 +268,9 @@ func (r *Recipe) Resolve() error {
 		return err
 	}
 
+	if _, err := r.memoryLimit(); err != nil {
+		return err
+	}
 	m := &r.Model
 	if r.ActivationCheckpointing > 0 && !m.blocks() {
 		return usage(r.place("activation_checkpointing"), "activation_checkpointing is for models of blocks, gpt and resnet, not %s", m.Kind)
