@@ -5,12 +5,13 @@
 //	go run ./bench/compare -python ~/peers/bin/python steps gpt lstm
 //	go run ./bench/compare -python ~/peers/bin/python -window 60ms kernels
 //	go run ./bench/compare -python ~/peers/bin/python -window 60ms kernels sgemm "conv 3×3"
+//	go run ./bench/compare -python ~/peers/bin/python images
 //
 // Whole steps are named after their models (package workload), kernels are those whose
 // name contains an argument. Every side is a process that lives through all rounds; in
 // each round each makes one window. The peers are PyTorch (bench/torch), for the two
 // models that it has GoMLX (bench/gomlx), and for matrix products oneDNN and OpenBLAS
-// (bench/blas). What is not there is left out, with a word on how to get it.
+// (bench/blas), for files of pictures torchvision. What is not there is left out, with a word on how to get it.
 package main
 
 import (
@@ -59,7 +60,7 @@ func main() {
 		s.sides = strings.Split(*sides, ",")
 	}
 	if flag.NArg() == 0 {
-		log.Fatal("what to compare: steps or kernels, then which if not all")
+		log.Fatal("what to compare: steps, kernels or images, then which if not all")
 	}
 	if err := s.run(flag.Arg(0), flag.Args()[1:]); err != nil {
 		log.Fatal(err)
@@ -81,8 +82,10 @@ func (s *settings) run(what string, rows []string) (err error) {
 		return s.steps(rows)
 	case "kernels":
 		return s.kernels(rows)
+	case "images":
+		return s.images(rows)
 	}
-	return fmt.Errorf("cannot compare %q; there are: steps, kernels", what)
+	return fmt.Errorf("cannot compare %q; there are: steps, kernels, images", what)
 }
 
 // build compiles a program of the benchmarks without cgo and returns its path. dir
