@@ -59,9 +59,18 @@ type classes struct {
 
 // view reads scores [N, C, …] with targets [N, …], or [N, …, C] as language models
 // give them, where the shapes leave no doubt; with doubt the classes are on axis 1,
-// as in PyTorch. last decides for the last axis.
+// as in PyTorch. last decides for the last axis. Targets [N, C] that are probabilities,
+// as those of mixed examples are, stand for the likeliest class.
 func view(name string, pred, target *sinter.Tensor, last bool) classes {
 	p, t := pred.Shape(), target.Shape()
+	if target.DType().IsFloat() && len(p) == 2 && slices.Equal(p, t) {
+		c := classes{target.Floats(), make([]int64, t[0]), t[1], 1, 1}
+		for i := range c.targets {
+			c.targets[i] = int64(c.argmax(i * t[1]))
+		}
+		c.scores = pred.Floats()
+		return c
+	}
 	axis := -1
 	for _, a := range []int{1, len(p) - 1} {
 		if last && a != len(p)-1 || a >= len(p) {

@@ -133,3 +133,18 @@ func TestState(t *testing.T) {
 		}
 	}
 }
+
+// Labels that are probabilities, as those of mixed examples, count as the likeliest class.
+func TestProbabilitiesAsTargets(t *testing.T) {
+	scores := sinter.FromFloats([]float32{3, 1, 2, 0, 5, 1, 1, 2, 9, 4, 4, 0}, 4, 3) // 0, 1, 2, 0
+	mixed := sinter.FromFloats([]float32{0.6, 0.4, 0, 0.7, 0.3, 0, 0, 0.5, 0.5, 1, 0, 0}, 4, 3)
+	classes := sinter.FromInts([]int64{0, 0, 1, 0}, 4)
+	for _, make := range []func() Metric{Accuracy, func() Metric { return TopK(2) }, func() Metric { return ConfusionMatrix(3) }} {
+		a, b := make(), make()
+		a.Update(scores, mixed)
+		b.Update(scores, classes)
+		if a.Value() != b.Value() || !(a.Value() > 0) {
+			t.Errorf("%s is %v on probabilities, %v on classes", a.Name(), a.Value(), b.Value())
+		}
+	}
+}

@@ -63,6 +63,9 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err := r.limit(src); err != nil {
 		return nil, err
 	}
+	if err := r.augment(src); err != nil {
+		return nil, err
+	}
 	trainer := &train.Trainer{
 		StepsPerEpoch: r.Limits.StepsPerEpoch,
 		Clip:          r.Optimizer.Clip,

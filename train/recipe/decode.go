@@ -85,6 +85,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, tags *reflect
 	wrong := func(expected string) error {
 		return usage(d.at(n), "%s is %s, expected %s", key, describe(n), expected)
 	}
+	if v.Type() == reflect.TypeFor[Augment]() {
+		return d.augment(n, v, key)
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		if n.Kind != yaml.MappingNode {

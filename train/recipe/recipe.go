@@ -107,6 +107,8 @@ type Data struct {
 	Horizon   int     `json:"horizon,omitempty" min:"1" max:"65536"`      // rows to forecast
 	Season    int     `json:"season,omitempty" min:"2" max:"65536"`       // rows after which a pattern comes again, for a naive forecast to compare with
 
+	Augment []Augment `json:"augment,omitempty"` // pictures: how those to train on are changed at random, in order
+
 	// How they are read. None of these but skip_bad changes a result, and shuffle_buffer
 	// that of a stream.
 	Workers       int  `json:"workers,omitempty" min:"0" max:"1024"`             // examples read at the same time; 0: one less than there are processors
