@@ -114,7 +114,7 @@ func (r *fit) saveIfDue() error {
 	v.poll(s, r.Callbacks, false)
 	due := v.late ||
 		v.EverySteps > 0 && s.Step%v.EverySteps == 0 ||
-		v.EveryEpochs > 0 && s.EpochStep == s.StepsPerEpoch && s.Epoch%v.EveryEpochs == 0 ||
+		v.EveryEpochs > 0 && r.whole() && s.Epoch%v.EveryEpochs == 0 ||
 		v.EveryTime > 0 && time.Since(v.last) >= v.EveryTime
 	switch {
 	case s.saveNow, s.Step == s.Steps:

@@ -31,6 +31,7 @@ type fit struct {
 	rebatched bool   // the loader is to be replaced by one of another batch
 	made      made   // the terms of the beginning
 	saver     *saver // nil without checkpoints
+	badSaid   int    // of the loader's bad examples
 }
 
 // group is the batches that one step is made of.
@@ -68,7 +69,7 @@ func (r *fit) loop(ctx context.Context) (err error) {
 // the run was resumed.
 func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
 	s := r.state
-	for !s.stopping() && (s.Epoch < s.Epochs || r.unfinished()) {
+	for !s.stopping() && (s.Epoch < s.Epochs && s.Step < s.Steps || r.unfinished()) {
 		if resumed && r.unfinished() {
 			err = r.goOn(ctx)
 		} else {
@@ -115,7 +116,15 @@ func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
 // follows its last one.
 func (r *fit) unfinished() bool {
 	s := r.state
-	return s.Epoch > 0 && (!r.ended || s.EpochStep < s.StepsPerEpoch && s.Step < s.Steps)
+	return s.Epoch > 0 && (!r.ended || !r.whole() && s.Step < s.Steps)
+}
+
+// whole tells whether all steps of the epoch have been made. Leaving out bad examples makes
+// it shorter than it was thought to be, and the length of a stream may not be known at
+// all: then the loader has come to its end.
+func (r *fit) whole() bool {
+	s := r.state
+	return s.EpochStep == s.StepsPerEpoch || s.EpochStep > 0 && r.loader.State().Epoch >= s.Epoch
 }
 
 // goOn finishes an epoch that another process has begun: what was to follow the step
@@ -123,7 +132,7 @@ func (r *fit) unfinished() bool {
 func (r *fit) goOn(ctx context.Context) error {
 	s := r.state
 	r.ended = false
-	if s.EpochStep == s.StepsPerEpoch || s.Step >= s.Steps {
+	if r.whole() || s.Step >= s.Steps {
 		return nil
 	}
 	if s.EpochStep > 0 {
@@ -136,6 +145,7 @@ func (r *fit) goOn(ctx context.Context) error {
 
 // epoch makes the steps of one epoch, or those that are left.
 func (r *fit) epoch(ctx context.Context) error {
+	defer r.sayBad()
 	reading := ctx
 	if r.accumulate() > 1 {
 		// Between the batches of a step there is nothing that could be saved: the
@@ -180,7 +190,23 @@ func (r *fit) epoch(ctx context.Context) error {
 		_, err := stepped()
 		return err
 	}
+	if r.state.EpochStep != r.state.StepsPerEpoch { // nobody knew that the last step was that
+		return r.saveIfDue()
+	}
 	return nil
+}
+
+// sayBad tells of the examples that were left out since it was last called.
+func (r *fit) sayBad() {
+	bad := r.loader.Bad()
+	for i, e := range bad[r.badSaid:] {
+		if i == 10 {
+			r.state.Warn(fmt.Sprintf("%d more examples were left out", len(bad)-r.badSaid-i))
+			break
+		}
+		r.state.Warn("left out: " + e.Error())
+	}
+	r.badSaid = len(bad)
 }
 
 // stepped does what follows a step, and tells whether the epoch ends with it.
@@ -471,6 +497,7 @@ func (r *fit) end() *Report {
 		PeakMemory:       memory, PeakMemorySource: source,
 		History: r.state.History,
 		Stopped: s.reason,
+		Bad:     r.loader.Bad(), BadCount: r.loader.BadCount(),
 	}
 	if s.Last != nil && s.Last.Step == s.Step {
 		report.TestLoss, report.Metrics = s.Last.TestLoss, s.Last.Metrics

@@ -3,6 +3,7 @@ package train
 import (
 	"time"
 
+	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/metric"
 )
 
@@ -26,6 +27,9 @@ type Report struct {
 
 	History []Evaluation
 	Stopped string // why a callback ended training, if one did
+
+	Bad      []*data.ExampleError // what Loader.SkipBad left out of training, each once
+	BadCount int                  // how many times, every epoch counted
 }
 
 // Evaluation is a measurement during training.

@@ -156,6 +156,9 @@ func printResult(w io.Writer, r *recipe.Result) {
 	if r.Stopped != "" {
 		row("stopped", r.Stopped)
 	}
+	if n := len(r.Bad); n > 0 {
+		row("left out", plural(n, "example")+" that cannot be read; run.json lists them")
+	}
 	row("run", r.Run)
 	fmt.Fprintln(w)
 	ui.Table(w, rows)

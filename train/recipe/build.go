@@ -51,6 +51,9 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.cache(src); err != nil {
+		return nil, err
+	}
 	input := Input{Task: src.Task, Shape: src.Input(), Classes: src.Classes, Series: src.Series, Encoder: src.Encoder, Tokenizer: keep(src.Tokenizer)}
 	if err := r.checkMetrics(input.Task); err != nil {
 		return nil, err

@@ -111,10 +111,11 @@ type Data struct {
 
 	// How they are read. None of these but skip_bad changes a result, and shuffle_buffer
 	// that of a stream.
-	Workers       int  `json:"workers,omitempty" min:"0" max:"1024"`             // examples read at the same time; 0: one less than there are processors
-	Prefetch      int  `json:"prefetch,omitempty" min:"1" max:"1024"`            // batches made ahead; 2 unless said
-	ShuffleBuffer int  `json:"shuffle_buffer,omitempty" min:"1" max:"100000000"` // examples of a stream held in memory to be shuffled; 1024 unless said
-	SkipBad       bool `json:"skip_bad,omitempty"`                               // leave out examples that cannot be read, and list them
+	Workers       int    `json:"workers,omitempty" min:"0" max:"1024"`             // examples read at the same time; 0: one less than there are processors
+	Prefetch      int    `json:"prefetch,omitempty" min:"1" max:"1024"`            // batches made ahead; 2 unless said
+	ShuffleBuffer int    `json:"shuffle_buffer,omitempty" min:"1" max:"100000000"` // examples of a stream held in memory to be shuffled; 1024 unless said
+	Cache         string `json:"cache,omitempty" oneof:"none memory disk"`         // of decoded examples, where they are not in memory anyway
+	SkipBad       bool   `json:"skip_bad,omitempty"`                               // leave out examples that cannot be read, and list them
 }
 
 // Model names an architecture and its sizes. Which sizes there are depends on

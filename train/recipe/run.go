@@ -54,6 +54,7 @@ type Result struct {
 	Seconds          Number            `json:"seconds"`
 	PeakMemory       int64             `json:"peak_memory_bytes"`
 	PeakMemorySource string            `json:"peak_memory_source"`
+	Bad              []string          `json:"bad,omitempty"`     // examples that were left out of training, and why
 	Stopped          string            `json:"stopped,omitempty"` // why training ended before its last step, if a callback wanted it
 	Run              string            `json:"run"`
 
@@ -140,6 +141,9 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		Stopped: report.Stopped, Run: folder.Dir(), Report: report,
 	}
 	maps.Copy(result.Metrics, baselines(j.Source.Test))
+	for _, e := range report.Bad {
+		result.Bad = append(result.Bad, e.Error())
+	}
 	if status == rundir.Complete && j.Source.Test != nil && j.Input.Task == data.Classification {
 		scores, err := j.Input.score(ctx, j.Recipe, j.Model, j.Source.Test)
 		if err != nil && ctx.Err() == nil {
