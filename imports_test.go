@@ -42,6 +42,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "data/glyphs", others: "golang.org/x/image"},
 	{packages: "data/parquet", others: "github.com/parquet-go/parquet-go"},
 	{packages: "data", internal: "internal/jpeg internal/resample", others: "golang.org/x/image"},
+	{packages: "data/preprocess"},
 	{packages: "data/tokenizer", others: "golang.org/x/text/unicode/norm"},
 	{packages: "format/tfevent", others: "google.golang.org/protobuf/encoding/protowire"},
 	{packages: "format/*", internal: "internal/dtype"},
