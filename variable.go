@@ -2,8 +2,10 @@ package sinter
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 
+	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/ir"
 )
 
@@ -167,14 +169,16 @@ func (v *Variable) Bytes() []byte {
 	return v.Value().mustBytes()
 }
 
-// ReadVariables copies the elements of variables, with what has been assigned, to host
-// memory of their sizes: dst[i] is that of vars[i]. It is the fast way to copy much, for
-// a checkpoint.
-func ReadVariables(vars []*Variable, dst [][]byte) error {
+// SnapshotVariables copies the elements of variables as they are now, with what has been
+// assigned, to host memory of their sizes: dst[i] is that of vars[i]. It may return before
+// all is copied, and wait returns after: until then dst must not be used. Meanwhile
+// programs run and the variables can be assigned; what is about to overwrite one that has
+// not been copied waits for that. A checkpoint is made of it.
+func SnapshotVariables(vars []*Variable, dst [][]byte) (wait func(), err error) {
 	var pending []*Variable
 	for i, v := range vars {
 		if want := v.Len() * v.dtype.Size(); len(dst[i]) != want {
-			return fmt.Errorf("sinter: %s is %v%v and has %d bytes, not %d", v.label(), v.dtype, v.shape, want, len(dst[i]))
+			return nil, fmt.Errorf("sinter: %s is %v%v and has %d bytes, not %d", v.label(), v.dtype, v.shape, want, len(dst[i]))
 		}
 		if v.pending != nil {
 			pending = append(pending, v)
@@ -182,15 +186,33 @@ func ReadVariables(vars []*Variable, dst [][]byte) error {
 	}
 	if len(pending) > 0 {
 		if err := EvalAssign(pending); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	evaluation.Lock()
 	defer evaluation.Unlock()
+	src := make([]device.Buffer, len(vars))
 	for i, v := range vars {
-		if err := current().Download(dst[i], memoryOf(v.storage).buffer); err != nil {
-			return fmt.Errorf("sinter: reading %s: %w", v.label(), err)
-		}
+		src[i] = memoryOf(v.storage).buffer
 	}
-	return nil
+	later, ok := current().(interface {
+		Snapshot(dst [][]byte, src []device.Buffer) (wait func(), err error)
+	})
+	if !ok {
+		for i, v := range vars {
+			if err := current().Download(dst[i], src[i]); err != nil {
+				return nil, fmt.Errorf("sinter: reading %s: %w", v.label(), err)
+			}
+		}
+		return func() {}, nil
+	}
+	copied, err := later.Snapshot(dst, src)
+	if err != nil {
+		return nil, fmt.Errorf("sinter: reading variables: %w", err)
+	}
+	go func() {
+		copied()
+		runtime.KeepAlive(vars) // and with them the memory that is read
+	}()
+	return copied, nil
 }

@@ -170,6 +170,7 @@ func (v *saver) higher() bool {
 // copied is a checkpoint in memory.
 type copied struct {
 	memory  [][]byte // of the tensors
+	wait    func()   // until it is all there
 	content *checkpoint.Content
 	saved   Saved
 	syncLog func() error
@@ -230,6 +231,7 @@ func (r *fit) save(score *checkpoint.Score) error {
 		v.poll(s, r.Callbacks, true)
 	}
 	if v.next != nil {
+		v.next.wait() // its memory is used again
 		v.free = append(v.free, v.next)
 		v.next = nil
 	}
@@ -264,6 +266,7 @@ func (v *saver) write(c *copied) {
 	keep := checkpoint.Keep{Last: v.Keep, Best: v.Best, Higher: v.higher()}
 	go func() {
 		begun := time.Now()
+		c.wait()
 		result := c.saved
 		err := c.syncLog()
 		var info checkpoint.Info

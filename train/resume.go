@@ -195,7 +195,7 @@ func (r *fit) snapshot(c *copied, score *checkpoint.Score, logPosition int64) er
 			content.Tensors[part] = append(content.Tensors[part], safetensors.Tensor{Name: name, DType: v.DType(), Shape: v.Shape(), Data: c.memory[i]})
 		}
 	}
-	if err := sinter.ReadVariables(vars, c.memory[:len(vars)]); err != nil {
+	if c.wait, err = sinter.SnapshotVariables(vars, c.memory[:len(vars)]); err != nil {
 		return err
 	}
 	content.State, err = json.Marshal(state)

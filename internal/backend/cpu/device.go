@@ -30,6 +30,7 @@ type Device struct {
 	pool   *pool.Pool
 	gemm   *gemm.Ctx
 	locals []local
+	holds  holds // of buffers that are being copied, see Snapshot
 }
 
 // local is a worker's memory for what a task of an operation needs; its size is
@@ -125,6 +126,7 @@ func (d *Device) Upload(dst device.Buffer, src []byte) error {
 	if !ok || b.n != len(src) {
 		return fmt.Errorf("cpu: uploading %d bytes to a buffer of %d", len(src), dst.Bytes())
 	}
+	d.holds.await(b.p)
 	copy(b.bytes(), src)
 	return nil
 }
@@ -196,6 +198,14 @@ func overlap(slots []kernel.Slot, a, b int) bool {
 
 // run executes the steps, once the slots of kinds Leaf and Output are set.
 func (c *compiled) run(arena unsafe.Pointer) {
+	c.place(arena)
+	for _, s := range c.steps {
+		s.run(c.slots)
+	}
+}
+
+// place resolves the slots in the arena.
+func (c *compiled) place(arena unsafe.Pointer) {
 	if n := len(c.placed); n > 0 {
 		// The last to be resolved tells for all.
 		if last := c.placed[n-1]; c.slots[last] != unsafe.Add(arena, c.p.Slots[last].Offset) {
@@ -204,18 +214,16 @@ func (c *compiled) run(arena unsafe.Pointer) {
 			}
 		}
 	}
-	for _, s := range c.steps {
-		s.run(c.slots)
-	}
 }
 
 // executable is a program. What lies in the arena is nobody's after a run, so all
 // programs of the device have one, which grows when one needs more.
 type executable struct {
 	*compiled
-	dev   *Device
-	open  bool  // it has run
-	bound []int // the slots that every run binds anew
+	dev    *Device
+	open   bool    // it has run
+	bound  []int   // the slots that every run binds anew
+	writes [][]int // for each step, the leaves it writes; found when it matters
 }
 
 // Compile makes a program runnable.
@@ -261,7 +269,11 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 		}
 		e.slots[i] = b.p
 	}
-	e.run(e.dev.arena.p)
+	if e.dev.holds.active.Load() > 0 {
+		e.runHeld(e.dev.arena.p)
+	} else {
+		e.run(e.dev.arena.p)
+	}
 	for _, i := range e.bound {
 		e.slots[i] = nil // so that it does not keep the caller's memory alive
 	}
