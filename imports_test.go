@@ -25,7 +25,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "cmd/sinter", internal: "all", others: "all"},
 	{packages: "cmd/sinter/internal/watch"},
 	{packages: "cmd/sinter/internal/*", others: "all"},
-	{packages: "examples/* bench/bits bench/compare bench/first bench/images bench/kernels bench/memory bench/steps"},
+	{packages: "examples/* bench/bits bench/compare bench/first bench/images bench/kernels bench/loop bench/memory bench/steps"},
 	{packages: "bench/internal/workload"},
 	{packages: "bench/internal/peer bench/internal/rig"},
 	{packages: "internal/streamtest"},

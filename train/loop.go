@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/sinter-dl/sinter"
@@ -31,7 +32,10 @@ type fit struct {
 	rebatched bool   // the loader is to be replaced by one of another batch
 	made      made   // the terms of the beginning
 	saver     *saver // nil without checkpoints
-	badSaid   int    // of the loader's bad examples
+
+	bad       []*data.ExampleError // left out so far
+	badListed int                  // how many of this loader's are among them
+	badCount  int                  // how often loaders before this one left one out
 }
 
 // group is the batches that one step is made of.
@@ -196,17 +200,24 @@ func (r *fit) epoch(ctx context.Context) error {
 	return nil
 }
 
-// sayBad tells of the examples that were left out since it was last called.
+// sayBad takes down the examples that the loader left out since it was last called, and
+// tells of them.
 func (r *fit) sayBad() {
-	bad := r.loader.Bad()
-	for i, e := range bad[r.badSaid:] {
-		if i == 10 {
-			r.state.Warn(fmt.Sprintf("%d more examples were left out", len(bad)-r.badSaid-i))
-			break
+	listed := r.loader.Bad()
+	said := 0
+	for _, e := range listed[r.badListed:] {
+		if slices.ContainsFunc(r.bad, func(b *data.ExampleError) bool { return b.Index == e.Index }) {
+			continue // by a loader of other batches
 		}
-		r.state.Warn("left out: " + e.Error())
+		r.bad = append(r.bad, e)
+		if said++; said <= 10 {
+			r.state.Warn("left out: " + e.Error())
+		}
 	}
-	r.badSaid = len(bad)
+	if said > 10 {
+		r.state.Warn(fmt.Sprintf("%d more examples were left out", said-10))
+	}
+	r.badListed = len(listed)
 }
 
 // stepped does what follows a step, and tells whether the epoch ends with it.
@@ -269,6 +280,9 @@ func (r *fit) reload() error {
 	}
 	r.rebatched = false
 	at := r.loader.State()
+	r.sayBad()
+	r.badCount += r.loader.BadCount()
+	r.badListed = 0
 	r.loader = r.Trainer.loader(r.loader.Dataset)
 	return r.loader.SetState(at)
 }
@@ -497,7 +511,7 @@ func (r *fit) end() *Report {
 		PeakMemory:       memory, PeakMemorySource: source,
 		History: r.state.History,
 		Stopped: s.reason,
-		Bad:     r.loader.Bad(), BadCount: r.loader.BadCount(),
+		Bad:     r.bad, BadCount: r.badCount + r.loader.BadCount(),
 	}
 	if s.Last != nil && s.Last.Step == s.Step {
 		report.TestLoss, report.Metrics = s.Last.TestLoss, s.Last.Metrics
