@@ -54,7 +54,8 @@ func TestFollow(t *testing.T) {
 	}
 	appendTo(t, name, `ss":null,"seconds":1}`+"\n"+
 		`{"event":"evaluation","epoch":1,"step":2,"train_loss":2,"train_metrics":{"accuracy":0.5},"test_loss":null,"metrics":{"accuracy":0.25},"seconds":1.5}`+"\n"+
-		`{"event":"checkpoint","step":2,"name":"step-2"}`+"\n"+
+		`{"event":"checkpoint","step":2,"name":"step-2","bytes":5121380,"score":{"name":"test_loss","value":1.40402263},"seconds":3}`+"\n"+
+		`{"event":"control","step":2,"lr":0.05,"said":{"lr":"0.05"},"sha256":"abc"}`+"\n"+
 		`{"event":"note","step":2,"message":"the \u003cb\u003e disk is full"}`+"\n"+
 		"\n"+"not json\n"+`[1,2]`+"\n"+`{"event":"step","loss":1}`+"\n"+
 		`{"epoch":2,"step":3,"loss":1.5,"grad_norm":7,"seconds":2}`+"\n"+
@@ -75,7 +76,7 @@ func TestFollow(t *testing.T) {
 	if l.Skipped != 3 {
 		t.Errorf("%d lines were left out, expected three", l.Skipped)
 	}
-	if len(l.Events) != 2 || l.Events[0].Kind != "checkpoint" || l.Events[0].Text != "name step-2" || l.Events[1].Text != "the <b> disk is full" {
+	if len(l.Events) != 3 || l.Events[0] != (Event{"checkpoint", 2, "step-2, size 4.9 MiB, test_loss 1.404"}) || l.Events[1].Text != "lr 0.05" || l.Events[2].Text != "the <b> disk is full" {
 		t.Errorf("events %+v", l.Events)
 	}
 

@@ -32,10 +32,9 @@ type Log struct {
 
 // Event is a line that is neither a step nor an evaluation.
 type Event struct {
-	Kind    string  `json:"kind"` // checkpoint, control, scaler, note, …
-	Step    float64 `json:"step"`
-	Seconds float64 `json:"seconds"`
-	Text    string  `json:"text"`
+	Kind string  `json:"kind"` // checkpoint, control, scaler, note, …
+	Step float64 `json:"step"`
+	Text string  `json:"text"`
 }
 
 // Bounds of what is kept of a file that someone else wrote.
@@ -189,7 +188,6 @@ func (l *Log) line(line []byte) bool {
 func (l *Log) event(kind string, object map[string]any) {
 	e := Event{Kind: cut(kind, 40)}
 	e.Step, _ = object["step"].(float64)
-	e.Seconds, _ = object["seconds"].(float64)
 	var parts []string
 	for _, key := range []string{"message", "text", "note"} {
 		if text, ok := object[key].(string); ok {
@@ -197,23 +195,54 @@ func (l *Log) event(kind string, object map[string]any) {
 			delete(object, key)
 		}
 	}
-	for _, key := range []string{"event", "step", "seconds", "epoch"} {
+	for _, key := range []string{"event", "step", "seconds", "epoch", "sha256", "stall_seconds"} {
 		delete(object, key)
 	}
-	var rest []string
-	for key, value := range object {
-		if text, ok := value.(string); ok {
-			rest = append(rest, key+" "+text)
-		} else if text, err := json.Marshal(value); err == nil {
-			rest = append(rest, key+" "+string(text))
-		}
+	said, isMap := object["said"].(map[string]any)
+	if kind == "control" && isMap { // what was written into control.yaml says it all
+		object = said
 	}
-	slices.Sort(rest)
-	e.Text = cut(strings.Join(append(parts, rest...), ", "), maxText)
+	if name, ok := object["name"].(string); ok {
+		parts = append(parts, name)
+		delete(object, "name")
+	}
+	e.Text = cut(strings.Join(append(parts, pairs(object)...), ", "), maxText)
 	if len(l.Events) == maxEvents {
 		l.Events = slices.Delete(l.Events, 0, 1)
 	}
 	l.Events = append(l.Events, e)
+}
+
+// pairs are the keys of an object with their values, for people to read.
+func pairs(object map[string]any) []string {
+	var out []string
+	for key, value := range object {
+		text := ""
+		switch v := value.(type) {
+		case string:
+			text = v
+		case float64:
+			if text = strconv.FormatFloat(v, 'g', 5, 64); v == math.Trunc(v) && math.Abs(v) < 1e15 {
+				text = strconv.FormatInt(int64(v), 10)
+			}
+			if key == "bytes" {
+				key, text = "size", fmt.Sprintf("%.1f MiB", v/(1<<20))
+			}
+		case map[string]any:
+			if name, ok := v["name"].(string); ok && v["value"] != nil && len(v) == 2 { // a score
+				out = append(out, pairs(map[string]any{name: v["value"]})...)
+				continue
+			}
+			text = strings.Join(pairs(v), " ")
+		default:
+			if json, err := json.Marshal(v); err == nil {
+				text = string(json)
+			}
+		}
+		out = append(out, key+" "+text)
+	}
+	slices.Sort(out)
+	return out
 }
 
 // cut leaves at most n bytes of a text, whole characters.
