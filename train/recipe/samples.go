@@ -81,7 +81,7 @@ const (
 	guessesShown  = 3
 	thumbnailSide = 64 // pixels
 	promptTokens  = 16
-	writtenTokens = 200
+	writtenTokens = 120
 )
 
 // sampler writes samples.jsonl and confusion.json as training goes, and layers.json at
