@@ -104,6 +104,19 @@ func (c Checkpoint) saver() (*saver, error) {
 	return &saver{Checkpoint: c, results: make(chan Saved, 1), last: time.Now(), step: -1}, nil
 }
 
+// reserve makes the memory that checkpoints are copied to, by a copy for nothing: to make
+// it takes longer than training is to stand still for a checkpoint.
+func (r *fit) reserve() {
+	if r.saver == nil {
+		return
+	}
+	c := new(copied)
+	if err := r.snapshot(c, nil, 0); err == nil { // else the first checkpoint says so
+		c.wait()
+		r.saver.free = append(r.saver.free, c)
+	}
+}
+
 // saveIfDue writes a checkpoint after a step if it is time for one.
 func (r *fit) saveIfDue() error {
 	v, s := r.saver, r.state

@@ -61,6 +61,7 @@ func BenchmarkCheckpoint(b *testing.B) {
 	for _, s := range all.saved[:len(all.saved)-1] { // training waits for the last one
 		stalls, size = append(stalls, s.Stall), s.Bytes
 	}
+	b.Logf("training stood still for %v", stalls)
 	ms := func(list []time.Duration, share float64) float64 {
 		if len(list) == 0 {
 			return 0

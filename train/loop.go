@@ -62,6 +62,7 @@ func (r *fit) loop(ctx context.Context) (err error) {
 	if err := r.recall(from); err != nil {
 		return err
 	}
+	r.reserve()
 	err = r.steps(ctx, from != nil)
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = &InterruptedError{Step: s.Step, Err: err}
