@@ -24,8 +24,9 @@ type progress struct {
 	line *ui.Line // on a terminal
 	json bool
 
-	name  string
-	shown time.Time // when the step was last shown
+	name    string
+	shown   time.Time // when the step was last shown
+	stepped bool      // a step has been shown
 }
 
 // How often a step is shown.
@@ -86,10 +87,10 @@ func (p *progress) OnStep(s *train.State) {
 		interval = barInterval
 	}
 	now := time.Now()
-	if now.Sub(p.shown) < interval && (s.Step > 1 || !p.json) {
+	if now.Sub(p.shown) < interval && (p.stepped || !p.json) { // as JSON the first is shown in any case
 		return
 	}
-	p.shown = now
+	p.shown, p.stepped = now, true
 	switch {
 	case p.json:
 		e := map[string]any{
