@@ -138,8 +138,7 @@ func readIDX(r io.Reader, size int64, name string, rank int) (dims []int, values
 		if err != nil {
 			return nil, nil, fmt.Errorf("data: %s, byte 0: not a whole gzip header: %v; copy or download the file again", name, err)
 		}
-		// Deflate makes at most 1,032 bytes of one.
-		br, where, limit = bufio.NewReader(zr), " of the unpacked content", 1032*size
+		br, where, limit = bufio.NewReader(zr), " of the unpacked content", max(freeUnpacked, maxRatio*size)
 	}
 	header := make([]byte, 4+4*rank)
 	if n, err := io.ReadFull(br, header); err != nil {
@@ -159,6 +158,9 @@ func readIDX(r io.Reader, size int64, name string, rank int) (dims []int, values
 		dims = append(dims, int(d))
 	}
 	want := int64(product)
+	if where != "" && want > limit {
+		return nil, nil, fmt.Errorf("data: %s, byte 4%s: %v values are more than %d times the %d bytes of the file; if that is no mistake, unpack it beforehand", name, where, dims, maxRatio, size)
+	}
 	var buf bytes.Buffer
 	buf.Grow(int(min(want, limit)))
 	n, err := io.CopyN(&buf, br, want)

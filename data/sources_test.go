@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data/tokenizer"
@@ -416,12 +417,82 @@ func FuzzIDX(f *testing.F) {
 	f.Add(idx(nil, 1<<32-1, 1<<32-1, 1<<32-1))
 	f.Add(zipped(idx(make([]byte, 5), 3, 2, 2)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		dims, values, err := readIDX(bytes.NewReader(b), int64(len(b)), "f", 3)
+		var dims []int
+		var values []byte
+		var err error
+		got := testenv.Allocated(func() { dims, values, err = readIDX(bytes.NewReader(b), int64(len(b)), "f", 3) })
+		if got > uint64(4*len(b)+2*freeUnpacked) {
+			t.Errorf("%d bytes were allocated for a file of %d", got, len(b))
+		}
 		if err == nil && len(values) != dims[0]*dims[1]*dims[2] {
 			t.Fatalf("%d values for %v", len(values), dims)
 		}
 		if err != nil && !strings.Contains(fmt.Sprint(err), "f, byte ") {
 			t.Fatalf("error without a place: %v", err)
+		}
+	})
+}
+
+// Half a gigabyte of zeros packed into half a megabyte is refused by its header, and
+// where that lies, not unpacked.
+func TestBombs(t *testing.T) {
+	dir := t.TempDir()
+	var packed bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&packed, gzip.BestSpeed)
+	w.Write(idx(nil, 512, 1024, 1024))
+	zeros := make([]byte, 1<<20)
+	for range 48 {
+		w.Write(zeros)
+	}
+	w.Close()
+	bomb := packed.Bytes()
+	path := write(t, filepath.Join(dir, "train-images-idx3-ubyte.gz"), bomb)
+	write(t, filepath.Join(dir, "train-labels-idx1-ubyte"), idx([]byte{1}, 1))
+	table := write(t, filepath.Join(dir, "bomb.csv.gz"), bomb)
+	text := write(t, filepath.Join(dir, "bomb.txt"), bomb)
+	for name, c := range map[string]struct {
+		path string
+		open func() error
+	}{
+		"idx":  {path, func() error { _, err := OpenIDX(dir); return err }},
+		"csv":  {table, func() error { _, err := ReadTable(table, TableOptions{}); return err }},
+		"text": {text, func() error { _, err := ReadText(text); return err }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			if got := testenv.Allocated(func() { err = c.open() }); got > 8*freeUnpacked {
+				t.Errorf("%d MiB were allocated for a file of %d KiB", got>>20, len(bomb)>>10)
+			}
+			wantError(t, err, c.path, "more than 200 times", "unpack it beforehand")
+		})
+	}
+}
+
+func FuzzText(f *testing.F) {
+	f.Add([]byte("To be, or not to be"), false)
+	f.Add([]byte("\xef\xbb\xbfz\u00fcrich\r\n"), false)
+	f.Add([]byte("\xff\xfeT\x00"), false)
+	f.Add([]byte("{\"text\": \"a\\u00e4\"}\n\n{\"text\": \"b\"}"), true)
+	f.Add(zipped([]byte("words")), false)
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte, objects bool) {
+		path := filepath.Join(dir, "fuzzed.txt")
+		if objects {
+			path = filepath.Join(dir, "fuzzed.jsonl")
+		}
+		write(t, path, content)
+		got := testenv.Allocated(func() {
+			text, err := ReadText(path)
+			if err == nil && !utf8.ValidString(text) {
+				t.Errorf("%q is not UTF-8", text)
+			}
+			if err != nil && !strings.Contains(err.Error(), path) {
+				t.Errorf("error without the file: %v", err)
+			}
+			OpenText(path, TextOptions{Block: 4})
+		})
+		if got > uint64(1000*len(content)+4*freeUnpacked) {
+			t.Errorf("%d bytes were allocated for a file of %d", got, len(content))
 		}
 	})
 }

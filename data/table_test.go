@@ -432,7 +432,12 @@ func FuzzCSV(f *testing.F) {
 	f.Add(rows("a,b,y", "#.5,v#,#", 12, 5, "1e308,,1"), "y")
 	f.Fuzz(func(t *testing.T, text, target string) {
 		opt := TableOptions{Target: target}
-		table, err := parseTable("f", []byte(text), opt)
+		var table *Table
+		var err error
+		got := testenv.Allocated(func() { table, err = parseTable("f", []byte(text), opt) })
+		if got > uint64(200*len(text)+1<<20) { // a value of no characters takes a string
+			t.Errorf("%d bytes were allocated for a file of %d", got, len(text))
+		}
 		if err != nil {
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math"
@@ -281,13 +282,46 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
+// Headers that claim much, and those that are much, take memory in proportion to the
+// file.
+func TestHostileMemory(t *testing.T) {
+	many := "{"
+	for i := range 20_000 {
+		many += fmt.Sprintf(`"%d":{"dtype":"U8","shape":[],"data_offsets":[0,0]},`, i)
+	}
+	for name, content := range map[string][]byte{
+		"length":      []byte("\xff\xff\xff\xff\xff\xff\xff\x7f{"),
+		"100 MB":      []byte("\x00\xe1\xf5\x05\x00\x00\x00\x00{}"),
+		"shape":       file(`{"a":{"dtype":"F64","shape":[`+strings.Repeat("4294967295,", 1000)+`1],"data_offsets":[0,8]}}`, "12345678"),
+		"offsets":     file(`{"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}}`, ""),
+		"nesting":     file(strings.Repeat(`{"a":`, 100_000), ""),
+		"lists":       file(`{"a":{"dtype":"U8","shape":`+strings.Repeat("[", 100_000), ""),
+		"many":        file(many+`"x":1}`, ""),
+		"long string": file(`{"a":{"dtype":"`+strings.Repeat("x", 1<<20)+`"}}`, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var err error
+			if got := testenv.Allocated(func() { _, err = open(content) }); got > uint64(64*len(content)+1<<20) {
+				t.Errorf("%d bytes were allocated for a file of %d", got, len(content))
+			}
+			if err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+}
+
 func FuzzSafetensors(f *testing.F) {
 	f.Add(file(`{"__metadata__":{"a":"b"},"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, "xx"))
 	f.Add(file(`{"a":{"dtype":"F32","shape":[0,9],"data_offsets":[0,0]},"b":{"dtype":"BOOL","shape":[],"data_offsets":[0,1]}}`, "\x01"))
 	f.Add(file(`{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, ""))
 	f.Add([]byte("\xff\xff\xff\xff\xff\xff\xff\x7f{"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		file, err := open(b)
+		var file *File
+		var err error
+		if got := testenv.Allocated(func() { file, err = open(b) }); got > uint64(200*len(b)+1<<20) {
+			t.Errorf("%d bytes were allocated for a file of %d", got, len(b))
+		}
 		if err != nil {
 			return
 		}

@@ -101,6 +101,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, tags *reflect
 			field := fieldByKey(v.Type(), name.Value)
 			full := strings.TrimPrefix(key+"."+name.Value, ".")
 			if field == nil {
+				full = brief(full)
 				return usage(d.at(name), "unknown key %q%s", full, Suggest(full, paths(v.Type(), prefix(key))))
 			}
 			if err := d.value(child, v.FieldByIndex(field.Index), full, &field.Tag); err != nil {
@@ -219,7 +220,16 @@ func describe(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	}
-	return strconv.Quote(n.Value)
+	return strconv.Quote(brief(n.Value))
+}
+
+// brief is a text of someone else's as messages repeat it.
+func brief(s string) string {
+	const most = 80
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // applicable refuses keys that were given but mean nothing to this kind of model

@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sinter-dl/sinter"
@@ -49,14 +52,64 @@ func LoadRun(dir string) (*Run, error) {
 	if err := r.Input.Tokenizer.load(dir); err != nil {
 		return nil, err
 	}
+	weights := filepath.Join(dir, rundir.WeightsFile)
+	st, err := os.Stat(weights)
+	if err != nil {
+		return nil, fmt.Errorf("reading the weights: %w", err)
+	}
+	// Building a model takes its memory, so it has to be about as large as its weights.
+	if least := 4 * r.Recipe.leastParameters(r.Input); least > 2*float64(st.Size())+(32<<20) {
+		return nil, fmt.Errorf("%s is damaged: its model takes at least %.3g bytes, but %s has %d", name, least, weights, st.Size())
+	}
 	if r.Model, err = r.Recipe.build(r.Input); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if err := loadWeights(filepath.Join(dir, rundir.WeightsFile), r.Model); err != nil {
+	if err := loadWeights(weights, r.Model); err != nil {
 		return nil, err
 	}
 	nn.Eval(r.Model)
 	return r, nil
+}
+
+// leastParameters is a lower bound, and not far from it, of the parameters of the model
+// that build makes, found without building it.
+func (r *Recipe) leastParameters(in Input) float64 {
+	m, n := r.Model, 0.0
+	outputs := float64(max(1, len(in.Classes)))
+	inputs := 1.0
+	for _, d := range in.Shape {
+		inputs *= float64(d)
+	}
+	width, layers := float64(m.Width), float64(m.Layers)
+	vocabulary := 1.0
+	if in.Tokenizer != nil && in.Tokenizer.Tokenizer != nil {
+		vocabulary = float64(in.Tokenizer.Size())
+	}
+	switch m.Kind {
+	case "mlp":
+		for _, hidden := range append(slices.Clone(m.Hidden), int(outputs)) {
+			n += inputs * float64(hidden)
+			inputs = float64(hidden)
+		}
+	case "lenet": // its first dense layer, of 120 outputs over 16 channels
+		side := (in.side()-4)/2 - 4
+		n = 120 * 16 * math.Pow(math.Floor(side/2), 2)
+	case "resnet": // the second of each block's two convolutions, in three stages
+		n = float64((m.Depth-2)/6) * 9 * (16*16 + 32*32 + 64*64)
+	case "lstm": // four gates of the state and of what comes in
+		n = vocabulary*width + layers*8*width*width
+	case "gpt": // attention takes 4, the feed-forward part 8 times width squared
+		n = (vocabulary+float64(m.Block))*width + layers*12*width*width
+	}
+	return n
+}
+
+// side is the length of an image's shorter side.
+func (in Input) side() float64 {
+	if len(in.Shape) != 3 {
+		return 0
+	}
+	return float64(min(in.Shape[1], in.Shape[2]))
 }
 
 // check refuses what no run would have written.
