@@ -59,7 +59,16 @@ const (
 // float32 [Width of the encoder]; Y is the int64 number of a class, or the
 // standardised target as float32 [1]. What is fitted, means, deviations and
 // categories, is fitted on the examples for training alone.
+//
+// A CSV or TSV file that is larger than opt.Memory becomes a Stream, and the encoder is
+// fitted on as many of its rows as fit there. All of the file is read to check it and to
+// find the classes.
 func OpenTable(path string, opt TableOptions) (*Source, error) {
+	if large, err := tooLargeForMemory(path, opt); err != nil {
+		return nil, err
+	} else if large && !IsJSONL(path) {
+		return streamTable(path, opt)
+	}
 	table, content, err := readTable(path, opt)
 	if err != nil {
 		return nil, err
@@ -691,65 +700,15 @@ type encoded struct {
 
 // Encode turns the rows of a table into a dataset; see Read.
 func (e *Encoder) Encode(t *Table, withTarget bool) (Dataset, []string, error) {
-	if err := e.check(); err != nil {
-		return nil, nil, err
-	}
-	index, err := e.match(t, withTarget)
+	r, err := e.forTable(t, withTarget)
 	if err != nil {
 		return nil, nil, err
 	}
-	ds := &encoded{enc: e, n: t.Len(), fields: []Field{{Name: "x", DType: sinter.Float32, Shape: []int{e.Width()}}}}
-	if withTarget && e.Task == Classification {
-		ds.fields = append(ds.fields, Field{Name: "y", DType: sinter.Int64})
-	} else if withTarget {
-		ds.fields = append(ds.fields, Field{Name: "y", DType: sinter.Float32, Shape: []int{1}})
-	}
-	class := map[string]int64{}
-	for i, name := range e.Classes {
-		class[name] = int64(i)
-	}
+	ds := &encoded{enc: e, n: t.Len(), fields: r.fields}
 	filled, unknown := make([]int, len(e.Columns)), make([]int, len(e.Columns))
-	for r, row := range t.rows {
-		for i, col := range e.Columns {
-			if index[i] < 0 {
-				continue
-			}
-			v := row[index[i]]
-			switch col.Kind {
-			case NumericColumn:
-				x := float32(0)
-				if isMissing(v) {
-					filled[i]++
-				} else if x, err = t.standard(r, index[i], col.Mean, col.Std); err != nil {
-					return nil, nil, err
-				}
-				ds.numbers = append(ds.numbers, x)
-			case TextColumn:
-				k, ok := slices.BinarySearch(col.Categories, category(v))
-				if !ok {
-					k = -1
-					unknown[i]++
-				}
-				ds.texts = append(ds.texts, int32(k))
-			case TargetColumn:
-				switch {
-				case !withTarget:
-				case isMissing(v):
-					return nil, nil, fmt.Errorf("data: %s: the target is missing (%q); fill it in or remove the row", t.at(r, index[i]), v)
-				case e.Task == Classification:
-					k, ok := class[key(v)]
-					if !ok {
-						return nil, nil, fmt.Errorf("data: %s: %q is none of the classes that the model was trained on, %s", t.at(r, index[i]), v, strings.Join(shorten(e.Classes, 20), ", "))
-					}
-					ds.classes = append(ds.classes, k)
-				default:
-					y, err := t.standard(r, index[i], e.Mean, e.Std)
-					if err != nil {
-						return nil, nil, err
-					}
-					ds.values = append(ds.values, y)
-				}
-			}
+	for i, row := range t.rows {
+		if err := r.add(ds, row, func(col int) string { return t.at(i, col) }, filled, unknown); err != nil {
+			return nil, nil, fmt.Errorf("data: %w", err)
 		}
 	}
 	var notes []string
@@ -764,15 +723,99 @@ func (e *Encoder) Encode(t *Table, withTarget bool) (Dataset, []string, error) {
 	return ds, notes, nil
 }
 
-// standard reads the number of a cell and standardises it.
-func (t *Table) standard(row, col int, mean, std float64) (float32, error) {
-	v, ok := parseNumber(t.rows[row][col])
+// rowEncoder encodes rows of a table with given columns. It does not change.
+type rowEncoder struct {
+	enc        *Encoder
+	fields     []Field
+	index      []int // of the encoder's columns in the table, see match
+	class      map[string]int64
+	withTarget bool
+}
+
+func (e *Encoder) forTable(t *Table, withTarget bool) (*rowEncoder, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
+	index, err := e.match(t, withTarget)
+	if err != nil {
+		return nil, err
+	}
+	r := &rowEncoder{enc: e, index: index, class: map[string]int64{}, withTarget: withTarget}
+	r.fields = []Field{{Name: "x", DType: sinter.Float32, Shape: []int{e.Width()}}}
+	if withTarget && e.Task == Classification {
+		r.fields = append(r.fields, Field{Name: "y", DType: sinter.Int64})
+	} else if withTarget {
+		r.fields = append(r.fields, Field{Name: "y", DType: sinter.Float32, Shape: []int{1}})
+	}
+	for i, name := range e.Classes {
+		r.class[name] = int64(i)
+	}
+	return r, nil
+}
+
+// add appends a row to ds. place names the value of a column of the table. filled and
+// unknown count, for each of the encoder's columns, values that were missing, and that
+// were not there in training; they may be nil.
+func (r *rowEncoder) add(ds *encoded, row []string, place func(col int) string, filled, unknown []int) error {
+	for i, col := range r.enc.Columns {
+		at := r.index[i]
+		if at < 0 {
+			continue
+		}
+		v := row[at]
+		switch col.Kind {
+		case NumericColumn:
+			x := float32(0)
+			if !isMissing(v) {
+				var err error
+				if x, err = standard(v, col.Mean, col.Std); err != nil {
+					return fmt.Errorf("%s: %w", place(at), err)
+				}
+			} else if filled != nil {
+				filled[i]++
+			}
+			ds.numbers = append(ds.numbers, x)
+		case TextColumn:
+			k, ok := slices.BinarySearch(col.Categories, category(v))
+			if !ok {
+				k = -1
+				if unknown != nil {
+					unknown[i]++
+				}
+			}
+			ds.texts = append(ds.texts, int32(k))
+		case TargetColumn:
+			switch {
+			case !r.withTarget:
+			case isMissing(v):
+				return fmt.Errorf("%s: the target is missing (%q); fill it in or remove the row", place(at), v)
+			case r.enc.Task == Classification:
+				k, ok := r.class[key(v)]
+				if !ok {
+					return fmt.Errorf("%s: %q is none of the classes that the model was trained on, %s", place(at), v, strings.Join(shorten(r.enc.Classes, 20), ", "))
+				}
+				ds.classes = append(ds.classes, k)
+			default:
+				y, err := standard(v, r.enc.Mean, r.enc.Std)
+				if err != nil {
+					return fmt.Errorf("%s: %w", place(at), err)
+				}
+				ds.values = append(ds.values, y)
+			}
+		}
+	}
+	return nil
+}
+
+// standard reads a number and standardises it.
+func standard(text string, mean, std float64) (float32, error) {
+	v, ok := parseNumber(text)
 	if !ok {
-		return 0, fmt.Errorf("data: %s: %q is not a number, expected one, as in the data that the model was trained on; correct it, or write NA if it is missing", t.at(row, col), t.rows[row][col])
+		return 0, fmt.Errorf("%q is not a number, expected one, as in the data that the model was trained on; correct it, or write NA if it is missing", text)
 	}
 	x := float32((v - mean) / std)
 	if math.IsInf(float64(x), 0) || math.IsNaN(float64(x)) {
-		return 0, fmt.Errorf("data: %s: %s is not a finite number near those that the model was trained on; correct it, or write NA if it is missing", t.at(row, col), t.rows[row][col])
+		return 0, fmt.Errorf("%s is not a finite number near those that the model was trained on; correct it, or write NA if it is missing", text)
 	}
 	return x, nil
 }

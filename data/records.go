@@ -61,9 +61,10 @@ type streamPart struct {
 	seed  uint64
 	below uint64 // those are held out whose hash is below it
 	held  bool
+	n     int // examples, -1 if that is not known
 }
 
-func (p streamPart) Len() int { return -1 }
+func (p streamPart) Len() int { return p.n }
 
 func (p streamPart) has(index int64) bool {
 	return (mix(mix(p.seed, splitSite), uint64(index)) < p.below) == p.held
@@ -103,18 +104,26 @@ func (s *Source) holdOutOfStream(fraction float64, seed uint64) error {
 	if !(fraction > 0 && fraction < 1) {
 		return fmt.Errorf("data: Split: fraction %v, expected a number between 0 and 1", fraction)
 	}
-	if s.streamBytes > 0 {
-		fraction = min(fraction, testMemory/float64(s.streamBytes))
-	}
-	part := streamPart{Stream: s.Stream, seed: seed, below: uint64(fraction * (1 << 63) * 2), held: true}
+	part := heldPart(s.Stream, fraction, seed, s.streamBytes)
 	test, err := hold(part, 4*testMemory, s.keepBad)
 	if err != nil {
 		return err
 	}
 	part.held = false
+	if n := s.Stream.Len(); n >= 0 {
+		part.n = n - test.Len()
+	}
 	s.Stream, s.Test = part, test
-	s.note("%d examples, %.3g %% of all, are held out for testing, chosen by seed %d", test.Len(), 100*fraction, seed)
+	s.note("%d examples, %.3g %% of all, are held out for testing, chosen by seed %d", test.Len(), 100*float64(part.below)/(1<<64), seed)
 	return nil
+}
+
+// heldPart is the part of a stream of so many bytes that is held out for testing.
+func heldPart(stream Stream, fraction float64, seed uint64, bytes int64) streamPart {
+	if bytes > 0 {
+		fraction = min(fraction, testMemory/float64(bytes))
+	}
+	return streamPart{Stream: stream, seed: seed, below: uint64(fraction * (1 << 63) * 2), held: true, n: -1}
 }
 
 // testMemory is about how much of a stream is held in memory for testing.

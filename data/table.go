@@ -47,6 +47,10 @@ type TableOptions struct {
 	TestFraction float64 // else the part held out for it; 0: a fifth
 	Seed         uint64  // of the choice of that part
 
+	// Memory is the size of file, in bytes, above which OpenTable streams it; 0 means
+	// 256 MiB. A table in memory takes some times as much as its file.
+	Memory int64
+
 	// expect holds the names that the columns should have; it settles whether
 	// there is a header.
 	expect []string
@@ -138,15 +142,20 @@ func (t *Table) note(format string, args ...any) {
 	t.Notes = append(t.Notes, fmt.Sprintf(format, args...))
 }
 
-// parse fills rows and lines, the header among them.
-func (t *Table) parse(content []byte) error {
-	r := csv.NewReader(bytes.NewReader(content))
-	r.Comma = t.Delimiter
+func newCSVReader(content io.Reader, delimiter rune) *csv.Reader {
+	r := csv.NewReader(content)
+	r.Comma = delimiter
 	r.FieldsPerRecord = -1
 	// Files parted by tabs seldom quote anything, and text has quotes of its own.
-	r.LazyQuotes = t.Delimiter == '\t'
+	r.LazyQuotes = delimiter == '\t'
 	// With tabs this would take empty values away.
-	r.TrimLeadingSpace = t.Delimiter != '\t'
+	r.TrimLeadingSpace = delimiter != '\t'
+	return r
+}
+
+// parse fills rows and lines, the header among them.
+func (t *Table) parse(content []byte) error {
+	r := newCSVReader(bytes.NewReader(content), t.Delimiter)
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {

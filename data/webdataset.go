@@ -31,6 +31,7 @@ type WebDataset struct {
 	shards []string
 	fields []Field
 	parts  []Member
+	n      int // examples, -1 if that is not known
 }
 
 // Member is what one file of each example becomes.
@@ -139,7 +140,7 @@ func NewWebDataset(shards []string, members ...Member) (*WebDataset, error) {
 	if len(shards) == 0 || len(members) == 0 {
 		return nil, fmt.Errorf("data: a WebDataset of %d archives with %d members of an example; expected at least one of each", len(shards), len(members))
 	}
-	w := &WebDataset{shards: slices.Clone(shards), parts: slices.Clone(members)}
+	w := &WebDataset{shards: slices.Clone(shards), parts: slices.Clone(members), n: -1}
 	for i, m := range members {
 		if len(m.Exts) == 0 || m.Decode == nil || m.Field.Bytes() <= 0 || m.Field.Bytes() > maxRecord {
 			return nil, fmt.Errorf("data: member %d of a WebDataset, %+v: expected endings, a way to decode it, and a field of 1 to %d bytes", i, m.Field, maxRecord)
@@ -240,8 +241,9 @@ func expandBraces(pattern string, most int) ([]string, error) {
 // Fields describes an example.
 func (w *WebDataset) Fields() []Field { return w.fields }
 
-// Len is -1: archives do not say how much they hold.
-func (w *WebDataset) Len() int { return -1 }
+// Len is the number of examples if the archives were read before, as OpenWebDataset does
+// it, or -1: they do not say how much they hold.
+func (w *WebDataset) Len() int { return w.n }
 
 // Decode makes an example of its files.
 func (w *WebDataset) Decode(r *Record, dst [][]byte) error {
@@ -539,9 +541,13 @@ func OpenWebDataset(pattern string, opt ImageOptions) (*Source, error) {
 		train, test = test, nil
 	}
 	scan := tarScan{classes: map[string]bool{}, image: ImageMember(opt).Exts}
-	for _, s := range slices.Concat(train, test) {
+	inTrain := 0
+	for i, s := range slices.Concat(train, test) {
 		if err := scan.archive(s, opt.KeepBad); err != nil {
 			return nil, err
+		}
+		if i < len(train) {
+			inTrain = scan.examples
 		}
 	}
 	src := &Source{Task: Classification, Digest: hex.EncodeToString(scan.digest())}
@@ -566,6 +572,7 @@ func OpenWebDataset(pattern string, opt ImageOptions) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	stream.n = inTrain
 	memory := cmp.Or(opt.Memory, imageMemory)
 	if test != nil {
 		s, err := NewWebDataset(test, ImageMember(opt), label)
@@ -614,13 +621,12 @@ func (s *tarScan) archive(path string, keepBad bool) error {
 		data = g.data
 		fmt.Fprintf(digest, "%s %d\n", g.key, len(data))
 		digest.Write(data)
+		s.examples++
 		if err := s.example(g); err != nil {
 			if err = fmt.Errorf("data: %s, example %s: %w", path, g.key, err); !keepBad {
 				return err
 			}
-			continue
 		}
-		s.examples++
 	}
 }
 

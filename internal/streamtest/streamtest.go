@@ -87,7 +87,7 @@ func Check(t *testing.T, s data.Stream) []Example {
 					if err := same(e, byIndex[e.Index]); err != nil {
 						t.Fatalf("%+v: example %d: %v", pass, e.Index, err)
 					}
-					if i%7 != 1 && i != len(part)-1 {
+					if i%(7+len(part)/20) != 1 && i != len(part)-1 { // some of the marks
 						continue
 					}
 					rest := Read(t, s, pass, e.mark)

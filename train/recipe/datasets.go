@@ -94,9 +94,6 @@ func (r *Recipe) open() (*data.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	if src.Train == nil {
-		return nil, fmt.Errorf("%s does not fit into memory, and recipes do not train on streams; take a part of it, or a Loader over data.OpenWebDataset", d.Path)
-	}
 	return src, nil
 }
 
@@ -107,7 +104,7 @@ func (r *Recipe) glyphOptions() glyphs.Options {
 }
 
 func (r *Recipe) imageOptions() data.ImageOptions {
-	o := data.ImageOptions{Height: r.Data.Size, Width: r.Data.Size, Channels: 1}
+	o := data.ImageOptions{Height: r.Data.Size, Width: r.Data.Size, Channels: 1, KeepBad: r.Data.SkipBad}
 	setDefault(&o.Height, 28)
 	setDefault(&o.Width, 28)
 	if r.Data.Colour {
