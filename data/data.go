@@ -4,7 +4,8 @@
 // Everything meets at Dataset, which is a length, a description of one
 // example's fields, and a way to read example i into given bytes:
 //
-//	files ── OpenIDX, OpenImages, OpenTable, OpenText ──┐
+//	files ── OpenIDX, OpenImages, OpenTable, OpenText, ┐
+//	         OpenArrays, OpenWebDataset ───────────────┤
 //	slices ─ Arrays ───────────────────────────────────┼─ Dataset ── Loader ── batches
 //	your own type ─────────────────────────────────────┘     │            │
 //	                                            Subset, Split, Concat     │
