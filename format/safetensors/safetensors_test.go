@@ -285,9 +285,10 @@ func TestOpenErrors(t *testing.T) {
 // Headers that claim much, and those that are much, take memory in proportion to the
 // file.
 func TestHostileMemory(t *testing.T) {
-	many := "{"
+	var many strings.Builder
+	many.WriteByte('{')
 	for i := range 20_000 {
-		many += fmt.Sprintf(`"%d":{"dtype":"U8","shape":[],"data_offsets":[0,0]},`, i)
+		fmt.Fprintf(&many, `"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},`, i)
 	}
 	for name, content := range map[string][]byte{
 		"length":      []byte("\xff\xff\xff\xff\xff\xff\xff\x7f{"),
@@ -296,7 +297,7 @@ func TestHostileMemory(t *testing.T) {
 		"offsets":     file(`{"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}}`, ""),
 		"nesting":     file(strings.Repeat(`{"a":`, 100_000), ""),
 		"lists":       file(`{"a":{"dtype":"U8","shape":`+strings.Repeat("[", 100_000), ""),
-		"many":        file(many+`"x":1}`, ""),
+		"many":        file(many.String()+`"x":1}`, ""),
 		"long string": file(`{"a":{"dtype":"`+strings.Repeat("x", 1<<20)+`"}}`, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
