@@ -250,10 +250,13 @@ func (w *WebDataset) Decode(r *Record, dst [][]byte) error {
 	if len(r.Ends) != len(w.parts)+1 {
 		return fmt.Errorf("data: a record with %d parts, expected %d", len(r.Ends), len(w.parts)+1)
 	}
-	key := string(r.Data[r.Ends[len(w.parts)-1]:r.Ends[len(w.parts)]])
+	names := strings.Split(string(r.Data[r.Ends[len(w.parts)-1]:r.Ends[len(w.parts)]]), "\x00")
+	if len(names) != len(w.parts)+1 { // a zero in a name
+		names = append([]string{names[0]}, make([]string, len(w.parts))...)
+	}
 	from := 0
 	for i, m := range w.parts {
-		name := w.shards[r.File] + ": " + key + "." + m.Exts[0]
+		name := w.shards[r.File] + ": " + names[0] + "." + names[i+1]
 		n, err := m.Decode(name, r.Data[from:r.Ends[i]], dst[i])
 		if err != nil {
 			return err
@@ -339,14 +342,15 @@ func (w *WebDataset) part(ext string) int {
 	return slices.IndexFunc(w.parts, func(m Member) bool { return slices.Contains(m.Exts, ext) })
 }
 
-// arrange puts the files of an example in the order of the fields, and its key behind
-// them.
+// arrange puts the files of an example in the order of the fields, and behind them its
+// key and their endings, parted by zeros.
 func (w *WebDataset) arrange(rec *Record, g tarGroup) error {
 	if g.err != nil {
 		return g.err
 	}
 	begin := len(g.data)
 	rec.Ends = rec.Ends[:0]
+	from := make([]int, 0, len(w.parts))
 	for i, m := range w.parts {
 		at := -1
 		for _, ext := range m.Exts {
@@ -357,6 +361,7 @@ func (w *WebDataset) arrange(rec *Record, g tarGroup) error {
 		if at < 0 {
 			return fmt.Errorf("there is no .%s file; it has %s", strings.Join(m.Exts, " or ."), g.list())
 		}
+		from = append(from, at)
 		// Several fields may come from one file, and files come in any order, so they
 		// are appended anew and moved to the front in one go.
 		rec.Data = append(rec.Data, g.data[g.members[at].from:g.members[at].to]...)
@@ -366,6 +371,9 @@ func (w *WebDataset) arrange(rec *Record, g tarGroup) error {
 		}
 	}
 	rec.Data = append(rec.Data, g.key...)
+	for _, at := range from {
+		rec.Data = append(append(rec.Data, 0), g.members[at].ext...)
+	}
 	rec.Ends = append(rec.Ends, len(rec.Data)-begin)
 	rec.Data = rec.Data[:copy(rec.Data, rec.Data[begin:])]
 	return nil

@@ -15,6 +15,8 @@
 package parquet
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -25,9 +27,13 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
 	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
+	"github.com/pierrec/lz4/v4"
 
 	"github.com/sinter-dl/sinter/data"
 )
@@ -60,8 +66,12 @@ type column struct {
 	text func(pq.Value) string
 }
 
-// Open opens a file and checks its structure: the footer and the headers of all pages.
-func Open(path string) (*File, error) {
+// Open opens a file and checks its structure: the footer, the headers of all pages, and
+// that they unpack to what these say.
+func Open(path string) (*File, error) { return openPath(path, true) }
+
+// openPath leaves out that pages can be unpacked if the file was opened before.
+func openPath(path string, unpack bool) (*File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -74,7 +84,7 @@ func Open(path string) (*File, error) {
 		f.Close()
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	file, err := open(f, st.Size(), path)
+	file, err := open(f, st.Size(), path, unpack)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -102,7 +112,7 @@ func damaged(name string, err error) error {
 	return fmt.Errorf("data: %s: not a whole Parquet file: %w; copy or make it again", name, err)
 }
 
-func open(r io.ReaderAt, size int64, name string) (file *File, err error) {
+func open(r io.ReaderAt, size int64, name string, unpack bool) (file *File, err error) {
 	defer guard(name, &err)
 	var tail [8]byte
 	if size < 12 {
@@ -123,7 +133,7 @@ func open(r io.ReaderAt, size int64, name string) (file *File, err error) {
 	if err != nil {
 		return nil, damaged(name, err)
 	}
-	if err := file.checkPages(r); err != nil {
+	if err := file.checkPages(r, unpack); err != nil {
 		return nil, err
 	}
 	schema := file.pq.Schema()
@@ -145,8 +155,8 @@ func open(r io.ReaderAt, size int64, name string) (file *File, err error) {
 	return file, nil
 }
 
-// checkPages reads the header of every page.
-func (f *File) checkPages(r io.ReaderAt) error {
+// checkPages reads the header of every page, and unpacks each if that is asked for.
+func (f *File) checkPages(r io.ReaderAt, unpack bool) error {
 	protocol := thrift.CompactProtocol{}
 	buf := make([]byte, 0, 8<<10)
 	rows := int64(0)
@@ -192,6 +202,11 @@ func (f *File) checkPages(r io.ReaderAt) error {
 				if unpacked > max(freeUnpacked, maxRatio*packed) {
 					return place(fmt.Errorf("a page of %d bytes unpacks to %d, more than %d times as many", packed, unpacked, maxRatio))
 				}
+				if unpack {
+					if err := f.checkPacked(r, &meta, &page, begin); err != nil {
+						return place(err)
+					}
+				}
 				n := int64(0)
 				switch {
 				case page.DataPageHeader.Valid:
@@ -212,6 +227,65 @@ func (f *File) checkPages(r io.ReaderAt) error {
 		}
 	}
 	return nil
+}
+
+// checkPacked unpacks a page and throws the result away. The codecs underneath make room
+// for whatever comes, one of them without an end where a page is damaged; here there is
+// room for what the page's header says.
+func (f *File) checkPacked(r io.ReaderAt, meta *format.ColumnMetaData, page *format.PageHeader, begin int64) error {
+	packed, unpacked := int64(page.CompressedPageSize), int64(page.UncompressedPageSize)
+	if v2 := page.DataPageHeaderV2; v2.Valid { // its levels come first and are not packed
+		levels := int64(v2.V.RepetitionLevelsByteLength) + int64(v2.V.DefinitionLevelsByteLength)
+		if levels < 0 || levels > packed || levels > unpacked {
+			return fmt.Errorf("a page of %d bytes with %d of levels", packed, levels)
+		}
+		begin, packed, unpacked = begin+levels, packed-levels, unpacked-levels
+		if v2.V.IsCompressed.Valid && !v2.V.IsCompressed.V {
+			return nil
+		}
+	}
+	if meta.Codec == format.Uncompressed || packed == 0 {
+		return nil
+	}
+	src := make([]byte, packed)
+	if _, err := r.ReadAt(src, begin); err != nil {
+		return err
+	}
+	var stream io.Reader
+	switch meta.Codec {
+	case format.Snappy:
+		n, err := snappy.DecodedLen(src)
+		if err == nil && int64(n) > unpacked {
+			err = fmt.Errorf("a page unpacks to %d bytes, expected %d", n, unpacked)
+		}
+		return err
+	case format.Lz4Raw:
+		_, err := lz4.UncompressBlock(src, make([]byte, unpacked))
+		return err
+	case format.Gzip:
+		z, err := gzip.NewReader(bytes.NewReader(src))
+		if err != nil {
+			return err
+		}
+		stream = z
+	case format.Brotli:
+		stream = brotli.NewReader(bytes.NewReader(src))
+	case format.Zstd:
+		z, err := zstd.NewReader(bytes.NewReader(src), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxMemory(uint64(unpacked)+1<<20), zstd.WithDecoderMaxWindow(64<<20))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		stream = z
+	default:
+		return fmt.Errorf("it is compressed by %v, which is not supported", meta.Codec)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(stream, unpacked+1))
+	if err == nil && n > unpacked {
+		err = fmt.Errorf("a page unpacks to more than the %d bytes that its header says", unpacked)
+	}
+	return err
 }
 
 // Rows is the number of rows that the file says it has.

@@ -182,7 +182,7 @@ func (r *reader) open(p part) error {
 		if err := r.Close(); err != nil {
 			return err
 		}
-		f, err := Open(r.of.paths[p.file])
+		f, err := openPath(r.of.paths[p.file], false)
 		if err != nil {
 			return err
 		}
