@@ -6,6 +6,9 @@ import (
 	"io"
 )
 
+// recordOverhead is about what a record takes in memory beside its bytes.
+const recordOverhead = 128
+
 // recordSet is records of a stream held in memory, undecoded: a Dataset of what is too
 // little to be streamed.
 type recordSet struct {
@@ -44,7 +47,7 @@ func hold(s Stream, limit int64, keepBad bool) (Dataset, error) {
 		} else if err != nil {
 			return nil, err
 		}
-		if limit -= int64(len(rec.Data)) + 128; limit < 0 {
+		if limit -= int64(len(rec.Data)) + recordOverhead; limit < 0 {
 			return nil, fmt.Errorf("data: the examples for testing do not fit into the memory that they may take; use fewer of them")
 		}
 		set.records = append(set.records, rec)
@@ -105,7 +108,7 @@ func (s *Source) holdOutOfStream(fraction float64, seed uint64) error {
 		return fmt.Errorf("data: Split: fraction %v, expected a number between 0 and 1", fraction)
 	}
 	part := heldPart(s.Stream, fraction, seed, s.streamBytes)
-	test, err := hold(part, 4*testMemory, s.keepBad)
+	test, err := hold(part, 2*testMemory, s.keepBad)
 	if err != nil {
 		return err
 	}

@@ -52,9 +52,10 @@ func streamTable(path string, opt TableOptions) (*Source, error) {
 	if !(opt.TestFraction > 0 && opt.TestFraction < 1) {
 		return nil, fmt.Errorf("data: Split: fraction %v, expected a number between 0 and 1", opt.TestFraction)
 	}
-	part := heldPart(lines, opt.TestFraction, opt.Seed, st.Size())
-	// Rows take some times their bytes in memory.
-	share := min(1, float64(cmp.Or(opt.Memory, tableMemory))/8/float64(st.Size()))
+	size := int64(float64(st.Size()) * (1 + recordOverhead/lines.average))
+	part := heldPart(lines, opt.TestFraction, opt.Seed, size)
+	// Rows take many times their bytes in memory.
+	share := min(1, float64(cmp.Or(opt.Memory, tableMemory))/32/float64(st.Size()))
 	sample := &Table{Name: head.Name, Columns: head.Columns, Header: head.Header, Delimiter: head.Delimiter}
 	classes := map[string]bool{}
 	sampled := streamPart{seed: opt.Seed ^ sampleSite, below: uint64(share * (1 << 63) * 2), held: true}
@@ -79,7 +80,7 @@ func streamTable(path string, opt TableOptions) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	src := &Source{Notes: head.Notes, streamBytes: st.Size()}
+	src := &Source{Notes: head.Notes, streamBytes: size}
 	src.note("%s: %d rows of %d values, parted by %q, are streamed; what is fitted is fitted on %d of them", path, rows, len(head.Columns), head.Delimiter, sample.Len())
 	if sample.Len() == 0 {
 		return nil, fmt.Errorf("data: %s: none of its rows fits into the memory that the encoder may be fitted in, %d bytes", path, cmp.Or(opt.Memory, tableMemory))
@@ -154,7 +155,8 @@ func eachRecord(s Stream, visit func(*Record) error) error {
 // tableLines is the stream of a table's rows.
 type tableLines struct {
 	*Lines
-	head    *Table // without rows: the form of the file
+	head    *Table  // without rows: the form of the file
+	average float64 // bytes of a row, in the head
 	encoder *rowEncoder
 }
 
@@ -216,8 +218,9 @@ func readHead(path string, opt TableOptions) (*Table, *tableLines, error) {
 		}
 		l.leave = func(_ int, line int64) bool { return line == first }
 	}
+	average := float64(whole) / float64(head.Len())
 	head.rows, head.lines = nil, nil
-	return head, &tableLines{Lines: l, head: head}, nil
+	return head, &tableLines{Lines: l, head: head, average: average}, nil
 }
 
 // rowReaders are what csv.NewReader would make for every row otherwise.

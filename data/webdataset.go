@@ -591,7 +591,7 @@ func OpenWebDataset(pattern string, opt ImageOptions) (*Source, error) {
 			return nil, err
 		}
 	}
-	return src, src.holdOrStream(stream, scan.bytes, memory, opt.KeepBad)
+	return src, src.holdOrStream(stream, scan.bytes+recordOverhead*int64(inTrain), memory, opt.KeepBad)
 }
 
 // tarScan looks through archives for what OpenWebDataset has to know.

@@ -208,7 +208,7 @@ func (r *Run) Open(path string) (data.Dataset, error) {
 		if len(in.Shape) != 3 {
 			return nil, fmt.Errorf("%s was trained on examples of shape %v, but %s is images", r.Dir, in.Shape, path)
 		}
-		opt := data.ImageOptions{Channels: in.Shape[0], Height: in.Shape[1], Width: in.Shape[2]}
+		opt := data.ImageOptions{Channels: in.Shape[0], Height: in.Shape[1], Width: in.Shape[2], KeepBad: r.Recipe.Data.SkipBad}
 		if kind == data.KindImages {
 			src, err = data.OpenImages(path, opt)
 		} else {
