@@ -20,6 +20,7 @@ import (
 
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/history"
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
+	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/recipe"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
@@ -670,7 +671,7 @@ func compareRuns(w io.Writer, runs []*history.Run) {
 	}
 	for _, name := range metricNames(metrics) {
 		better := -1
-		if history.MoreIsBetter(name) {
+		if !train.LowerIsBetter(name) {
 			better = 1
 		}
 		line("test "+ui.Plain(name), better, func(o history.Results) float64 {

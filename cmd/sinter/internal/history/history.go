@@ -23,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
 
@@ -309,23 +310,13 @@ func (r *Run) StepsPerEpoch() float64 {
 func (o *Results) Score() (name string, value float64, more bool) {
 	for _, name := range []string{"accuracy", "r2", "rmse", "mae", "perplexity"} {
 		if v, ok := o.Metrics[name]; ok && present(v) {
-			return name, v, MoreIsBetter(name)
+			return name, v, !train.LowerIsBetter(name)
 		}
 	}
 	if present(o.TestLoss) {
 		return "test loss", o.TestLoss, false
 	}
 	return "loss", o.TrainLoss, false
-}
-
-// MoreIsBetter tells in which direction a metric improves, as far as its name says.
-func MoreIsBetter(metric string) bool {
-	for _, word := range []string{"accuracy", "r2", "top", "precision", "recall", "f1", "auc", "iou"} {
-		if strings.HasPrefix(metric, word) {
-			return true
-		}
-	}
-	return false
 }
 
 // Setting is a key of a recipe with its value, both as text.
