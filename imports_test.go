@@ -32,6 +32,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "train/recipe", internal: "internal/ir", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/tune"},
 	{packages: "train/tensorboard"},
+	{packages: "train/profile", internal: "internal/ir"},
 	{packages: "train", internal: "internal/ir"},
 	{packages: "train/checkpoint"},
 	{packages: "train/rundir"},

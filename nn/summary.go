@@ -82,7 +82,7 @@ type Layer struct {
 func Summarize(model Module, x *sinter.Tensor) (l *Summary, err error) {
 	defer ir.Recover(&err)
 	t, out := trace(model, x)
-	l = &Summary{Model: typeName(model), Input: x.Shape()}
+	l = &Summary{Model: TypeName(model), Input: x.Shape()}
 	root := &t.rows[0].Layer
 	root.Calls, root.DType, root.Output = 1, out.DType.String(), out.Shape
 
@@ -151,9 +151,9 @@ func newTable(model any) *table {
 		}
 		r := byPath[path] // an embedded struct has the path of what it is embedded in
 		if r == nil {
-			r = &row{Layer: Layer{Name: path, Type: typeName(layer)}}
+			r = &row{Layer: Layer{Name: path, Type: TypeName(layer)}}
 			if layer == nil {
-				r.Type = typeName(model)
+				r.Type = TypeName(model)
 			}
 			byPath[path] = r
 			t.rows = append(t.rows, r)
@@ -163,7 +163,7 @@ func newTable(model any) *table {
 		}
 	})
 	if len(t.rows) == 0 { // a function
-		t.rows = []*row{{Layer: Layer{Type: typeName(model)}}}
+		t.rows = []*row{{Layer: Layer{Type: TypeName(model)}}}
 	}
 	walk(model, func(path string, v *sinter.Variable, buffer bool) {
 		r := t.rows[0]
@@ -197,12 +197,12 @@ func (t *table) use(s *ir.Scope) {
 	if r == nil {
 		name, ok := s.Layer.(string)
 		if !ok {
-			name = "(" + snake(typeName(s.Layer)) + ")"
+			name = "(" + snake(TypeName(s.Layer)) + ")"
 		}
 		if parent := t.last.Name; strings.Contains(parent, ".") {
 			name = parent[:strings.LastIndexByte(parent, '.')+1] + name
 		}
-		r = &row{Layer: Layer{Name: name, Type: typeName(s.Layer)}}
+		r = &row{Layer: Layer{Name: name, Type: TypeName(s.Layer)}}
 		t.of[s.Layer] = r
 		t.rows = slices.Insert(t.rows, slices.Index(t.rows, t.last)+1, r)
 	}
@@ -236,7 +236,8 @@ func (t *table) container(r *row) bool {
 	return slices.ContainsFunc(t.rows, func(q *row) bool { return q.Calls > 0 && strings.HasPrefix(q.Name, r.Name+".") })
 }
 
-func typeName(x any) string {
+// TypeName is the name of a layer's type, without package and pointer.
+func TypeName(x any) string {
 	kind := reflect.TypeOf(x)
 	for kind.Kind() == reflect.Pointer {
 		kind = kind.Elem()
@@ -315,4 +316,13 @@ func grouped(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// LayerNames gives the field paths of a model's layers, by their pointers.
+func LayerNames(model any) map[any]string {
+	names := make(map[any]string)
+	for layer, r := range newTable(model).of {
+		names[layer] = r.Name
+	}
+	return names
 }

@@ -249,6 +249,7 @@ func (o *Optimizer) change(r *record, loss *sinter.Tensor, grads []*sinter.Tenso
 		}
 	}
 	out := u.function.Apply(append(in, r.scalars.tensors...)...)
+	nn.Record("optimizer", out[0], in...)
 	n := len(out) - len(r.assigned)
 	r.flags = out[:n]
 	for i, v := range r.assigned {

@@ -81,6 +81,7 @@ type State struct {
 	History      []Evaluation // so far
 
 	Elapsed time.Duration // since Fit began
+	Waited  time.Duration // of that, for batches that the loader had not ready
 	Err     error         // in OnTrainEnd: what ended training early, if anything
 
 	warn      func(message string)

@@ -168,7 +168,9 @@ func (r *fit) epoch(ctx context.Context) error {
 		if err := r.reload(); err != nil {
 			return err
 		}
+		asked := time.Now()
 		for batch := range r.loader.Batches(reading) {
+			r.state.Waited += time.Since(asked)
 			if err := r.train(batch); err != nil {
 				return err
 			}
@@ -180,6 +182,7 @@ func (r *fit) epoch(ctx context.Context) error {
 					break
 				}
 			}
+			asked = time.Now()
 		}
 	}
 	if reading.Err() != nil {
@@ -412,9 +415,9 @@ func inputs(batch data.Batch) []*sinter.Tensor {
 func (t *Trainer) measured(model nn.Module, in []*sinter.Tensor) (loss, pred *sinter.Tensor) {
 	pred = model.Forward(in[0])
 	if len(in) == 1 {
-		return t.Loss(pred, nil), pred
+		return nn.Record("loss", t.Loss(pred, nil), pred), pred
 	}
-	return t.Loss(pred, in[1]), pred
+	return nn.Record("loss", t.Loss(pred, in[1]), pred), pred
 }
 
 // diverged looks for the operation where a step stopped being numbers, by making

@@ -625,3 +625,34 @@ func TestSummary(t *testing.T) {
 		t.Errorf("status %d, %s", o.status, o.stderr)
 	}
 }
+
+func TestProfile(t *testing.T) {
+	dir := t.TempDir()
+	must(t, dir, "train", "mlp", "--steps", "40", "--set", "data.examples=256", "--batch", "16", "--out", "plain")
+	o := execute(t, dir, "train", "mlp", "--steps", "40", "--set", "data.examples=256", "--batch", "16", "--out", "run", "--profile")
+	if o.status != 0 {
+		t.Fatalf("status %d\n%s", o.status, o.stderr)
+	}
+	for _, want := range []string{"profile of 30 steps", "dot_general", "layers.0", "(optimizer)", "-bound: ", "times as fast", "trace.json"} {
+		if !strings.Contains(o.stdout, want) {
+			t.Errorf("no %q in\n%s", want, o.stdout)
+		}
+	}
+	for name, part := range map[string]string{"trace.json": "traceEvents", "profile.json": "verdict"} {
+		text, err := os.ReadFile(filepath.Join(dir, "run", name))
+		var content map[string]any
+		if err != nil || json.Unmarshal(text, &content) != nil || content[part] == nil {
+			t.Errorf("%s, %v: %.200s", name, err, text)
+		}
+	}
+	plain, err := os.ReadFile(filepath.Join(dir, "plain", "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if profiled, err := os.ReadFile(filepath.Join(dir, "run", "model.safetensors")); err != nil || !bytes.Equal(plain, profiled) {
+		t.Errorf("a profiled run has other weights (%v)", err)
+	}
+	if o := execute(t, dir, "train", "mlp", "--steps", "2", "--set", "data.examples=256", "--out", "short", "--profile"); o.status != 0 || !strings.Contains(o.stderr, "ended before a step was profiled") {
+		t.Errorf("status %d, %s", o.status, o.stderr)
+	}
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,10 +74,11 @@ func (p *picture) draw() error {
 // curvesOf is what is drawn of a log.
 func curvesOf(title string, log *history.Log) curve.Run {
 	points := func(t *history.Table, column string) []curve.Point {
-		steps, values := t.Points(column)
-		out := make([]curve.Point, len(steps))
-		for i, v := range values {
-			out[i] = curve.Point{Step: steps[i], Value: v}
+		var out []curve.Point
+		for i, v := range t.Columns[column] {
+			if !math.IsNaN(v) {
+				out = append(out, curve.Point{Step: t.Step[i], Value: v})
+			}
 		}
 		return out
 	}

@@ -193,7 +193,7 @@ func pickRuns(dir string, args []string) ([]*history.Run, error) {
 	}
 	for _, arg := range args {
 		if info, err := os.Stat(arg); err == nil && info.IsDir() && history.IsRun(arg) {
-			add(history.Open(history.Place{ID: filepath.ToSlash(filepath.Clean(arg)), Dir: filepath.Clean(arg)}))
+			add(history.Open(filepath.Clean(arg), filepath.ToSlash(filepath.Clean(arg))))
 			continue
 		}
 		if err := inDir(); err != nil {

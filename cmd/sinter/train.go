@@ -13,6 +13,7 @@ import (
 
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
 	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/profile"
 	"github.com/sinter-dl/sinter/train/recipe"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
@@ -20,7 +21,7 @@ import (
 func trainCommand() *cobra.Command {
 	var from recipeFlags
 	var out, resume, step string
-	var asJSON bool
+	var asJSON, profiled bool
 	var on machine
 	c := &cobra.Command{
 		Use:   "train [RECIPE | FILE.yaml]",
@@ -65,18 +66,19 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
 				if err != nil {
 					return err
 				}
-				return runTraining(c, func() (*recipe.Job, error) { return recipe.Prepare(r) }, out, asJSON)
+				return runTraining(c, func() (*recipe.Job, error) { return recipe.Prepare(r) }, out, asJSON, profiled)
 			}
 			if len(args) > 0 || out != "" {
 				return &recipe.UsageError{Place: "--resume", Reason: "the recipe and the folder are those of the run; give no RECIPE and no --out"}
 			}
 			return runTraining(c, func() (*recipe.Job, error) {
 				return recipe.Resume(resume, step, func(r *recipe.Recipe) error { return from.apply(c, r) })
-			}, out, asJSON)
+			}, out, asJSON, profiled)
 		},
 	}
 	from.add(c)
 	on.deviceFlag(c)
+	c.Flags().BoolVar(&profiled, "profile", false, "find out where the time goes: a trace, a table by operation and by layer, and what to change")
 	c.Flags().StringVar(&out, "out", "", "folder `DIR` to write the run to, instead of runs/<recipe>-<time>")
 	c.Flags().StringVar(&resume, "resume", "", "go on with the run in the folder `RUN`")
 	c.Flags().StringVar(&step, "from", "", "with --resume: go on from the checkpoint `STEP` (step-1200, see checkpoints/ in the run), not the newest; later ones are dropped")
@@ -86,7 +88,7 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
 }
 
 // runTraining trains the job that prepare makes.
-func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out string, asJSON bool) error {
+func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out string, asJSON, profiled bool) error {
 	progress := newProgress(os.Stderr, asJSON)
 	progress.show("reading the data …")
 	job, err := prepare()
@@ -101,9 +103,15 @@ func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out stri
 	}
 	progress.begin(job)
 	picture := &picture{title: job.Recipe.Name}
+	callbacks := []train.Callback{progress, picture}
+	var profiler *profile.Profiler
+	if profiled {
+		profiler = new(profile.Profiler)
+		callbacks = append([]train.Callback{profiler}, callbacks...)
+	}
 	result, err := job.Run(c.Context(), recipe.RunOptions{
 		Dir:       out,
-		Callbacks: []train.Callback{progress, picture},
+		Callbacks: callbacks,
 		Begin:     picture.begin,
 		Warn:      progress.note,
 		Finish: func(*rundir.Writer, *recipe.Result) error {
@@ -124,6 +132,11 @@ func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out stri
 		fmt.Fprintln(c.OutOrStdout(), string(line))
 	} else {
 		printResult(c.OutOrStdout(), result)
+	}
+	if profiler != nil {
+		if err := writeProfile(c, profiler, job, result, asJSON); err != nil {
+			progress.note("the profile could not be completed: " + err.Error())
+		}
 	}
 	var stopped *train.InterruptedError
 	switch {

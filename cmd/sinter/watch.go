@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os/exec"
@@ -43,13 +42,7 @@ it over the network can. It only reads.`,
 				return &recipe.UsageError{Place: "--listen " + listen, Reason: "expected an address with a port, such as 127.0.0.1:6007"}
 			}
 			title, _ := filepath.Abs(dir)
-			find := func() ([]history.Place, error) {
-				places, err := history.List(dir)
-				if errors.Is(err, fs.ErrNotExist) && dir == runsDir {
-					return nil, nil // there will be one
-				}
-				return places, err
-			}
+			find := func() ([]*history.Run, error) { return findRuns(dir) }
 			if len(args) > 0 {
 				runs, err := pickRuns(dir, args)
 				if err != nil {
@@ -59,13 +52,9 @@ it over the network can. It only reads.`,
 				if len(runs) == 1 {
 					title = runs[0].Dir
 				}
-				var places []history.Place
-				for _, r := range runs {
-					places = append(places, history.Place{ID: r.ID, Dir: r.Dir})
-				}
-				find = func() ([]history.Place, error) { return places, nil }
+				find = func() ([]*history.Run, error) { return append([]*history.Run(nil), runs...), nil }
 			} else if _, err := find(); err != nil {
-				return fmt.Errorf("looking for runs: %w", err)
+				return err
 			}
 			listener, err := listenNear(listen, c.Flags().Changed("listen"))
 			if err != nil {

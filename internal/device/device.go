@@ -4,6 +4,8 @@
 package device
 
 import (
+	"time"
+
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
@@ -35,6 +37,26 @@ type Device interface {
 	Workspace(l *kernel.Library) int
 	// Compile makes a program runnable.
 	Compile(p *kernel.Program) (Executable, error)
+}
+
+// Traced is a device that tells when its kernels run.
+type Traced interface {
+	// Trace has f called after every run of a program, with the kernels in their order,
+	// until it is called with nil. The events are f's for the time of the call only.
+	Trace(f func(p *kernel.Program, events []Event))
+}
+
+// Event is the run of one kernel: step number Step of its program.
+type Event struct {
+	Step       int
+	Begin, End time.Time
+	Workers    []Span // what each thread did in it, where the device has threads
+}
+
+// Span is the time that a worker was busy.
+type Span struct {
+	Worker     int
+	Begin, End time.Time
 }
 
 // Executable is a compiled program.

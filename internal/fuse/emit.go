@@ -283,7 +283,7 @@ func (e *emitter) finish() *kernel.Fused {
 	for i := range e.args {
 		e.args[i].Stride = slices.Clone(e.args[i].Stride)
 	}
-	part := kernel.Part{Args: e.args}
+	part := kernel.Part{Args: e.args, Site: e.group.site()}
 	if e.group.lib != nil {
 		// The routine runs an epilogue for blocks of its result, so the axes stay.
 		part.Outer = e.extent
@@ -362,7 +362,7 @@ func (e *emitter) name() string {
 // library writes the step of a library operation with its epilogue.
 func (f *fuser) library(g *group, epilogue *kernel.Fused) kernel.Step {
 	n := g.lib.node
-	l := &kernel.Library{Name: n.Op.String(), Op: n.Op, Attr: n.Attr, Epilogue: epilogue, Scratch: -1}
+	l := &kernel.Library{Name: n.Op.String(), Op: n.Op, Attr: n.Attr, Epilogue: epilogue, Scratch: -1, Site: n.Site()}
 	if epilogue != nil {
 		l.Name += "+" + epilogue.Name
 	}

@@ -64,6 +64,27 @@ func pattern(sh, axes []int) []span {
 	return p
 }
 
+// site is the place of the member that is most work, among those that a layer is known
+// of if there are any.
+func (g *group) site() *ir.Site {
+	var site *ir.Site
+	best := -1
+	for _, it := range g.members {
+		n := it.node
+		for n.Site() == nil && len(n.In) > 0 { // a copy that was put in here
+			n = n.In[0]
+		}
+		work := it.size * max(1, it.node.Op.Info().Cost)
+		if n.Site().Scope() == nil {
+			work = 0
+		}
+		if n.Site() != nil && work > best {
+			site, best = n.Site(), work
+		}
+	}
+	return site
+}
+
 // outerSize is the number of points of the axes that are not reduced.
 func (g *group) outerSize() int {
 	n := 1

@@ -106,6 +106,8 @@ type Arg struct {
 type Part struct {
 	Outer, Inner []int // extents; Inner is nil if and only if the code has no Inner value
 	Args         []Arg // as numbered by Code
+
+	Site *ir.Site // of the largest of what it computes; may be nil
 }
 
 // Fused is a Loop, Reduce, Row or Multi kernel. A kernel has one part, a Multi
@@ -247,6 +249,7 @@ type Library struct {
 	Epilogue *Fused    // nil: none
 	Scratch  int       // slot of the workspace that the device asked for; -1: none
 	Body     *Program  // Scan: leaves are (carries, slices, constants), outputs (carries, results)
+	Site     *ir.Site  // of the operation; may be nil
 }
 
 func (l *Library) Label() string { return l.Name }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/backend/null"
 	"github.com/sinter-dl/sinter/internal/debug"
+	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/fuse"
 	"github.com/sinter-dl/sinter/internal/ir"
@@ -461,4 +462,60 @@ func Print(p *kernel.Program) string {
 		}
 	}
 	return b.String()
+}
+
+// Info is what is known of a step of a program before it runs.
+type Info struct {
+	Name          string
+	FLOPs         int64 // of products, as null.Counts has them
+	Elementwise   int64 // of everything else that calculates
+	Read, Written int64 // bytes
+	Layers        []Share
+}
+
+// Share is how much of a step belongs to a layer; nil stands for none that is known.
+type Share struct {
+	Layer any
+	Share float64
+}
+
+// Describe is about every step of a program.
+func Describe(p *kernel.Program) []Info {
+	infos := make([]Info, len(p.Steps))
+	for i, s := range p.Steps {
+		c := null.Count(&kernel.Program{Slots: p.Slots, Steps: []kernel.Step{s}})
+		n := &infos[i]
+		*n = Info{Name: s.Label(), FLOPs: c.FLOPs, Elementwise: c.Elementwise, Read: c.Read, Written: c.Written}
+		layer := func(s *ir.Site) any {
+			if scope := s.Scope(); scope != nil {
+				return scope.Layer
+			}
+			return nil
+		}
+		f, ok := s.(*kernel.Fused)
+		if !ok {
+			n.Layers = []Share{{layer(s.(*kernel.Library).Site), 1}}
+			continue
+		}
+		all := float64(max(1, f.Points()))
+		for k := range f.Parts {
+			part := *f
+			part.Parts = f.Parts[k : k+1]
+			l, share := layer(f.Parts[k].Site), float64(part.Points())/all
+			if j := slices.IndexFunc(n.Layers, func(s Share) bool { return s.Layer == l }); j >= 0 {
+				n.Layers[j].Share += share
+			} else {
+				n.Layers = append(n.Layers, Share{l, share})
+			}
+		}
+	}
+	return infos
+}
+
+// Tracer is a function for device.Traced in terms of Info. The program stands for
+// itself.
+func Tracer(f func(program any, infos func() []Info, events []device.Event)) func(*kernel.Program, []device.Event) {
+	return func(p *kernel.Program, events []device.Event) {
+		f(p, func() []Info { return Describe(p) }, events)
+	}
 }

@@ -159,7 +159,7 @@ func recompute(s kernel.Step, v int, available func(slot int) bool) *kernel.Fuse
 	// The points of a value that does not vary along the inner axes are the outer
 	// ones.
 	loop := &kernel.Fused{Name: "again " + f.Name}
-	to := kernel.Part{Outer: part.Outer}
+	to := kernel.Part{Outer: part.Outer, Site: part.Site}
 	if f.Code[f.Code[store].X[0]].Inner {
 		to.Outer = slices.Concat(part.Outer, part.Inner)
 	}

@@ -66,6 +66,9 @@ func Run(outputs []*ir.Node, supports func(composite string) bool, low dtype.DTy
 				}
 				w.from = n
 				m = w.unique(p.rule(w, m))
+				if n.Site().Scope() != nil { // somebody wants to know which layer kernels belong to
+					ir.Stamp(m, n.Site())
+				}
 			}
 			w.sub[n] = m
 		}

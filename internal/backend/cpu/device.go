@@ -27,6 +27,8 @@ type Device struct {
 	mu     sync.Mutex // held during a run, and while scratch is shared
 	arena  *buffer    // of the program that runs: as large as the largest has wanted
 	open   int        // programs that have run and are not closed
+	trace  func(*kernel.Program, []device.Event)
+	events []device.Event // of the run that is traced
 	pool   *pool.Pool
 	gemm   *gemm.Ctx
 	locals []local
@@ -269,9 +271,12 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 		}
 		e.slots[i] = b.p
 	}
-	if e.dev.holds.active.Load() > 0 {
+	switch {
+	case e.dev.holds.active.Load() > 0:
 		e.runHeld(e.dev.arena.p)
-	} else {
+	case e.dev.trace != nil:
+		e.dev.traced(e.compiled, e.dev.arena.p)
+	default:
 		e.run(e.dev.arena.p)
 	}
 	for _, i := range e.bound {

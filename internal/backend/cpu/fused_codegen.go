@@ -13,7 +13,6 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu/emit"
 	"github.com/sinter-dl/sinter/internal/backend/cpu/simd"
-	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 )
@@ -882,11 +881,11 @@ func (g *generator) convert(pos, i, u int) int {
 	case m.from == m.to && m.to == dtype.BFloat16:
 		g.roundBF16(x, d)
 		return d
-	case m.from == m.to && vec.HasF16():
-		v.RoundF16(x, d)
-		return d
 	case !g.wide():
 		panic(culprit{i})
+	case m.from == m.to:
+		v.RoundF16(x, d)
+		return d
 	}
 	switch {
 	case m.from == dtype.BFloat16:

@@ -18,6 +18,9 @@ type Counts struct {
 	// FLOPs are those of matrix products and convolutions, a multiplication and an
 	// addition each, as if padding were multiplied too: an estimate of the work.
 	FLOPs int64
+	// Elementwise are the instructions of fused kernels that calculate with floats, at
+	// every point that they are evaluated at.
+	Elementwise int64
 }
 
 // Count adds up a program that Verify accepts. The kernels of a Scan's body are
@@ -48,6 +51,7 @@ func (c *Counts) add(p *kernel.Program, times int64) {
 func (c *Counts) fused(p *kernel.Program, f *kernel.Fused, cached int, times int64) {
 	for i := range f.Parts {
 		part := &f.Parts[i]
+		c.Elementwise += times * calculations(f, part)
 		extent := append(append([]int(nil), part.Outer...), part.Inner...)
 		loaded := make(map[int]bool)
 		for j := range f.Code {
@@ -108,6 +112,27 @@ func (c *Counts) library(p *kernel.Program, l *kernel.Library, times int64) {
 	if l.Epilogue != nil {
 		c.fused(p, l.Epilogue, l.Out[0].Slot, times)
 	}
+}
+
+// calculations is how many operations on floats a part of a kernel takes.
+func calculations(f *kernel.Fused, part *kernel.Part) int64 {
+	outer := int64(shape.Elements(part.Outer))
+	inner := outer * int64(shape.Elements(part.Inner))
+	n := int64(0)
+	for i := range f.Code {
+		in := &f.Code[i]
+		if in.Kind != kernel.Apply && in.Kind != kernel.Reduce || !f.Code[in.X[0]].DType.IsFloat() {
+			continue
+		}
+		switch {
+		case in.Op == ir.Convert || in.Op == ir.Bitcast || in.Op == ir.Select || in.Op == ir.Iota || in.Op == ir.RNGBits:
+		case in.Inner || in.Kind == kernel.Reduce:
+			n += inner
+		default:
+			n += outer
+		}
+	}
+	return n
 }
 
 // touched is the size of the distinct elements of an access, where axes with

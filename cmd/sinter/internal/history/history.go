@@ -1,7 +1,7 @@
 // Package history reads run folders for those who look at runs: finished ones, ones
 // that are being trained, ones that were killed, and damaged ones.
 //
-// List looks for run folders, a Run holds what is known of one, and Refresh brings it
+// Find looks for run folders, a Run holds what is known of one, and Refresh brings it
 // up to date by reading what was added to metrics.jsonl since. Nothing that lies in a
 // folder is trusted: files have largest sizes, a line that is no measurement is
 // counted and passed over, and a folder that cannot be read is a Run with an Err.
@@ -42,9 +42,9 @@ type Run struct {
 	manifest os.FileInfo // as it was read
 }
 
-// Open reads a run folder.
-func Open(p Place) *Run {
-	r := &Run{ID: p.ID, Dir: p.Dir, Log: NewLog(filepath.Join(p.Dir, rundir.MetricsFile))}
+// Open reads the run folder dir.
+func Open(dir, id string) *Run {
+	r := &Run{ID: id, Dir: dir, Log: NewLog(filepath.Join(dir, rundir.MetricsFile))}
 	r.Refresh()
 	return r
 }
@@ -89,18 +89,16 @@ func (r *Run) readManifest() {
 	}
 }
 
-// Place is where a run folder lies.
-type Place struct{ ID, Dir string }
-
-// List lists the run folders in base and in folders of base that are none themselves,
-// as searches leave them: what has a run.json, or a metrics.jsonl without one. It reads
-// none of them.
-func List(base string) ([]Place, error) {
+// Find lists the run folders in base and in folders of base that are none themselves,
+// as searches leave them: what has a run.json, or a metrics.jsonl without one. The
+// newest comes first; the names begin with a time only within one recipe, so what
+// counts is when the run began.
+func Find(base string) ([]*Run, error) {
 	entries, err := os.ReadDir(base)
 	if err != nil {
 		return nil, err
 	}
-	var places []Place
+	var runs []*Run
 	for _, e := range entries {
 		id := e.Name()
 		dir := filepath.Join(base, id)
@@ -108,30 +106,23 @@ func List(base string) ([]Place, error) {
 			continue
 		}
 		if IsRun(dir) {
-			places = append(places, Place{id, dir})
+			runs = append(runs, Open(dir, id))
 			continue
 		}
-		inner, _ := os.ReadDir(dir) // a folder that cannot be read holds no run that could be
+		inner, err := os.ReadDir(dir)
+		if err != nil {
+			runs = append(runs, &Run{ID: id, Dir: dir, Status: Damaged, Err: err, Log: NewLog("")})
+			continue
+		}
 		for _, e := range inner {
 			sub := filepath.Join(dir, e.Name())
 			if !strings.HasPrefix(e.Name(), ".") && isDir(e, sub) && IsRun(sub) {
-				places = append(places, Place{id + "/" + e.Name(), sub})
+				runs = append(runs, Open(sub, id+"/"+e.Name()))
 			}
 		}
 	}
-	return places, nil
-}
-
-// Find reads the runs that List finds, the newest first. Names begin with a time only
-// within one recipe, so what counts is when a run began.
-func Find(base string) ([]*Run, error) {
-	places, err := List(base)
-	var runs []*Run
-	for _, p := range places {
-		runs = append(runs, Open(p))
-	}
 	Sort(runs)
-	return runs, err
+	return runs, nil
 }
 
 // Sort puts the newest run first and damaged folders last.

@@ -8,8 +8,7 @@ import (
 )
 
 // Table is what was measured at a row of moments, in the order of steps. A value that
-// was measured but is no number is NaN; one that was not measured at a moment is
-// positive infinity, which no JSON has.
+// was not measured at a moment is NaN.
 type Table struct {
 	Step, Seconds, Epoch []float64
 	Columns              map[string][]float64
@@ -17,16 +16,6 @@ type Table struct {
 
 // Len is the number of moments.
 func (t *Table) Len() int { return len(t.Step) }
-
-// Points are the values of a column that are numbers, with their steps.
-func (t *Table) Points(column string) (steps, values []float64) {
-	for i, v := range t.Columns[column] {
-		if present(v) {
-			steps, values = append(steps, t.Step[i]), append(values, v)
-		}
-	}
-	return steps, values
-}
 
 // Names are the columns, sorted.
 func (t *Table) Names() []string {
@@ -42,7 +31,7 @@ func (t *Table) Names() []string {
 func (t *Table) Last(column string) float64 {
 	values := t.Columns[column]
 	for i := len(values) - 1; i >= 0; i-- {
-		if present(values[i]) {
+		if !math.IsNaN(values[i]) {
 			return values[i]
 		}
 	}
@@ -85,7 +74,7 @@ func (t *Table) add(fields []field) {
 			continue
 		}
 		for len(column) < n-1 {
-			column = append(column, unmeasured)
+			column = append(column, math.NaN())
 		}
 		if len(column) == n { // the same name twice in a line
 			column = column[:n-1]
@@ -154,8 +143,8 @@ func (f Floats) MarshalJSON() ([]byte, error) {
 	return append(b, ']'), nil
 }
 
-// Curve gives the points of a column that lie in view, and those at the next moments
-// beyond its limits so that lines reach the edge.
+// Curve gives the points of a column that lie in view, and one beyond each limit so
+// that lines reach the edge.
 //
 // Of many points it keeps for each of v.Buckets equal parts of the axis the smallest
 // and the largest: drawn at that width, the line covers the same pixels as that of all
@@ -191,7 +180,7 @@ func (t *Table) Curve(column string, v View) Curve {
 	first = min(first, end)
 	var c Curve
 	keep := func(i int) {
-		if !present(at(i)) || values[i] == unmeasured { // a line without its time, or without this
+		if !present(at(i)) { // a line without its time
 			return
 		}
 		c.X, c.Y = append(c.X, at(i)), append(c.Y, values[i])
@@ -214,7 +203,6 @@ func (t *Table) Curve(column string, v View) Curve {
 		begin := i
 		for ; i < end && (i == begin || math.Floor((at(i)-low)/width) <= bucket); i++ {
 			switch {
-			case values[i] == unmeasured:
 			case !present(i):
 				gap = i
 			case least < 0:
@@ -236,9 +224,6 @@ func (t *Table) Curve(column string, v View) Curve {
 	return c
 }
 
-var unmeasured = math.Inf(1)
-
-// present tells whether a value was measured and is a number.
 func present(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // ema is the exponential running mean, each value with the share 1-weight of what the

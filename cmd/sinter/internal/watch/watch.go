@@ -46,8 +46,8 @@ var page embed.FS
 
 // Server serves the page for some runs.
 type Server struct {
-	Title string                          // where the runs lie, for people
-	Find  func() ([]history.Place, error) // looks for runs; called now and then
+	Title string                         // where the runs lie, for people
+	Find  func() ([]*history.Run, error) // looks for the runs; called now and then
 
 	mu      sync.Mutex
 	runs    []*history.Run
@@ -130,15 +130,16 @@ func guard(host string, next http.Handler) http.Handler {
 func (s *Server) look() {
 	if now := time.Now(); now.Sub(s.looked) > findEvery {
 		s.looked = now
-		places, err := s.Find()
+		runs, err := s.Find()
 		if s.failure = err; err == nil {
-			runs, found := make([]*history.Run, len(places)), map[string]*tracked{}
-			for i, p := range places {
-				t := s.tracked[p.Dir]
+			found := map[string]*tracked{}
+			for i, r := range runs {
+				t := s.tracked[r.Dir]
 				if t == nil {
-					t = &tracked{run: history.Open(p), version: 1, files: stamps(p.Dir), read: now}
+					t = &tracked{run: r, version: 1, files: stamps(r.Dir), read: now}
 				}
-				found[p.Dir], runs[i] = t, t.run
+				found[r.Dir] = t
+				runs[i] = t.run
 			}
 			s.runs, s.tracked = runs, found
 		}
@@ -356,7 +357,7 @@ func curvesAnswer(run *history.Run, r *http.Request) (any, error) {
 	}
 	type line struct {
 		X      history.Floats `json:"x"`
-		Y      history.Floats `json:"y"` // null where a measurement was no number
+		Y      history.Floats `json:"y"`
 		Smooth history.Floats `json:"smooth,omitempty"`
 	}
 	lines := map[string]line{}
@@ -372,10 +373,31 @@ func curvesAnswer(run *history.Run, r *http.Request) (any, error) {
 				v.Smooth = 0
 			}
 			c := t.table.Curve(name, v)
-			lines[t.prefix+name] = line{c.X, c.Y, c.Smooth}
+			lines[t.prefix+name] = line{present(c, c.X), present(c, c.Y), present(c, c.Smooth)}
 		}
 	}
 	return map[string]any{"lines": lines, "stepsPerEpoch": number(view.StepsPerEpoch)}, nil
+}
+
+// present leaves out the moments at which a curve that is measured only now and then
+// was not; a curve that is null where it was measured keeps its gaps.
+func present(c history.Curve, values history.Floats) history.Floats {
+	missing := 0
+	for _, v := range c.Y {
+		if math.IsNaN(v) {
+			missing++
+		}
+	}
+	if 4*missing < len(c.Y) || values == nil {
+		return values
+	}
+	out := history.Floats{}
+	for i, v := range c.Y {
+		if !math.IsNaN(v) {
+			out = append(out, values[i])
+		}
+	}
+	return out
 }
 
 // maxClasses is how large a matrix the page is sent.

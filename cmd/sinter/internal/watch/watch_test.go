@@ -19,7 +19,7 @@ import (
 // serve serves the runs in dir.
 func serve(t *testing.T, dir string) *httptest.Server {
 	t.Helper()
-	s := &Server{Title: dir, Find: func() ([]history.Place, error) { return history.List(dir) }}
+	s := &Server{Title: dir, Find: func() ([]*history.Run, error) { return history.Find(dir) }}
 	server := httptest.NewServer(s.Handler("127.0.0.1"))
 	t.Cleanup(server.Close)
 	return server
@@ -212,7 +212,7 @@ func TestDamagedParts(t *testing.T) {
 			t.Errorf("%s as %.40s: %d %s", c.name, c.content, status, body)
 		}
 	}
-	s := &Server{Find: func() ([]history.Place, error) { return nil, errors.New("gone") }}
+	s := &Server{Find: func() ([]*history.Run, error) { return nil, errors.New("gone") }}
 	failing := httptest.NewServer(s.Handler(""))
 	defer failing.Close()
 	if status, _, body := ask(t, failing, "GET", "/api/runs", nil); status != 500 || !strings.Contains(body, "gone") {

@@ -59,9 +59,9 @@ func machineLevels() []level {
 		l = append(l, b)
 	}
 	y := newLevel("avx2", y32, y64)
-	y.bf16 = convertingAVX2(y32, bfloat16, false)
+	y.bf16 = convertingAVX2(y32, bfloat16, widenRows8)
 	if cpu.X86.HasF16C {
-		y.f16 = convertingAVX2(y32, float16, true)
+		y.f16 = convertingAVX2(y32, float16, widenF16Rows8)
 	}
 	return append(l, y)
 }
@@ -78,44 +78,16 @@ func intel() bool {
 // vendor is the name that CPUID returns.
 func vendor() (b, d, c uint32)
 
-// convertingAVX2 is converting with conversions in registers: of rows, and of columns
-// whose values are adjacent, a few at a time.
-func convertingAVX2(y *family, h half, isF16 bool) *family {
+// convertingAVX2 is converting with conversions in registers, by rows.
+func convertingAVX2(y *family, h half, rows func(dst, src unsafe.Pointer, rows, vectors, srcStride, dstStride int)) *family {
 	f := converting(y, h)
 	slow := *f
-	rows := func(dst, src unsafe.Pointer, rows, vectors, srcStride, dstStride int) {
-		if isF16 {
-			widenF16Rows8(dst, src, rows, vectors, srcStride, dstStride)
-		} else {
-			widenRows8(dst, src, rows, vectors, srcStride, dstStride)
-		}
-	}
 	f.packB = func(dst, src unsafe.Pointer, b Mat, kk, nr int) {
-		switch {
-		case b.CS == 1 && nr == f.nr:
+		if b.CS == 1 && nr == f.nr {
 			rows(dst, src, kk, nr/8, b.RS*2, nr*4)
-			return
-		case b.RS != 1 || kk < 8:
+		} else {
 			slow.packB(dst, src, b, kk, nr)
-			return
 		}
-		var column [64]float32
-		d := unsafe.Slice((*float32)(dst), kk*f.nr)
-		if nr < f.nr {
-			clear(d)
-		}
-		whole := kk &^ 7
-		for c := range nr {
-			from := unsafe.Add(src, c*b.CS*2)
-			for k := 0; k < whole; k += len(column) {
-				n := min(len(column), whole-k)
-				rows(unsafe.Pointer(&column), unsafe.Add(from, k*2), 1, n/8, 0, 0)
-				for i, x := range column[:n] {
-					d[(k+i)*f.nr+c] = x
-				}
-			}
-		}
-		h.columns(dst, src, b, whole, kk, 0, nr, f.nr)
 	}
 	f.packRow = func(dst, src unsafe.Pointer, kk, cs int) {
 		n := 0
@@ -124,16 +96,6 @@ func convertingAVX2(y *family, h half, isF16 bool) *family {
 			rows(dst, src, 1, n/8, 0, 0)
 		}
 		slow.packRow(unsafe.Add(dst, n*4), unsafe.Add(src, n*cs*2), kk-n, cs)
-	}
-	f.packCol = func(dst, src unsafe.Pointer, kk, cs, mr int) {
-		n := 0
-		if cs >= 8-mr && kk > 1 {
-			// Whole vectors: what they read and write beyond a column belongs to the next
-			// one, which comes after it.
-			n = kk - 1
-			rows(dst, src, n, 1, cs*2, f.wide*4)
-		}
-		slow.packCol(unsafe.Add(dst, n*f.wide*4), unsafe.Add(src, n*cs*2), kk-n, cs, mr)
 	}
 	return f
 }

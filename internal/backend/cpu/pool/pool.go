@@ -53,6 +53,7 @@ type Pool struct {
 	started int          // helpers that run
 	threads atomic.Int32 // workers that take part, with the caller
 	closed  atomic.Bool
+	trace   atomic.Pointer[func(worker int, begin, end time.Time)]
 	failure atomic.Pointer[failure]
 }
 
@@ -162,6 +163,12 @@ func (p *Pool) Run(chunks int, f func(worker, chunk int)) {
 	p.work(0)
 }
 
+// Trace has f called by every worker after its part in a job, until stop is called.
+func (p *Pool) Trace(f func(worker int, begin, end time.Time)) (stop func()) {
+	p.trace.Store(&f)
+	return func() { p.trace.Store(nil) }
+}
+
 // finish ends the job. Closing before looking at active is one half of a
 // handshake of which the other is in join: either a helper sees that the job is
 // closed, or the caller sees the helper.
@@ -184,6 +191,10 @@ func (p *Pool) finish() {
 
 // work claims and runs chunks until none is left.
 func (p *Pool) work(id int) {
+	if t := p.trace.Load(); t != nil {
+		begin := time.Now()
+		defer func() { (*t)(id, begin, time.Now()) }()
+	}
 	for {
 		c := p.next.Add(1) - 1
 		if c >= p.chunks {

@@ -411,9 +411,6 @@ func intToFloatAVX2(args *Args)
 func roundBF16AVX2(args *Args)
 
 //go:noescape
-func roundF16AVX2(args *Args)
-
-//go:noescape
 func rowSumAVX2(args *Args)
 
 //go:noescape
@@ -430,18 +427,6 @@ func rowMinAVX2(args *Args)
 
 //go:noescape
 func colMinAVX2(args *Args)
-
-//go:noescape
-func bf16ToFloatAVX2(args *Args)
-
-//go:noescape
-func floatToBF16AVX2(args *Args)
-
-//go:noescape
-func f16ToFloatAVX2(args *Args)
-
-//go:noescape
-func floatToF16AVX2(args *Args)
 
 //go:noescape
 func windowSum1AVX2(args *Args)

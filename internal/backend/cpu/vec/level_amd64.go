@@ -29,9 +29,6 @@ func Use(l Level) {
 	switch l {
 	case AVX2:
 		useAVX2()
-		if cpu.X86.HasF16C {
-			useF16C()
-		}
 	case AVX512:
 		useAVX512()
 	}
@@ -66,8 +63,6 @@ func useAVX2() {
 		convert: map[[2]dtype.DType]Func{
 			{dtype.Int32, dtype.Float32}:     intToFloatAVX2,
 			{dtype.BFloat16, dtype.BFloat16}: roundBF16AVX2,
-			{dtype.BFloat16, dtype.Float32}:  widenAVX2(bf16ToFloatAVX2, dtype.BFloat16),
-			{dtype.Float32, dtype.BFloat16}:  narrowAVX2(floatToBF16AVX2, dtype.BFloat16),
 		},
 		rowReduce: map[ir.Op]Func{ir.ReduceSum: rowSumAVX2, ir.ReduceMax: rowMaxAVX2, ir.ReduceMin: rowMinAVX2},
 		colReduce: map[ir.Op]Func{ir.ReduceSum: colSumAVX2, ir.ReduceMax: colMaxAVX2, ir.ReduceMin: colMinAVX2},
@@ -127,21 +122,6 @@ func useAVX512() {
 
 		softmaxColumns: softmaxColumnsAVX512, softmaxGradColumns: softmaxGradColumnsAVX512, scale: scaleVSAVX512,
 	}
-}
-
-// useF16C adds conversions of float16 to the routines of AVX2.
-func useF16C() {
-	fast.convert[[2]dtype.DType{dtype.Float16, dtype.Float16}] = roundF16AVX2
-	fast.convert[[2]dtype.DType{dtype.Float16, dtype.Float32}] = widenAVX2(f16ToFloatAVX2, dtype.Float16)
-	fast.convert[[2]dtype.DType{dtype.Float32, dtype.Float16}] = narrowAVX2(floatToF16AVX2, dtype.Float16)
-}
-
-func widenAVX2(f Func, half dtype.DType) Func {
-	return tailed(f, genericConvert(half, dtype.Float32), 4, 2, 0, 0)
-}
-
-func narrowAVX2(f Func, half dtype.DType) Func {
-	return tailed(f, genericConvert(dtype.Float32, half), 2, 4, 0, 0)
 }
 
 func compareAVX2(op ir.Op, vv, sv, vs Func) [3]Func {

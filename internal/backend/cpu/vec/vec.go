@@ -112,9 +112,6 @@ func Convert(from, to dtype.DType) Func {
 	return genericConvert(from, to)
 }
 
-// HasF16 tells whether the level converts float16 by vectors.
-func HasF16() bool { return fast.convert[[2]dtype.DType{dtype.Float16, dtype.Float16}] != nil }
-
 // RowReduce returns Dst[r] = op(Dst[r], op over row r of A): one element per row,
 // DstRow apart. The caller sets Dst to the operation's identity first.
 func RowReduce(op ir.Op, t dtype.DType) Func {

@@ -175,7 +175,7 @@ function head(r) {
         r.epochs ? el("span", {}, "epoch ", el("b", {}, String(r.epoch)), " of " + r.epochs) : null,
         el("span", {}, fmt.duration(r.seconds) + " so far"), r.status === "running" && r.left !== null ? el("span", {}, el("b", {}, fmt.duration(r.left)), " left") : null)));
   }
-  const tile = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", { class: value.length > 8 ? "long" : null }, value, note ? el("span", { class: "note" }, note) : null));
+  const tile = (name, value, note) => el("div", {}, el("dt", {}, name), el("dd", {}, value, note ? el("span", { class: "note" }, note) : null));
   const names = Object.keys(r.metrics || {}).sort((a, b) => rank(a) - rank(b));
   const tiles = [];
   for (const m of names.slice(0, 2)) {
@@ -216,14 +216,13 @@ function panels(runs) {
   const names = new Set();
   for (const r of runs) for (const n of Object.keys((state.data.get(r.id) || {}).lines || {})) names.add(n);
   const metrics = [...new Set([...names].filter(n => /^(test|train)\//.test(n)).map(n => n.replace(/^(test|train)\//, "")))].filter(m => m !== "loss").sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
-  // Steps per second are samples per second over the batch: nothing to see twice.
-  const rest = [...names].filter(n => n.startsWith("step/") && n !== "step/loss" && n !== "step/logged/steps_per_second").map(n => n.slice(5));
+  const rest = [...names].filter(n => n.startsWith("step/") && n !== "step/loss").map(n => n.slice(5));
   const known = Object.keys(titles).filter(n => rest.includes(n));
   const other = rest.filter(n => !titles[n]).sort();
   const list = [{ key: "loss", title: "Loss", autolog: true, train: "step/loss", epoch: "train/loss", test: "test/loss" }];
   for (const m of metrics) list.push({ key: "metric-" + m, title: m[0].toUpperCase() + m.slice(1), train: "train/" + m, test: "test/" + m, share: shareLike.test(m), format: v => metricText(m, v), tick: /^accuracy|^top\d/.test(m) ? v => +(100 * v).toFixed(2) + " %" : undefined });
   for (const n of [...known, ...other]) {
-    list.push({ key: n, title: titles[n] || n.replace(/^logged\//, "").replaceAll("_", " ").replace(/^[a-z]/, c => c.toUpperCase()), train: "step/" + n, autolog: n === "grad_norm",
+    list.push({ key: n, title: titles[n] || n, train: "step/" + n, autolog: n === "grad_norm",
       format: n === "memory" ? fmt.bytes : n === "power" ? fmt.watts : undefined, tick: n === "memory" ? v => v === 0 ? "0" : fmt.bytes(v).replace(/\.0 /, " ") : undefined, binary: n === "memory", nolog: n === "memory" });
   }
   return list;
@@ -242,8 +241,8 @@ function refreshCharts(runs) {
       c = new Chart(lens, { ...p, key: p.key });
       charts.set(p.key, c);
     }
-    const small = list.length - big, last = small % 3 && i >= list.length - small % 3; // of a row that is not full
-    c.root.className = "panel chart" + (i < big ? big === 1 ? " alone" : " big" : small === 4 || last && small % 3 === 2 ? " half" : last ? " alone" : "");
+    const small = list.length - big;
+    c.root.className = "panel chart" + (i < big ? big === 1 ? " alone" : " big" : small === 1 ? " alone" : small === 2 || small === 4 ? " half" : "");
     if (place.children[i] !== c.root) place.insertBefore(c.root, place.children[i] || null);
     const lines = [];
     for (const r of runs) {

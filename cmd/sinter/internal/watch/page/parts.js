@@ -78,7 +78,7 @@ let shares = false;
 function confusionPart(m) {
   if (!m || !m.classes || !m.classes.length) return null;
   const n = m.classes.length, totals = m.counts.map(row => row.reduce((a, b) => a + b, 0));
-  const cell = n <= 12 ? 40 : n <= 24 ? 30 : n <= 40 ? 21 : n <= 64 ? 20 : 14;
+  const cell = n <= 12 ? 40 : n <= 24 ? 30 : n <= 64 ? 21 : 14;
   const said = el("p", { class: "said", "aria-live": "polite" }, "Rows are what examples are, columns what they were taken for.");
   const cells = [];
   const share = (i, j) => totals[i] ? m.counts[i][j] / totals[i] : 0;

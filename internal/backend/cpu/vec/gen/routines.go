@@ -54,7 +54,9 @@ func (g *gen) routines() {
 	}
 	g.unary("intToFloat", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.Op(VCVTDQ2PS, x, d) }})
 	g.unary("roundBF16", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.RoundBF16(x, d, 14, 13) }})
-	g.unary("roundF16", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.RoundF16(x, d) }})
+	if g.w == 16 {
+		g.unary("roundF16", simd.Math{Emit: func(v *simd.V, d, x int, _ []int) { v.RoundF16(x, d) }})
+	}
 
 	for _, op := range []struct {
 		name string
@@ -408,58 +410,47 @@ func (g *gen) colReduce(name string, op Op) {
 	})
 }
 
-// halves converts between memory of 2-byte elements and float32. With AVX2 the length
-// must be a multiple of a vector, as for compare.
+// halves converts between memory of 2-byte elements and float32.
 func (g *gen) halves() {
-	half := func(i int) Reg {
-		if g.W == 16 {
-			return Y(i)
+	load := func(masked bool) {
+		if masked {
+			g.I(VMOVDQU16|Zero, g.element('A', 0, 2), K(1), Y(0))
+		} else {
+			g.I(VMOVDQU, g.element('A', 0, 2), Y(0))
 		}
-		return X(i)
 	}
 	convert := func(name string, widen bool, f func()) {
-		g.routine(name, "DA", func() {
+		g.onlyAVX512(name, "DA", func() {
 			g.rows("DA", func() {
 				g.columns(1, func(_ int, masked bool) {
-					switch {
-					case masked && g.W == 8:
-					case widen:
-						if masked {
-							g.I(VMOVDQU16|Zero, g.element('A', 0, 2), K(1), half(0))
-						} else {
-							g.I(VMOVDQU, g.element('A', 0, 2), half(0))
-						}
+					if widen {
+						load(masked)
 						f()
 						g.store(0, 0, masked)
-					default:
-						g.load('A', 0, 0, masked)
-						f()
-						if masked {
-							g.I(VMOVDQU16, half(1), K(1), g.element('D', 0, 2))
-						} else {
-							g.I(VMOVDQU, half(1), g.element('D', 0, 2))
-						}
+						return
+					}
+					g.load('A', 0, 0, masked)
+					f()
+					if masked {
+						g.I(VMOVDQU16, Y(1), K(1), g.element('D', 0, 2))
+					} else {
+						g.I(VMOVDQU, Y(1), g.element('D', 0, 2))
 					}
 				})
 			})
 		})
 	}
 	convert("bf16ToFloat", true, func() {
-		g.I(VPMOVZXWD, half(0), g.Reg(0))
+		g.I(VPMOVZXWD, Y(0), Z(0))
 		g.OpI(VPSLLD, 16, 0, 0)
 	})
 	convert("floatToBF16", false, func() {
 		g.RoundBF16(0, 1, 14, 13)
 		g.OpI(VPSRLD, 16, 1, 1)
-		if g.W == 16 {
-			g.I(VPMOVDW, Z(1), Y(1))
-		} else {
-			g.I(VEXTRACTI128, Imm(1), Y(1), X(2))
-			g.I(VPACKUSDW, X(2), X(1), X(1))
-		}
+		g.I(VPMOVDW, Z(1), Y(1))
 	})
-	convert("f16ToFloat", true, func() { g.I(VCVTPH2PS, half(0), g.Reg(0)) })
-	convert("floatToF16", false, func() { g.I(VCVTPS2PH, Imm(0), g.Reg(0), half(1)) })
+	convert("f16ToFloat", true, func() { g.I(VCVTPH2PS, Y(0), Z(0)) })
+	convert("floatToF16", false, func() { g.I(VCVTPS2PH, Imm(0), Z(0), Y(1)) })
 }
 
 // pairs loads the 2·W floats at m, or as many as pairMask has said, into registers
