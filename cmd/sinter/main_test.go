@@ -601,7 +601,7 @@ func TestDefault(t *testing.T) {
 func TestSummary(t *testing.T) {
 	dir := t.TempDir()
 	o := execute(t, dir, "summary", "resnet20", "--set", "data.examples=64")
-	for _, want := range []string{"layer3.2.conv2", "Conv2D", "[1 64 7 7]", "36,864", "total"} {
+	for _, want := range []string{"layer3.2.conv2", "Conv2D", "[1 64 7 7]", "36,864", "total", "training in batches of 128"} {
 		if o.status != 0 || !strings.Contains(o.stdout, want) {
 			t.Fatalf("status %d, no %q in\n%s%s", o.status, want, o.stdout, o.stderr)
 		}
@@ -610,12 +610,13 @@ func TestSummary(t *testing.T) {
 	var s struct {
 		Parameters int
 		FLOPs      int64
+		Training   struct{ Arena int64 }
 		Layers     []struct {
 			Name   string
 			Output []int
 		}
 	}
-	if err := json.Unmarshal([]byte(o.stdout), &s); err != nil || s.Parameters != 64936 || s.FLOPs == 0 || len(s.Layers) != 7 {
+	if err := json.Unmarshal([]byte(o.stdout), &s); err != nil || s.Parameters != 64936 || s.FLOPs == 0 || s.Training.Arena == 0 || len(s.Layers) != 7 {
 		t.Errorf("%v in %s", err, o.stdout)
 	}
 	if o := execute(t, dir, "summary", "lennet"); o.status != 2 || !strings.Contains(o.stderr, `did you mean "lenet"`) {

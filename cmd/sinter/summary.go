@@ -9,6 +9,7 @@ import (
 
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
 	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/recipe"
 )
 
@@ -43,14 +44,22 @@ have lines of their own.`,
 			if err != nil {
 				return err
 			}
+			memory, err := job.Trainer.PlanMemory(job.Model, job.Source.Train)
+			if err != nil {
+				return err
+			}
 			if asJSON {
-				line, err := json.Marshal(s)
+				line, err := json.Marshal(struct {
+					*nn.Summary
+					Batch    int          `json:"batch"`
+					Training train.Memory `json:"training"` // bytes that a step on such a batch holds
+				}{s, job.Trainer.Batch, memory})
 				if err == nil {
 					fmt.Fprintln(c.OutOrStdout(), string(line))
 				}
 				return err
 			}
-			printSummary(c.OutOrStdout(), s)
+			printSummary(c.OutOrStdout(), s, job.Trainer.Batch, memory)
 			return nil
 		},
 	}
@@ -60,12 +69,14 @@ have lines of their own.`,
 	return c
 }
 
-func printSummary(w io.Writer, s *nn.Summary) {
+func printSummary(w io.Writer, s *nn.Summary, batch int, m train.Memory) {
 	fmt.Fprint(w, s)
 	fmt.Fprintln(w)
 	ui.Table(w, [][]string{
 		{"parameters", ui.Count(s.Parameters) + ", " + ui.Bytes(s.ParameterBytes)},
 		{"forward pass of one example", ui.SI(float64(s.FLOPs)) + "FLOPs in products, " + ui.SI(float64(s.Elementwise)) + "FLOPs elementwise"},
 		{"outputs of its layers", ui.Bytes(s.ActivationBytes)},
+		{fmt.Sprintf("training in batches of %d", batch), fmt.Sprintf("%s: weights %s, optimizer %s, values in between %s, batches %s",
+			ui.Bytes(m.Total()), ui.Bytes(m.Weights), ui.Bytes(m.Optimizer), ui.Bytes(m.Arena+m.Gradients), ui.Bytes(m.Batches+m.Results))},
 	})
 }
