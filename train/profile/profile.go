@@ -283,11 +283,11 @@ func (p *Profiler) OnStep(s *train.State) {
 		p.programs += p.pendingRuns
 		p.kernels += p.pendingKernels
 		ready := p.asked.Add(s.Waited - p.waited)
-		p.events = append(p.events,
+		p.pending = append(p.pending,
 			event{"waiting for the batch", "loader", trackLoader, p.asked, ready, nil},
 			event{fmt.Sprintf("step %d", s.Step), "step", trackStep, ready, now, map[string]any{"loss": number(s.Loss)}})
 		if !p.stepFirst.IsZero() && p.stepFirst.After(ready) {
-			p.events = append(p.events, event{"record", "record", trackStep, ready, p.stepFirst, nil})
+			p.pending = append(p.pending, event{"record", "record", trackStep, ready, p.stepFirst, nil})
 		}
 		if len(p.events)+len(p.pending) <= maxEvents {
 			p.events = append(p.events, p.pending...)
@@ -343,6 +343,7 @@ type Report struct {
 	Host     float64 `json:"host"`    // share: the host's part, with nothing running
 	Kernels  float64 `json:"kernels"` // share: programs run
 	Launches int     `json:"launches"`
+	Dropped  int     `json:"dropped_events,omitempty"` // of the trace, which is bounded
 
 	Operations []Row    `json:"operations"` // the longest first
 	Layers     []Row    `json:"layers"`
@@ -353,7 +354,7 @@ type Report struct {
 func (p *Profiler) Report() *Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &Report{Machine: p.Machine, Device: sinter.DeviceName(), Threads: sinter.Threads(), Steps: p.steps, Samples: p.samples, Seconds: p.wall, Launches: p.kernels}
+	r := &Report{Machine: p.Machine, Device: sinter.DeviceName(), Threads: sinter.Threads(), Steps: p.steps, Samples: p.samples, Seconds: p.wall, Launches: p.kernels, Dropped: p.dropped}
 	if p.steps == 0 || p.wall == 0 {
 		return r
 	}
