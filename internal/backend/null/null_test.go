@@ -349,6 +349,8 @@ func TestCount(t *testing.T) {
 		Read:    128 + 64 + 32, // x, w; the result by the Loop
 		Written: 32 + 32,
 		FLOPs:   2 * 4 * 8 * 2,
+
+		Elementwise: 8 + 8, // the epilogue, the Loop
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("a product: %+v, want %+v", c, want)
@@ -361,6 +363,8 @@ func TestCount(t *testing.T) {
 		Arena:   256,
 		Read:    3 * 3 * 8,
 		Written: 3 * 3 * 8,
+
+		Elementwise: 3 * 3 * 2,
 	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("a scan: %+v, want %+v", c, want)
