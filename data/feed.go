@@ -18,8 +18,8 @@ type feed interface {
 	remaining() int
 	// read writes a row's example. Workers call it side by side.
 	read(r *row, dst [][]byte) error
-	// batches is what changes whole batches, nil if nothing does.
-	batches() BatchDataset
+	// finish is what changes whole batches, see BatchDataset; nil if nothing does.
+	finish() func(index, n int, rows [][]byte)
 	close()
 }
 
@@ -61,9 +61,11 @@ func (f *datasetFeed) remaining() int                  { return max(0, f.n-f.at)
 func (f *datasetFeed) read(r *row, dst [][]byte) error { return f.ds.Read(int(r.index), dst) }
 func (f *datasetFeed) close()                          {}
 
-func (f *datasetFeed) batches() BatchDataset {
-	b, _ := f.ds.(BatchDataset)
-	return b
+func (f *datasetFeed) finish() func(index, n int, rows [][]byte) {
+	if b, ok := f.ds.(BatchDataset); ok {
+		return b.FinishBatch
+	}
+	return nil
 }
 
 // streamFeed deals a stream out in windows: the records of one are put in order together,
@@ -227,7 +229,13 @@ func (f *streamFeed) recycle(r *Record) {
 func (f *streamFeed) remaining() int                  { return -1 }
 func (f *streamFeed) read(r *row, dst [][]byte) error { return f.stream.Decode(r.rec, dst) }
 
-func (f *streamFeed) batches() BatchDataset { return nil }
+func (f *streamFeed) finish() func(index, n int, rows [][]byte) {
+	b, ok := f.stream.(BatchStream)
+	if !ok {
+		return nil
+	}
+	return func(index, n int, rows [][]byte) { b.FinishBatch(f.epoch, index, n, rows) }
+}
 
 func (f *streamFeed) close() {
 	for _, window := range [][]held{f.current[f.at:], f.ahead} {

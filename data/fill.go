@@ -358,9 +358,9 @@ func (f *filler) hand(s *slot) bool {
 		f.bad = append(f.bad, s.bad...) // only the last one is not full
 		return true
 	}
-	if b := f.feed.batches(); b != nil {
+	if finish := f.feed.finish(); finish != nil {
 		f.mu.Unlock() // the others go on reading; this slot is no longer theirs
-		b.FinishBatch(index, s.n, s.bytes)
+		finish(index, s.n, s.bytes)
 		f.mu.Lock()
 	}
 	if s.padded != nil {

@@ -27,6 +27,20 @@ func (s recordSet) Read(i int, dst [][]byte) error {
 	return s.of.Decode(&s.records[i], dst)
 }
 
+// recordPictures is records that are pictures.
+type recordPictures struct {
+	recordSet
+	pictures PictureStream
+}
+
+// ReadView makes the records Pictures.
+func (s recordPictures) ReadView(i int, dst [][]byte, choose func(width, height int) View) error {
+	if err := s.bad[i]; err != nil {
+		return err
+	}
+	return s.pictures.DecodeView(&s.records[i], dst, choose)
+}
+
 // hold reads a whole stream into memory, as far as it does not take more than limit
 // bytes. With keepBad, records that are spoilt become examples that give their errors.
 func hold(s Stream, limit int64, keepBad bool) (Dataset, error) {
@@ -55,6 +69,9 @@ func hold(s Stream, limit int64, keepBad bool) (Dataset, error) {
 	if len(set.records) == 0 {
 		return nil, fmt.Errorf("data: the files hold no examples")
 	}
+	if p, ok := s.(PictureStream); ok && p.HasPictures() {
+		return recordPictures{set, p}, nil
+	}
 	return set, nil
 }
 
@@ -71,6 +88,23 @@ func (p streamPart) Len() int { return p.n }
 
 func (p streamPart) has(index int64) bool {
 	return (mix(mix(p.seed, splitSite), uint64(index)) < p.below) == p.held
+}
+
+// HasPictures and DecodeView pass the calls on.
+func (p streamPart) HasPictures() bool {
+	of, ok := p.Stream.(PictureStream)
+	return ok && of.HasPictures()
+}
+
+func (p streamPart) DecodeView(r *Record, dst [][]byte, choose func(width, height int) View) error {
+	return p.Stream.(PictureStream).DecodeView(r, dst, choose)
+}
+
+// FinishBatch passes the call on.
+func (p streamPart) FinishBatch(epoch, index, n int, rows [][]byte) {
+	if of, ok := p.Stream.(BatchStream); ok {
+		of.FinishBatch(epoch, index, n, rows)
+	}
 }
 
 func (p streamPart) Open(pass Pass, from Mark) (StreamReader, error) {

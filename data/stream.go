@@ -46,6 +46,13 @@ type Stream interface {
 	Decode(r *Record, dst [][]byte) error
 }
 
+// BatchStream is a Stream that changes whole batches, as BatchDataset does. Which epoch it
+// is it is told.
+type BatchStream interface {
+	Stream
+	FinishBatch(epoch, index, n int, rows [][]byte)
+}
+
 // StreamReader is one pass over a Stream. It serves one goroutine.
 type StreamReader interface {
 	// Next puts the next record into r, whatever that holds: it sets all fields but Epoch,

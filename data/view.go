@@ -41,6 +41,15 @@ type Pictures interface {
 	ReadView(i int, dst [][]byte, choose func(width, height int) View) error
 }
 
+// PictureStream is a Stream whose field 0 may be pictures, as those of Pictures are.
+type PictureStream interface {
+	Stream
+	// HasPictures tells whether it is.
+	HasPictures() bool
+	// DecodeView is to Decode what Pictures.ReadView is to Read.
+	DecodeView(r *Record, dst [][]byte, choose func(width, height int) View) error
+}
+
 // whole is the view of all of a picture in the given size.
 func whole(height, width int) func(w, h int) View {
 	return func(w, h int) View {

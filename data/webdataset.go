@@ -43,22 +43,26 @@ type Member struct {
 	// Decode makes the field of the file's content and returns how many bytes of dst it
 	// wrote. name is for messages. It is called by several goroutines at once.
 	Decode func(name string, content, dst []byte) (n int, err error)
+	// View, of pictures only, is Decode in the view that choose returns for a picture of
+	// that width and height.
+	View func(name string, content, dst []byte, choose func(width, height int) View) error
 }
 
 // ImageMember makes an image file X, float32 [channels, height, width] from 0 to 1.
 // Size and channels have to be given.
 func ImageMember(opt ImageOptions) Member {
+	view := func(name string, content, dst []byte, choose func(width, height int) View) error {
+		s := viewers.Get().(*viewer)
+		defer viewers.Put(s)
+		return s.view(content, name, opt.Channels, dst, choose)
+	}
 	return Member{
 		Exts:  []string{"jpg", "jpeg", "png", "webp", "gif"},
 		Field: Field{Name: "x", DType: sinter.Float32, Shape: []int{opt.Channels, opt.Height, opt.Width}},
 		Decode: func(name string, content, dst []byte) (int, error) {
-			pixels, err := decodeImage(content, name, opt)
-			if err != nil {
-				return 0, err
-			}
-			writeUnit(dst, pixels)
-			return 4 * len(pixels), nil
+			return len(dst), view(name, content, dst, whole(opt.Height, opt.Width))
 		},
+		View: view,
 	}
 }
 
@@ -246,7 +250,18 @@ func (w *WebDataset) Fields() []Field { return w.fields }
 func (w *WebDataset) Len() int { return w.n }
 
 // Decode makes an example of its files.
-func (w *WebDataset) Decode(r *Record, dst [][]byte) error {
+func (w *WebDataset) Decode(r *Record, dst [][]byte) error { return w.decode(r, dst, nil) }
+
+// HasPictures tells whether the first member is one of ImageMember.
+func (w *WebDataset) HasPictures() bool { return w.parts[0].View != nil }
+
+// DecodeView is Decode with another view of the picture.
+func (w *WebDataset) DecodeView(r *Record, dst [][]byte, choose func(width, height int) View) error {
+	return w.decode(r, dst, choose)
+}
+
+// decode is DecodeView, and Decode if choose is nil.
+func (w *WebDataset) decode(r *Record, dst [][]byte, choose func(width, height int) View) error {
 	if len(r.Ends) != len(w.parts)+1 {
 		return fmt.Errorf("data: a record with %d parts, expected %d", len(r.Ends), len(w.parts)+1)
 	}
@@ -257,7 +272,15 @@ func (w *WebDataset) Decode(r *Record, dst [][]byte) error {
 	from := 0
 	for i, m := range w.parts {
 		name := w.shards[r.File] + ": " + names[0] + "." + names[i+1]
-		n, err := m.Decode(name, r.Data[from:r.Ends[i]], dst[i])
+		content := r.Data[from:r.Ends[i]]
+		from = r.Ends[i]
+		if i == 0 && choose != nil {
+			if err := m.View(name, content, dst[0], choose); err != nil {
+				return err
+			}
+			continue
+		}
+		n, err := m.Decode(name, content, dst[i])
 		if err != nil {
 			return err
 		}
@@ -265,7 +288,6 @@ func (w *WebDataset) Decode(r *Record, dst [][]byte) error {
 			return fmt.Errorf("data: %s: %d bytes were made of it, expected %d", name, n, m.Field.Bytes())
 		}
 		dst[i] = dst[i][:n]
-		from = r.Ends[i]
 	}
 	return nil
 }

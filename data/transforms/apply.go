@@ -23,30 +23,121 @@ func Apply(ds data.Dataset, seed uint64, list ...Transform) (data.Dataset, error
 // the int64 number of one of so many classes, becomes their probabilities, float32
 // [classes].
 func ApplyMixed(ds data.Dataset, seed uint64, classes int, mixes []Mix, list ...Transform) (data.Dataset, error) {
-	fields := ds.Fields()
+	pictures, ok := ds.(data.Pictures)
+	p, err := newPipeline(ds.Fields(), ok, seed, classes, mixes, list)
+	if err != nil {
+		return nil, err
+	}
+	return &transformed{pipeline: p, of: ds, pictures: pictures}, nil
+}
+
+// ApplyStream is Apply for a stream. Examples are told apart by Record.Index.
+func ApplyStream(s data.Stream, seed uint64, list ...Transform) (data.Stream, error) {
+	return ApplyStreamMixed(s, seed, 0, nil, list...)
+}
+
+// ApplyStreamMixed is ApplyMixed for a stream.
+func ApplyStreamMixed(s data.Stream, seed uint64, classes int, mixes []Mix, list ...Transform) (data.Stream, error) {
+	pictures, ok := s.(data.PictureStream)
+	p, err := newPipeline(s.Fields(), ok && pictures.HasPictures(), seed, classes, mixes, list)
+	if err != nil {
+		return nil, err
+	}
+	return &transformedStream{Stream: s, pipeline: p, pictures: pictures}, nil
+}
+
+// transformed is a dataset with transforms, as it is in one epoch.
+type transformed struct {
+	*pipeline
+	of       data.Dataset
+	pictures data.Pictures // of, if it is
+	epoch    int
+}
+
+func (t *transformed) Len() int             { return t.of.Len() }
+func (t *transformed) Fields() []data.Field { return t.fields }
+
+// Epoch is the dataset as it is drawn in epoch e.
+func (t *transformed) Epoch(e int) data.Dataset {
+	at := *t
+	at.of, at.epoch = data.AtEpoch(t.of, e), e
+	at.pictures, _ = at.of.(data.Pictures)
+	return &at
+}
+
+func (t *transformed) Read(i int, dst [][]byte) error {
+	return t.example(t.epoch, int64(i), dst, func(dst [][]byte, choose func(w, h int) data.View) error {
+		if choose != nil {
+			return t.pictures.ReadView(i, dst, choose)
+		}
+		return t.of.Read(i, dst)
+	})
+}
+
+func (t *transformed) FinishBatch(index, n int, rows [][]byte) { t.mix(t.epoch, index, n, rows) }
+
+// transformedStream is a stream with transforms.
+type transformedStream struct {
+	data.Stream
+	*pipeline
+	pictures data.PictureStream // the Stream, if it is
+}
+
+func (t *transformedStream) Fields() []data.Field { return t.fields }
+
+func (t *transformedStream) Decode(r *data.Record, dst [][]byte) error {
+	return t.example(r.Epoch, r.Index, dst, func(dst [][]byte, choose func(w, h int) data.View) error {
+		if choose != nil {
+			return t.pictures.DecodeView(r, dst, choose)
+		}
+		return t.Stream.Decode(r, dst)
+	})
+}
+
+func (t *transformedStream) FinishBatch(epoch, index, n int, rows [][]byte) {
+	t.mix(epoch, index, n, rows)
+}
+
+// pipeline is what is done to examples, wherever they come from.
+type pipeline struct {
+	in     Shape
+	fields []data.Field // of the result
+	list   []Transform
+	shapes []Shape // after each
+	mixes  []Mix
+	seed   uint64
+
+	// So many of the first transforms are done while the file is decoded.
+	head   int
+	levels *data.Levels // of a Normalize among them, which is then the last of all
+}
+
+// newPipeline checks what is to be done to examples with the given fields. inFiles tells
+// whether their pictures can be seen in other views.
+func newPipeline(fields []data.Field, inFiles bool, seed uint64, classes int, mixes []Mix, list []Transform) (*pipeline, error) {
 	if len(fields) == 0 || fields[0].DType != sinter.Float32 || len(fields[0].Shape) != 3 || fields[0].Ragged {
 		return nil, fmt.Errorf("transforms: the dataset has the fields %v, expected field 0 to be pictures: float32 [channels, height, width]", fields)
 	}
-	t := &transformed{of: ds, seed: seed, list: slices.Clone(list), mixes: slices.Clone(mixes), fields: slices.Clone(fields)}
-	shape := shapeOf(fields[0])
-	if t.pictures, _ = ds.(data.Pictures); t.pictures != nil {
-		t.head = head(list)
+	p := &pipeline{in: shapeOf(fields[0]), seed: seed, list: slices.Clone(list), mixes: slices.Clone(mixes), fields: slices.Clone(fields)}
+	if inFiles {
+		p.head = head(list)
 	}
+	shape := p.in
 	for i, step := range list {
 		out, err := step.Shape(shape)
 		if err != nil {
 			return nil, err
 		}
-		if r, ok := step.(Resize); ok && i < t.head && r.Size != 0 {
+		if r, ok := step.(Resize); ok && i < p.head && r.Size != 0 {
 			out = Shape{shape.Channels, r.Size, r.Size} // at least: files have sizes of their own
 		}
-		t.shapes = append(t.shapes, out)
+		p.shapes = append(p.shapes, out)
 		shape = out
 	}
-	if t.head > 0 && varies(list[:t.head]) {
+	if p.head > 0 && varies(list[:p.head]) {
 		return nil, wrong(list[0], "Size alone gives pictures from files different sizes; give Height and Width, or put a crop of at most that size behind it")
 	}
-	t.fields[0].Shape = []int{shape.Channels, shape.Height, shape.Width}
+	p.fields[0].Shape = []int{shape.Channels, shape.Height, shape.Width}
 	for _, m := range mixes {
 		if err := m.check(); err != nil {
 			return nil, err
@@ -56,12 +147,12 @@ func ApplyMixed(ds data.Dataset, seed uint64, classes int, mixes []Mix, list ...
 		if len(fields) < 2 || fields[1].DType != sinter.Int64 || len(fields[1].Shape) != 0 || classes < 2 {
 			return nil, fmt.Errorf("transforms: mixing needs two classes at least and field 1 to be the int64 number of one, but there are %d, and the fields %v", classes, fields)
 		}
-		t.fields[1] = data.Field{Name: fields[1].Name, DType: sinter.Float32, Shape: []int{classes}}
+		p.fields[1] = data.Field{Name: fields[1].Name, DType: sinter.Float32, Shape: []int{classes}}
 	}
-	if n, ok := last(list); ok && t.head == len(list) {
-		t.levels = levels(n, fields[0].Shape[0])
+	if n, ok := last(list); ok && p.head == len(list) {
+		p.levels = levels(n, p.in.Channels)
 	}
-	return t, nil
+	return p, nil
 }
 
 func shapeOf(f data.Field) Shape { return Shape{f.Shape[0], f.Shape[1], f.Shape[2]} }
@@ -78,37 +169,9 @@ func varies(head []Transform) bool {
 	})
 }
 
-// transformed is a dataset with transforms, as it is in one epoch.
-type transformed struct {
-	of     data.Dataset
-	fields []data.Field
-	list   []Transform
-	shapes []Shape // after each
-	mixes  []Mix
-	seed   uint64
-	epoch  int
-
-	// The first transforms of the list may be done while the file is decoded.
-	pictures data.Pictures
-	head     int
-	levels   *data.Levels // of a Normalize among them, which is then the last of all
-}
-
-func (t *transformed) Len() int             { return t.of.Len() }
-func (t *transformed) Fields() []data.Field { return t.fields }
-
-// Epoch is the dataset as it is drawn in epoch e.
-func (t *transformed) Epoch(e int) data.Dataset {
-	at := *t
-	at.of, at.epoch = data.AtEpoch(t.of, e), e
-	at.pictures, _ = at.of.(data.Pictures)
-	return &at
-}
-
 // scratch is what one worker needs.
 type scratch struct {
 	a, b  Image
-	bytes []byte
 	label [8]byte
 	dst   [][]byte
 	g     *sinter.Generator
@@ -116,21 +179,30 @@ type scratch struct {
 
 var scratches = sync.Pool{New: func() any { return &scratch{g: sinter.NewGenerator(0)} }}
 
-func (t *transformed) Read(i int, dst [][]byte) error {
+// reader reads an example, its picture as it is or, if choose is not nil, in that view.
+type reader func(dst [][]byte, choose func(width, height int) data.View) error
+
+// example writes the example with that index.
+func (p *pipeline) example(epoch int, index int64, dst [][]byte, read reader) error {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
 	s.dst = append(s.dst[:0], dst...)
-	if len(t.mixes) > 0 {
+	mixed := len(p.mixes) > 0
+	if mixed {
 		s.dst[1] = s.label[:]
 	}
-	seed := data.ExampleSeed(t.seed, t.epoch, int64(i))
-	if err := t.read(i, s, dst[0], seed); err != nil {
+	if err := p.picture(s, dst[0], data.ExampleSeed(p.seed, epoch, index), read); err != nil {
 		return err
 	}
-	if len(t.mixes) > 0 {
+	for f := 1; f < len(dst); f++ { // some may have been shortened
+		if f > 1 || !mixed {
+			dst[f] = s.dst[f]
+		}
+	}
+	if mixed {
 		class := binary.LittleEndian.Uint64(s.label[:])
-		if class >= uint64(t.fields[1].Shape[0]) {
-			return fmt.Errorf("transforms: example %d is of class %d, expected 0 to %d", i, int64(class), t.fields[1].Shape[0]-1)
+		if class >= uint64(p.fields[1].Shape[0]) {
+			return fmt.Errorf("transforms: example %d is of class %d, expected 0 to %d", index, int64(class), p.fields[1].Shape[0]-1)
 		}
 		clear(dst[1])
 		binary.LittleEndian.PutUint32(dst[1][4*class:], math.Float32bits(1))
@@ -138,33 +210,28 @@ func (t *transformed) Read(i int, dst [][]byte) error {
 	return nil
 }
 
-// read writes the picture of example i to out, and its other fields where s.dst says.
-func (t *transformed) read(i int, s *scratch, out []byte, seed uint64) error {
-	shape := shapeOf(t.of.Fields()[0])
-	choose := func(w, h int) data.View { return t.view(w, h, s.g, seed) }
-	switch {
-	case t.head > 0 && t.head == len(t.list):
+// picture writes the picture of an example to out, and its other fields where s.dst says.
+func (p *pipeline) picture(s *scratch, out []byte, seed uint64, read reader) error {
+	shape := p.in
+	var choose func(w, h int) data.View
+	if p.head > 0 {
+		shape = p.shapes[p.head-1]
+		choose = func(w, h int) data.View { return p.view(w, h, s.g, seed) }
+	}
+	if p.head > 0 && p.head == len(p.list) {
 		s.dst[0] = out
-		return t.pictures.ReadView(i, s.dst, choose)
-	case t.head > 0:
-		shape = t.shapes[t.head-1]
+		return read(s.dst, choose)
 	}
 	s.a.reshape(shape)
 	s.dst[0] = asBytes(s.a.Pix)
-	var err error
-	if t.head > 0 {
-		err = t.pictures.ReadView(i, s.dst, choose)
-	} else {
-		err = t.of.Read(i, s.dst)
-	}
-	if err != nil {
+	if err := read(s.dst, choose); err != nil {
 		return err
 	}
 	from, to := &s.a, &s.b
-	for k := t.head; k < len(t.list); k++ {
-		to.reshape(t.shapes[k])
+	for k := p.head; k < len(p.list); k++ {
+		to.reshape(p.shapes[k])
 		s.g.Reset(place(seed, k))
-		t.list[k].Apply(to, from, s.g)
+		p.list[k].Apply(to, from, s.g)
 		from, to = to, from
 	}
 	copy(out, asBytes(from.Pix))
@@ -182,19 +249,18 @@ func asBytes(v []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), 4*len(v))
 }
 
-// FinishBatch mixes the examples of a batch, once they are all there.
-func (t *transformed) FinishBatch(index, n int, rows [][]byte) {
-	if len(t.mixes) == 0 {
+// mix mixes the examples of a batch, once they are all there.
+func (p *pipeline) mix(epoch, index, n int, rows [][]byte) {
+	if len(p.mixes) == 0 {
 		return
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	x, y := asFloats(rows[0][:n*t.fields[0].Bytes()]), asFloats(rows[1][:n*t.fields[1].Bytes()])
-	seed := data.ExampleSeed(t.seed^batchSite, t.epoch, int64(index))
+	x, y := asFloats(rows[0][:n*p.fields[0].Bytes()]), asFloats(rows[1][:n*p.fields[1].Bytes()])
 	// One of several is drawn for each batch.
-	s.g.Reset(seed)
-	m := t.mixes[s.g.IntN(len(t.mixes))]
-	m.mix(x, shapeOf(t.fields[0]), y, n, s.g)
+	s.g.Reset(data.ExampleSeed(p.seed^batchSite, epoch, int64(index)))
+	m := p.mixes[s.g.IntN(len(p.mixes))]
+	m.mix(x, shapeOf(p.fields[0]), y, n, s.g)
 }
 
 // batchSite sets the random numbers of batches apart from those of examples.
@@ -284,9 +350,9 @@ func levels(n Normalize, channels int) *data.Levels {
 }
 
 // view is what the first transforms show of a picture.
-func (t *transformed) view(width, height int, g *sinter.Generator, seed uint64) data.View {
-	v := data.View{Levels: t.levels}
-	for k, step := range t.list[:t.head] {
+func (p *pipeline) view(width, height int, g *sinter.Generator, seed uint64) data.View {
+	v := data.View{Levels: p.levels}
+	for k, step := range p.list[:p.head] {
 		g.Reset(place(seed, k))
 		switch step := step.(type) {
 		case RandomResizedCrop:

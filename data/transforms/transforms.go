@@ -17,7 +17,9 @@
 // example, and its place in the list. It does not depend on how many workers read, in
 // which order, or whether a run was interrupted.
 //
-// Pictures in files (data.Pictures) are cropped before they are decoded: a list that
+// Streams have ApplyStream, which does the same.
+//
+// Pictures in files (data.Pictures, data.PictureStream) are cropped before they are decoded: a list that
 // begins with RandomResizedCrop or Resize is applied to the picture as it is in the file,
 // whatever its size, and those two, crops behind them, flips and Normalize are done in
 // one pass from the file to the batch. Any other list gets the picture in the size that
@@ -26,7 +28,7 @@
 // MixUp and CutMix mix the examples of a batch, and with them their labels, which become
 // probabilities. They are done once the Loader has a batch together.
 //
-// apply.go puts lists on datasets; geometry.go has what moves pixels, colour.go what
+// apply.go puts lists on datasets and streams; geometry.go has what moves pixels, colour.go what
 // changes their values, mix.go what mixes examples.
 package transforms
 

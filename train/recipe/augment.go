@@ -133,9 +133,6 @@ func (r *Recipe) augment(src *data.Source) error {
 		return nil
 	}
 	place := r.place("data.augment")
-	if src.Train == nil {
-		return usage(place, "data.augment is for examples that can be read in any order, but those of %s are streamed", r.Data.Path)
-	}
 	shape := src.Input()
 	if len(shape) != 3 || src.Task != data.Classification {
 		return usage(place, "data.augment is for pictures of classes, but the examples of %s are %v", r.Data.Path, shape)
@@ -151,11 +148,15 @@ func (r *Recipe) augment(src *data.Source) error {
 			mixes = append(mixes, m)
 		}
 	}
-	augmented, err := transforms.ApplyMixed(src.Train, r.Seed, len(src.Classes), mixes, steps...)
+	var err error
+	if src.Train != nil {
+		src.Train, err = transforms.ApplyMixed(src.Train, r.Seed, len(src.Classes), mixes, steps...)
+	} else {
+		src.Stream, err = transforms.ApplyStreamMixed(src.Stream, r.Seed, len(src.Classes), mixes, steps...)
+	}
 	if err != nil {
 		return usage(place, "data.augment: %s", strings.TrimPrefix(err.Error(), "transforms: "))
 	}
-	src.Train = augmented
 	var names []string
 	for _, a := range list {
 		names = append(names, a.name())

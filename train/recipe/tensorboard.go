@@ -89,11 +89,7 @@ func (j *Job) examples() (all []image.Image) {
 	if len(shape) != 3 || shape[0] != 1 && shape[0] != 3 {
 		return nil
 	}
-	set, err := data.Subset(j.Source.Train, firstIndices(min(shownExamples, j.Source.Train.Len())))
-	if err != nil {
-		return nil
-	}
-	loader := data.Loader{Dataset: set, Batch: shownExamples}
+	loader := data.Loader{Dataset: j.Source.Examples(), Batch: shownExamples}
 	for batch := range loader.Batches(context.Background()) {
 		pixels := batch.X.Floats()
 		plane := shape[1] * shape[2]
@@ -120,6 +116,7 @@ func (j *Job) examples() (all []image.Image) {
 			}
 			all = append(all, p)
 		}
+		break
 	}
 	return all
 }
