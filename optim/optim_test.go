@@ -47,6 +47,7 @@ func TestSchedules(t *testing.T) {
 		{"one-cycle", OneCycle{Peak: 1, Steps: 100}, 29, 1},
 		{"one-cycle", OneCycle{Peak: 1, Steps: 100}, 64, (1 + 0.04e-4) / 2},
 		{"one-cycle", OneCycle{Peak: 1, Steps: 100}, 99, 0.04e-4},
+		{"one-cycle of one step's warm-up", OneCycle{Peak: 1, Steps: 5, PctStart: 0.2}, 0, 1},
 		{"one-cycle linear", OneCycle{Peak: 1, Steps: 21, PctStart: 0.5, Linear: true, DivFactor: 10}, 1, 0.1 + 0.9/9.5},
 		{"linear", Linear{From: 1, To: 3, Steps: 4}, 1, 1.5},
 		{"linear", Linear{From: 1, To: 3, Steps: 4}, 9, 3},

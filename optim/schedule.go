@@ -136,7 +136,7 @@ func (s OneCycle) At(step int) float64 {
 	last := first / or(s.FinalDivFactor, 1e4)
 	// The peak and the end are reached at the last step of each phase.
 	top, end := or(s.PctStart, 0.3)*float64(s.Steps)-1, float64(s.Steps-1)
-	if t := float64(step); t <= top {
+	if t := float64(step); t <= top && top > 0 { // one step of warm-up is at the peak
 		return anneal(first, s.Peak, t/top)
 	} else if t < end {
 		return anneal(s.Peak, last, (t-top)/(end-top))
