@@ -1,10 +1,19 @@
 package recipe
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"image"
+	"image/color"
+	"image/png"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -168,4 +177,73 @@ func TestAugmentTrains(t *testing.T) {
 		train(t, "lenet", 3.75, "data.augment=[{crop: 2}, {rotation: 10}, {mixup: 0.2}]",
 			"model.kind=resnet", "model.depth=8", "data.examples=960", "steps=60", "batch=32", "optimizer.lr=0.005", "limits.test_batches=4")
 	})
+}
+
+// A WebDataset archive is augmented in memory and as a stream, and its streamed examples
+// train the same model whatever the workers.
+func TestAugmentStream(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i := range 40 {
+		img := image.NewGray(image.Rect(0, 0, 20+i%5, 18+i%7))
+		for at := range img.Pix { // stripes, upright or lying
+			x, y := at%img.Stride, at/img.Stride
+			img.SetGray(x, y, color.Gray{uint8(60 * ([]int{x, y}[i%2] % 4))})
+		}
+		var file bytes.Buffer
+		if err := png.Encode(&file, img); err != nil {
+			t.Fatal(err)
+		}
+		for ext, content := range map[string][]byte{"png": file.Bytes(), "cls": []byte([]string{"upright", "lying"}[i%2])} {
+			if err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("%03d.%s", i, ext), Mode: 0o644, Size: int64(len(content))}); err != nil {
+				t.Fatal(err)
+			}
+			w.Write(content)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(t.TempDir(), "stripes.tar")
+	if err := os.WriteFile(archive, b.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	var losses [][2]float64
+	for _, workers := range []int{1, 4} {
+		job := prepareWith(t, "lenet", "data.path="+archive, "data.size=16", "data.holdout=0.2", "batch=8", "steps=6",
+			"data.augment=[{resized_crop: {scale: [0.5, 1]}}, {noise: 0.05}, {mixup: 0.2}]", fmt.Sprint("data.workers=", workers))
+		if y := job.Source.Train.Fields()[1]; !slices.Equal(y.Shape, []int{2}) {
+			t.Errorf("labels in memory are %+v", y)
+		}
+		opt := job.Recipe.imageOptions()
+		opt.Memory = -1 // as if it were too large
+		src, err := data.OpenWebDataset(archive, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := src.HoldOut(0.2, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := job.Recipe.augment(src); err != nil {
+			t.Fatal(err)
+		}
+		if y := src.Stream.Fields()[1]; src.Train != nil || !slices.Equal(y.Shape, []int{2}) {
+			t.Errorf("streamed labels are %+v", y)
+		}
+		if note := src.Notes[len(src.Notes)-1]; !strings.Contains(note, "resized_crop, noise, mixup") {
+			t.Errorf("the last note is %q", note)
+		}
+		report, err := job.Trainer.Fit(t.Context(), job.Model, src.Examples(), src.Test)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Steps != 6 || !(report.TrainLoss > 0 && report.TestLoss > 0) {
+			t.Errorf("%d steps, losses %v and %v", report.Steps, report.TrainLoss, report.TestLoss)
+		}
+		losses = append(losses, [2]float64{report.TrainLoss, report.TestLoss})
+	}
+	if losses[0] != losses[1] {
+		t.Errorf("the losses are %v with one worker and %v with four", losses[0], losses[1])
+	}
 }

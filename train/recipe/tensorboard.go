@@ -120,11 +120,3 @@ func (j *Job) examples() (all []image.Image) {
 	}
 	return all
 }
-
-func firstIndices(n int) []int {
-	l := make([]int, n)
-	for i := range l {
-		l[i] = i
-	}
-	return l
-}
