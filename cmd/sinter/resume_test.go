@@ -201,13 +201,20 @@ func TestStopAndResume(t *testing.T) {
 			break
 		}
 	}
-	// Another run into the folder is refused, whichever way.
+	// It holds still, lest it comes to its end. Another run into the folder is refused,
+	// whichever way.
+	if err := pause(c.Process); err != nil {
+		t.Fatal(err)
+	}
 	for _, args := range [][]string{long, {"train", "--resume", "run"}} {
 		if o := execute(t, dir, args...); o.status != 1 || !strings.Contains(o.stderr, fmt.Sprintf("process %d on ", c.Process.Pid)) || !strings.Contains(o.stderr, "since ") {
 			t.Errorf("a second run: status %d, %s", o.status, o.stderr)
 		}
 	}
 	c.Process.Signal(syscall.SIGTERM)
+	if err := proceed(c.Process); err != nil {
+		t.Fatal(err)
+	}
 	c.Wait()
 	if status := c.ProcessState.ExitCode(); status != exitStopped || !strings.Contains(lastLine(stderr.String()), "sinter train --resume run") {
 		t.Fatalf("status %d, %s", status, lastLine(stderr.String()))

@@ -1,0 +1,12 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"syscall"
+)
+
+// pause makes a process hold still until proceed.
+func pause(p *os.Process) error   { return p.Signal(syscall.SIGSTOP) }
+func proceed(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
