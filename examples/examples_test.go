@@ -19,7 +19,8 @@ func TestExamples(t *testing.T) {
 	}
 	for _, c := range []struct{ command, want string }{
 		{"mnist -epochs 1 -examples 1500", "test accuracy"},
-		{"lenet -epochs 1 -examples 1500", "test accuracy"},
+		{"lenet -epochs 1 -examples 1500 -checkpoints saved", "test accuracy"},
+		{"lenet -epochs 1 -examples 1500 -checkpoints saved", "test accuracy"}, // goes on from its end
 		{"chargpt -steps 10", "perplexity"},
 		{"regression -epochs 5", "test r2"},
 	} {
@@ -29,7 +30,9 @@ func TestExamples(t *testing.T) {
 			if runtime.GOOS == "windows" {
 				name += ".exe"
 			}
-			out, err := exec.Command(name, args[1:]...).CombinedOutput()
+			run := exec.Command(name, args[1:]...)
+			run.Dir = bin
+			out, err := run.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}

@@ -3,6 +3,9 @@
 // program renders itself.
 //
 //	go run ./examples/lenet -data path/to/mnist
+//
+// With -checkpoints it can be stopped, by Ctrl-C or less politely, and goes on when it
+// is started again with the same flags.
 package main
 
 import (
@@ -10,6 +13,9 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
+	"os/signal"
+	"time"
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
@@ -57,6 +63,7 @@ func main() {
 	dir := flag.String("data", "", "folder with the IDX files of MNIST; rendered glyphs if empty")
 	epochs := flag.Int("epochs", 3, "passes over the training images")
 	examples := flag.Int("examples", 10000, "glyphs to render")
+	checkpoints := flag.String("checkpoints", "", "folder to write checkpoints to and to go on from; none if empty")
 	flag.Parse()
 
 	source, err := open(*dir, *examples)
@@ -71,8 +78,12 @@ func main() {
 		Callbacks: []train.Callback{printer{}},
 		Epochs:    *epochs,
 		Batch:     64,
+		// Without a folder there are no checkpoints; with one, what is in it is gone on from.
+		Checkpoint: train.Checkpoint{Dir: *checkpoints, EveryTime: 30 * time.Second, Resume: *checkpoints != ""},
 	}
-	report, err := trainer.Fit(context.Background(), NewNet(len(source.Classes)), source.Train, source.Test)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	report, err := trainer.Fit(ctx, NewNet(len(source.Classes)), source.Train, source.Test)
 	if err != nil {
 		log.Fatal(err)
 	}
