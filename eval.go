@@ -368,6 +368,23 @@ func release(b device.Buffer) {
 	}
 }
 
+// EmptyCache gives back to the system what is kept for results to come, like
+// torch.cuda.empty_cache. What is unreachable is let go of before. Programs and their
+// arena stay.
+func EmptyCache() {
+	collect()
+	collect() // what the cleanups of the first have let go of
+	pool.Lock()
+	free := pool.free
+	pool.free, pool.freeBytes = make(map[int][]device.Buffer), 0
+	pool.Unlock()
+	for _, list := range free {
+		for _, b := range list {
+			b.Free()
+		}
+	}
+}
+
 // Stats counts what has been evaluated since the program started.
 type Stats struct {
 	Evaluations int

@@ -48,7 +48,7 @@ type setting struct{ batch, accumulate, checkpointing int }
 // String says what was chosen, and what it costs.
 func (p *MemoryPlan) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "a step takes %s of the %s that memory_limit allows (weights %s, optimizer %s, ", bytesOf(p.Total()), bytesOf(p.Limit), bytesOf(p.Weights), bytesOf(p.Optimizer))
+	fmt.Fprintf(&b, "a step takes %s of the %s that it may (weights %s, optimizer %s, ", bytesOf(p.Total()), bytesOf(p.Limit), bytesOf(p.Weights), bytesOf(p.Optimizer))
 	if p.Gradients > 0 {
 		fmt.Fprintf(&b, "sums of gradients %s, ", bytesOf(p.Gradients))
 	}

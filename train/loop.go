@@ -63,6 +63,9 @@ func (r *fit) loop(ctx context.Context) (err error) {
 		return err
 	}
 	r.reserve()
+	if r.memory != nil { // the run is to fit into a limit: what making the optimizer has left is no part of it
+		sinter.EmptyCache()
+	}
 	err = r.steps(ctx, from != nil)
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = &InterruptedError{Step: s.Step, Err: err}

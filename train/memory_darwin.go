@@ -11,3 +11,6 @@ func PeakMemory() (size int64, source string) {
 	}
 	return int64(usage.Maxrss), "getrusage" // in bytes on this system
 }
+
+// ResidentMemory is what this process holds now, as far as that can be told.
+func ResidentMemory() (size int64, source string) { return runtimeMemory() }

@@ -8,14 +8,19 @@ import (
 
 // PeakMemory is the largest resident set of this process so far, and how that was
 // found out.
-func PeakMemory() (size int64, source string) {
-	const hwm = "VmHWM of /proc/self/status"
+func PeakMemory() (size int64, source string) { return status("VmHWM") }
+
+// ResidentMemory is the resident set of this process now, and how that was found out.
+func ResidentMemory() (size int64, source string) { return status("VmRSS") }
+
+// status reads a size of /proc/self/status.
+func status(key string) (size int64, source string) {
 	text, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return runtimeMemory()
 	}
 	for line := range bytes.Lines(text) {
-		rest, ok := bytes.CutPrefix(line, []byte("VmHWM:"))
+		rest, ok := bytes.CutPrefix(line, []byte(key+":"))
 		if !ok {
 			continue
 		}
@@ -24,7 +29,7 @@ func PeakMemory() (size int64, source string) {
 			break
 		}
 		if kb, err := strconv.ParseInt(string(fields[0]), 10, 64); err == nil {
-			return kb << 10, hwm
+			return kb << 10, key + " of /proc/self/status"
 		}
 	}
 	return runtimeMemory()

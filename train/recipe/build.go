@@ -87,7 +87,7 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err := r.checkMonitors(trainer.Metrics); err != nil {
 		return nil, err
 	}
-	if err := r.fitMemory(trainer, model, src.Examples()); err != nil {
+	if err := r.fitMemory(trainer, model, src); err != nil {
 		return nil, err
 	}
 	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil

@@ -2,56 +2,79 @@ package recipe
 
 import (
 	"errors"
-	"runtime"
-	"strconv"
+	"fmt"
+	"runtime/debug"
 	"strings"
 
+	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/train"
 )
 
-// byteUnits are what a size may end in: kB, MB, … are powers of 1000, KiB, MiB, … powers
-// of 1024.
-var byteUnits = map[string]float64{
-	"": 1, "b": 1, "k": 1e3, "kb": 1e3, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9, "t": 1e12, "tb": 1e12,
-	"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
-}
-
 // memoryLimit is the limit in bytes, 0 if there is none.
 func (r *Recipe) memoryLimit() (int64, error) {
-	text := strings.TrimSpace(r.MemoryLimit)
-	if text == "" {
+	if strings.TrimSpace(r.MemoryLimit) == "" {
 		return 0, nil
 	}
-	end := strings.LastIndexAny(text, "0123456789.") + 1
-	v, err := strconv.ParseFloat(text[:end], 64)
-	unit, ok := byteUnits[strings.ToLower(strings.TrimSpace(text[end:]))]
-	if err != nil || !ok || v <= 0 || v*unit < 1 || v*unit > 1<<62 {
-		return 0, usage(r.place("memory_limit"), "memory_limit is %q, expected a size such as 8GB or 512MiB", r.MemoryLimit)
+	n, err := ParseSize(r.MemoryLimit)
+	if err != nil {
+		return 0, usage(r.place("memory_limit"), "memory_limit: %s", err)
 	}
-	return int64(v * unit), nil
+	return n, nil
 }
 
+// processStep is what the memory of the process is rounded up to, so that one limit
+// leads to the same choice in one run and the next.
+const processStep = 32 << 20
+
 // fitMemory makes the training fit into the recipe's limit and writes down, in the
-// recipe, what was chosen. So a run that is resumed does not choose again.
-func (r *Recipe) fitMemory(t *train.Trainer, model nn.Module, set data.Examples) error {
+// recipe, what was chosen. A run that is resumed does not choose again.
+//
+// The plan knows to the byte what a step holds. Besides that there are the copy that
+// checkpoints are written from, and the program with the data that it has read; of the
+// latter what the process holds now stands for what it will.
+func (r *Recipe) fitMemory(t *train.Trainer, model nn.Module, src *data.Source) error {
 	limit, err := r.memoryLimit()
-	if err != nil || limit == 0 {
+	if err != nil || limit == 0 || r.settled {
 		return err
 	}
-	p, err := t.FitMemory(model, set, limit)
-	runtime.GC() // the optimizer that was planned with goes, and its memory serves the next one
+	set := src.Examples()
+	// A tight heap costs some collections, and no garbage beside what is planned for.
+	debug.SetGCPercent(20)
+	debug.FreeOSMemory() // of what reading the data has left
+	resident, source := train.ResidentMemory()
+	var weights, slots int64
+	for _, v := range nn.State(model) {
+		weights += int64(v.Len() * v.DType().Size())
+	}
+	for _, v := range nn.Parameters(model) {
+		slots += int64(len(t.Optimizer.Spec().Slots) * v.Len() * v.DType().Compute().Size())
+	}
+	process := (resident - weights + processStep - 1) / processStep * processStep
+	var copies int64
+	if !r.Checkpoint.Off {
+		copies = weights + slots
+	}
+	p, err := t.FitMemory(model, set, limit-process-copies)
+	sinter.EmptyCache() // the optimizer that was planned with
+	debug.FreeOSMemory()
+	besides := fmt.Sprintf("%s for the program and its data (%s, rounded up) and %s for the copy that checkpoints are written from", bytesOf(process), source, bytesOf(copies))
 	var small *train.MemoryError
 	if errors.As(err, &small) {
-		return usage(r.place("memory_limit"), "%s", strings.TrimPrefix(small.Error(), "train: "))
+		return usage(r.place("memory_limit"), "a memory limit of %s is too small: the least is %s, of which are %s for a step with batches of %d, %s",
+			bytesOf(limit), bytesOf(small.Least.Total()+process+copies), bytesOf(small.Least.Total()), small.Least.Batch, besides)
 	}
 	if err != nil {
 		return err
 	}
+	src.Notes = append(src.Notes, fmt.Sprintf("of the memory limit of %s a step may take what is left by %s", bytesOf(limit), besides))
 	r.Batch, r.ActivationCheckpointing = p.Batch, p.Checkpointing
 	if p.Accumulate > 1 || r.Accumulate > 1 {
 		r.Accumulate = p.Accumulate
 	}
 	return nil
 }
+
+// bytesOf writes a size in binary units.
+func bytesOf(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

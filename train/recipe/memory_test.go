@@ -3,6 +3,7 @@ package recipe
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -39,7 +40,7 @@ func TestActivationCheckpointing(t *testing.T) {
 }
 
 func TestMemoryLimit(t *testing.T) {
-	for text, want := range map[string]int64{"8GB": 8e9, "512 MiB": 512 << 20, "1.5k": 1500, "100": 100, "2tib": 2 << 40} {
+	for text, want := range map[string]int64{"8GB": 8e9, "512 MiB": 512 << 20, "1.5kB": 1500, "100": 100, "2TiB": 2 << 40} {
 		r := &Recipe{MemoryLimit: text}
 		if got, err := r.memoryLimit(); err != nil || got != want {
 			t.Errorf("%s is %d bytes, want %d (%v)", text, got, want, err)
@@ -56,19 +57,30 @@ func TestMemoryLimit(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
-	r, err := Parse("x.yaml", []byte(base+"10MB"))
+	// What the process and the copy for checkpoints take is part of the limit: as it says
+	// itself, just enough for the least is enough.
+	r, err := Parse("x.yaml", []byte(base+"1MB"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Prepare(r)
+	var least float64
+	if _, scanErr := fmt.Sscanf(err.Error()[strings.Index(err.Error(), "the least is"):], "the least is %f MiB", &least); scanErr != nil {
+		t.Fatal(scanErr)
+	}
+	if r, err = Parse("x.yaml", []byte(base+fmt.Sprintf("%.1fMiB", least+40))); err != nil { // the process may have grown meanwhile
 		t.Fatal(err)
 	}
 	job, err := Prepare(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	notes := strings.Join(job.Trainer.Notes(job.Model), "\n")
-	if r.Batch*max(1, r.Accumulate) != 32 || r.Batch == 32 && r.ActivationCheckpointing == 0 || !strings.Contains(notes, "memory_limit allows") {
+	notes := strings.Join(append(job.Source.Notes, job.Trainer.Notes(job.Model)...), "\n")
+	if r.Batch*max(1, r.Accumulate) != 32 || !strings.Contains(notes, "of the memory limit of") || !strings.Contains(notes, "a step takes") {
 		t.Errorf("batch %d, accumulate %d, checkpointing %d; %s", r.Batch, r.Accumulate, r.ActivationCheckpointing, notes)
 	}
-	// The recipe as it is kept with the run chooses the same again.
+	// The recipe as it is kept with the run does not choose again.
+	r.Batch, r.Accumulate, r.ActivationCheckpointing, r.MemoryLimit = 8, 4, 1, "1MB"
 	kept, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +89,8 @@ func TestMemoryLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Prepare(again); err != nil || again.Batch != r.Batch || again.Accumulate != r.Accumulate || again.ActivationCheckpointing != r.ActivationCheckpointing {
+	again.settled = true
+	if _, err := Prepare(again); err != nil || again.Batch != 8 || again.Accumulate != 4 || again.ActivationCheckpointing != 1 {
 		t.Errorf("the kept recipe chose batch %d, accumulate %d, checkpointing %d (%v)", again.Batch, again.Accumulate, again.ActivationCheckpointing, err)
 	}
 }

@@ -65,6 +65,8 @@ type Recipe struct {
 	Limits        Limits        `json:"limits,omitzero"`
 	Checkpoint    Checkpoint    `json:"checkpoint"`
 
+	settled bool // the recipe of a run that goes on: what a memory limit leads to has been chosen
+
 	given map[string]string // path of each key that was given → the place it was given at
 }
 

@@ -70,6 +70,7 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	if err != nil {
 		return nil, err
 	}
+	r.settled = true
 	j, err = Prepare(r)
 	if err != nil {
 		return nil, err
