@@ -60,6 +60,8 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cpu/native", internal: "internal/debug", others: "golang.org/x/sys"},
 	{packages: "internal/backend/cpu/pool", others: "golang.org/x/sys"},
 	{packages: "internal/backend/null", internal: backend},
+	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
+	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype"},
 	{packages: "internal/graphtest", internal: "internal/kernel internal/scalar internal/ir internal/dtype"},
 	{packages: "internal/device", internal: "internal/kernel"},
 	{packages: "internal/kernel", internal: "internal/ir internal/dtype"},
