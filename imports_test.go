@@ -63,7 +63,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype"},
 	{packages: "internal/graphtest", internal: "internal/kernel internal/scalar internal/ir internal/dtype"},
-	{packages: "internal/device", internal: "internal/kernel"},
+	{packages: "internal/device", internal: "internal/kernel internal/dtype"},
 	{packages: "internal/kernel", internal: "internal/ir internal/dtype"},
 	{packages: "internal/scalar", internal: "internal/ir internal/dtype internal/philox"},
 	{packages: "internal/ir", internal: "internal/shape internal/dtype"},

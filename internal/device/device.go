@@ -62,7 +62,8 @@ type Span struct {
 // Executable is a compiled program.
 type Executable interface {
 	// Run executes the program: leaves and outputs are bound by number. It
-	// returns when the outputs can be read.
+	// returns when Download and later programs can be called on the outputs; a
+	// device with a queue only puts the program there.
 	Run(leaves, outputs []Buffer) error
 	// Close frees what only this program needs.
 	Close()
