@@ -64,14 +64,26 @@ type Param struct {
 // Launch is a Kernel with what it is called on. All is known when the program is
 // compiled but the addresses of its slots.
 type Launch struct {
-	Kernel *Kernel
-	Grid   [3]int // groups
-	Args   []Arg  // one for each of Kernel.Params
+	Kernel  *Kernel
+	Grid    [3]int // groups, each from 1 to 2³¹−1 along the first axis and 65535 along the others
+	Args    []Arg  // one for each of Kernel.Params
+	Scratch int    // bytes of scratch memory that arguments with the slot Scratch are in
 }
 
+// Scratch is the Slot of an argument that is in scratch memory: what launches of one
+// step hand on to each other. It holds nothing before the step nor after it, so all steps
+// of a program can have the same: as large as the largest Launch.Scratch, at a multiple of
+// 256 bytes.
+const Scratch = -2
+
 // Arg is a place in memory, or a number.
+//
+// Kernels use the alignment of slots. The memory of a slot begins at a multiple of 16
+// bytes, or, for leaves and outputs too, as far behind one as Slot.Offset is: whoever
+// binds a slot to a part of a larger one (a step of a Scan's sequence, whose rows may be
+// of any length) puts into Offset a number with the alignment of all of those parts.
 type Arg struct {
-	Slot   int    // of the program; -1 for a number
+	Slot   int    // of the program; -1 for a number; or Scratch
 	Offset int    // bytes from the slot's beginning
 	Step   int    // bytes to add with every step of the Scan that the launch is in
 	Bits   uint64 // of a number, in its lower bytes
