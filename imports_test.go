@@ -62,6 +62,8 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/null", internal: backend},
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype"},
+	{packages: "internal/dl/*", internal: "internal/dl"},
+	{packages: "internal/dl", others: "github.com/ebitengine/purego golang.org/x/sys"},
 	{packages: "internal/graphtest", internal: "internal/kernel internal/scalar internal/ir internal/dtype"},
 	{packages: "internal/device", internal: "internal/kernel internal/dtype"},
 	{packages: "internal/kernel", internal: "internal/ir internal/dtype"},
