@@ -96,7 +96,11 @@ func (c *Compiled) Plan(in ...*Tensor) (p Plan, err error) {
 			return Plan{}, err
 		}
 	}
-	program, counts := plan.Count(t.graph, t.leaves, current(), t.low)
+	e, err := inUse()
+	if err != nil {
+		return Plan{}, err
+	}
+	program, counts := plan.Count(t.graph, t.leaves, e.dev, t.low)
 	p = Plan{Arena: program.Arena, Kernels: len(program.Steps), FLOPs: counts.FLOPs, Traffic: counts.Read + counts.Written}
 	for _, n := range t.graph.Outputs {
 		if n.Op != ir.Assign {
@@ -166,6 +170,7 @@ type trace struct {
 	bind    []binding // by leaf
 	results []result
 	program *plan.Compiled
+	on      *engine // whose program it is
 
 	in, out []device.Buffer // kept from call to call
 }
@@ -302,14 +307,21 @@ func (t *trace) run(results *[]*Tensor, in []*Tensor) ([]*Variable, error) {
 
 // execute binds the leaves and runs the program. Nothing has changed if it fails.
 func (t *trace) execute(results *[]*Tensor, in []*Tensor) error {
-	programs := backend()
-	if t.program == nil || !programs.Use(t.program) {
+	e, err := inUse()
+	if err != nil {
+		return err
+	}
+	if t.on != e || !e.programs.Use(t.program) {
 		observe(t.graph.Outputs, t.leaves, t.low)
-		p, err := programs.Get(t.graph, t.key, t.leaves, t.low)
+		p, err := e.program(t.graph, t.key, t.leaves, t.low)
 		if err != nil {
 			return err
 		}
-		t.program = p
+		t.program, t.on = p, e
+	}
+	few, err := e.smallsOf(t.program)
+	if err != nil {
+		return err
 	}
 	defer func() { clear(t.in); clear(t.out) }()
 	for i := range t.bind {
@@ -327,21 +339,22 @@ func (t *trace) execute(results *[]*Tensor, in []*Tensor) error {
 			return fresh(t.leaves[i], t.leaves[i])
 		}
 		if m.scalar != nil {
-			if err := m.renew(); err != nil {
-				return err
-			}
+			m.renew()
 		}
-		buffer, err := m.bound()
+		buffer, err := few.bind(e, i, s)
 		if err != nil {
 			return fmt.Errorf("sinter: reading %s: %w", s.Name, err)
 		}
 		t.in[i] = buffer
 	}
+	if err := few.upload(e); err != nil {
+		return fmt.Errorf("sinter: %w", err)
+	}
 	old := *results
 	undo := func() {
 		for k, b := range t.out {
 			if t.reusable(old, k, in) != b {
-				release(b)
+				e.release(b, byResult)
 			}
 		}
 	}
@@ -353,14 +366,14 @@ func (t *trace) execute(results *[]*Tensor, in []*Tensor) error {
 		b := t.reusable(old, len(t.out), in)
 		if b == nil {
 			var err error
-			if b, err = allocate(n.Bytes()); err != nil {
+			if b, err = e.allocate(n.Bytes(), byResult); err != nil {
 				undo()
 				return noMemory(n, err)
 			}
 		}
 		t.out = append(t.out, b)
 	}
-	if err := runProgram(t.program, t.in, t.out); err != nil {
+	if err := e.run(t.program, t.in, t.out); err != nil {
 		undo()
 		return err
 	}
@@ -393,7 +406,7 @@ func (t *trace) reusable(old []*Tensor, k int, in []*Tensor) device.Buffer {
 	}
 	s := old[j].node.Storage
 	m := memoryOf(s)
-	if !m.result || m.buffer.Bytes() != t.graph.Outputs[k].Bytes() {
+	if !m.result || m.on != t.on || m.buffer.Bytes() != t.graph.Outputs[k].Bytes() {
 		return nil
 	}
 	for _, x := range in {
@@ -424,7 +437,7 @@ func (t *trace) deliver(out, in []*Tensor) {
 		} else {
 			m := &memory{result: true}
 			s = newStorage(m, "")
-			m.own(s, t.out[r.output])
+			m.own(s, t.on, t.out[r.output], byResult)
 		}
 		n := ir.NewInput(r.node.DType, r.node.Shape, s)
 		if out[j] == nil {

@@ -6,60 +6,12 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/sinter-dl/sinter/internal/backend/cpu"
 	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/plan"
 )
-
-// memory is what a storage holds: host memory that was handed in, or a buffer of the
-// device, or both.
-type memory struct {
-	host     []byte
-	buffer   device.Buffer
-	variable *Variable // nil if it is not one's
-
-	scalar      func() float64 // of a RuntimeScalarFunc: the number, which host holds in type dtype
-	dtype       DType
-	placeholder bool // stands for an input of a compiled function and has no memory
-	result      bool // belongs to the result of a compiled function alone
-}
-
-func newStorage(m *memory, name string) *ir.Storage { return &ir.Storage{Data: m, Name: name} }
-
-func memoryOf(s *ir.Storage) *memory { return s.Data.(*memory) }
-
-// own makes b the storage's memory; it returns to the pool with the storage.
-func (m *memory) own(s *ir.Storage, b device.Buffer) {
-	m.buffer = b
-	runtime.AddCleanup(s, release, b)
-}
-
-// bound is the storage's memory on the device.
-func (m *memory) bound() (device.Buffer, error) {
-	if m.placeholder {
-		return nil, errPlaceholder
-	}
-	if m.buffer == nil {
-		b, err := current().Wrap(m.host)
-		if err != nil {
-			return nil, err
-		}
-		m.buffer = b
-	}
-	return m.buffer, nil
-}
-
-// renew asks for the number of a RuntimeScalarFunc.
-func (m *memory) renew() error {
-	encode(m.host, m.dtype, m.scalar())
-	if m.buffer == nil {
-		return nil
-	}
-	return current().Upload(m.buffer, m.host)
-}
 
 // evaluation is held while a program is found and run, and whenever the device or
 // the state of variables changes: evaluations of different goroutines take turns.
@@ -68,32 +20,6 @@ var evaluation sync.Mutex
 // maxPrograms is how many compiled programs are kept. A training run needs a handful;
 // each holds an arena.
 const maxPrograms = 64
-
-// backend is the device in use with its programs. It is made on first use.
-var backend = sync.OnceValue(func() *plan.Cache {
-	openDevice = cpu.New()
-	return plan.NewCache(openDevice, maxPrograms)
-})
-
-var openDevice device.Device
-
-func current() device.Device {
-	backend()
-	return openDevice
-}
-
-// SetDevice chooses where programs run: "auto" takes the best device there is,
-// "cpu" the processor.
-func SetDevice(name string) error {
-	switch name {
-	case "auto", "cpu":
-		return nil
-	}
-	return fmt.Errorf("sinter: there is no device %q; devices are: auto, cpu", name)
-}
-
-// DeviceName is the device in use, "cpu".
-func DeviceName() string { return current().Name() }
 
 // SetThreads sets how many threads programs on the CPU use from now on, from 1 to the
 // number of processors (GOMAXPROCS, if that is less); other numbers are brought into
@@ -160,41 +86,51 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 	if err := upToDate(g); err != nil {
 		return err
 	}
-	programs := backend()
+	e, err := inUse()
+	if err != nil {
+		return err
+	}
 	for _, l := range leaves {
 		if v := memoryOf(l.Storage).variable; v != nil {
 			l.Storage.Name = v.Name
 		}
 	}
 	observe(g.Outputs, leaves, low)
-	p, err := programs.Get(g, key, leaves, low)
+	p, err := e.program(g, key, leaves, low)
+	if err != nil {
+		return err
+	}
+	few, err := e.smallsOf(p)
 	if err != nil {
 		return err
 	}
 	in := make([]device.Buffer, len(leaves))
 	for i, l := range leaves {
-		if in[i], err = memoryOf(l.Storage).bound(); err != nil {
+		if in[i], err = few.bind(e, i, l.Storage); err != nil {
 			return fmt.Errorf("sinter: reading %s: %w", l.Storage.Name, err)
 		}
+	}
+	if err := few.upload(e); err != nil {
+		return fmt.Errorf("sinter: %w", err)
 	}
 	out := make([]device.Buffer, 0, p.Program.Outputs)
 	undo := func() {
 		for _, b := range out {
-			release(b)
+			e.release(b, byResult)
 		}
 	}
 	for _, n := range g.Outputs {
 		if n.Op == ir.Assign {
 			continue
 		}
-		b, err := allocate(n.Bytes())
+		b, err := e.allocate(n.Bytes(), byResult)
 		if err != nil {
 			undo()
 			return noMemory(n, err)
 		}
 		out = append(out, b)
 	}
-	if err := runProgram(p, in, out); err != nil {
+	if err := e.run(p, in, out); err != nil {
 		undo()
 		return err
 	}
@@ -204,7 +140,7 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 			continue
 		}
 		s := newStorage(new(memory), "")
-		memoryOf(s).own(s, out[i])
+		memoryOf(s).own(s, e, out[i], byResult)
 		n.Materialize(s)
 		i++
 	}
@@ -212,12 +148,33 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 	return nil
 }
 
-// runProgram runs and counts.
-func runProgram(p *plan.Compiled, in, out []device.Buffer) error {
+// program is the program for a graph.
+func (e *engine) program(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) (*plan.Compiled, error) {
+	p, err := e.programs.Get(g, key, leaves, low)
+	if isFull(err) {
+		e.relieve()
+		p, err = e.programs.Get(g, key, leaves, low)
+	}
+	if err != nil {
+		return nil, e.full(err)
+	}
+	return p, nil
+}
+
+// run runs and counts.
+func (e *engine) run(p *plan.Compiled, in, out []device.Buffer) error {
 	stats.Evaluations++
 	stats.Kernels, stats.ArenaBytes = len(p.Program.Steps), p.Program.Arena
-	pool.notePeak(int64(backend().Arena()))
-	if err := p.Run(in, out); err != nil {
+	e.pool.notePeak(int64(e.programs.Arena()))
+	err := p.Run(in, out)
+	if isFull(err) {
+		e.relieve()
+		err = p.Run(in, out)
+	}
+	switch {
+	case isFull(err):
+		return e.full(err)
+	case err != nil:
 		return fmt.Errorf("sinter: %w", err)
 	}
 	return nil
@@ -273,119 +230,13 @@ func download(n *ir.Node, data []byte) error {
 		copy(data, m.host)
 		return nil
 	}
-	err := current().Download(data, m.buffer)
+	err := m.on.download(data, m.buffer)
 	runtime.KeepAlive(n.Storage)
 	return err
 }
 
-// buffers is the memory of results and variables that nobody refers to any more, by
-// size, for the next ones. The garbage collector does not see memory of devices, so
-// it is also watched here how much is in use, and the collector is called when that
-// has doubled.
-type buffers struct {
-	sync.Mutex
-	free      map[int][]device.Buffer
-	freeBytes int64
-	used      int64 // bytes handed out
-	collectAt int64 // used bytes at which the collector is called
-	peak      int64 // of used bytes and the arena
-}
-
-var pool = buffers{free: make(map[int][]device.Buffer), collectAt: minCollect}
-
-const (
-	minCollect   = 64 << 20
-	maxFreeBytes = 256 << 20
-)
-
-func (p *buffers) take(n int) device.Buffer {
-	p.Lock()
-	defer p.Unlock()
-	p.used += int64(n)
-	l := p.free[n]
-	if len(l) == 0 {
-		return nil
-	}
-	b := l[len(l)-1]
-	p.free[n] = l[:len(l)-1]
-	p.freeBytes -= int64(n)
-	return b
-}
-
-func (p *buffers) notePeak(arena int64) {
-	p.Lock()
-	defer p.Unlock()
-	p.peak = max(p.peak, p.used+arena)
-}
-
-// crowded tells whether more is in use than the collector should let pass.
-func (p *buffers) crowded() bool {
-	p.Lock()
-	defer p.Unlock()
-	return p.used > p.collectAt
-}
-
-// allocate returns a buffer of n bytes.
-func allocate(n int) (device.Buffer, error) {
-	if pool.crowded() {
-		collect()
-	}
-	if b := pool.take(n); b != nil {
-		return b, nil
-	}
-	b, err := current().Alloc(n)
-	if err != nil {
-		pool.Lock()
-		pool.used -= int64(n)
-		pool.Unlock()
-	}
-	return b, err
-}
-
-// collect lets go of what is unreachable. Cleanups run on their own after a
-// collection; they get a moment.
-func collect() {
-	runtime.GC()
-	time.Sleep(time.Millisecond)
-	pool.Lock()
-	pool.collectAt = max(minCollect, 2*pool.used)
-	pool.Unlock()
-}
-
-// release takes back a buffer.
-func release(b device.Buffer) {
-	n := b.Bytes()
-	pool.Lock()
-	pool.used -= int64(n)
-	full := pool.freeBytes+int64(n) > maxFreeBytes
-	if !full {
-		pool.free[n] = append(pool.free[n], b)
-		pool.freeBytes += int64(n)
-	}
-	pool.Unlock()
-	if full {
-		b.Free()
-	}
-}
-
-// EmptyCache gives back to the system what is kept for results to come, like
-// torch.cuda.empty_cache. What is unreachable is let go of before. Programs and their
-// arena stay.
-func EmptyCache() {
-	collect()
-	collect() // what the cleanups of the first have let go of
-	pool.Lock()
-	free := pool.free
-	pool.free, pool.freeBytes = make(map[int][]device.Buffer), 0
-	pool.Unlock()
-	for _, list := range free {
-		for _, b := range list {
-			b.Free()
-		}
-	}
-}
-
-// Stats counts what has been evaluated since the program started.
+// Stats counts what has been evaluated since the program started; programs and memory are
+// those of the device in use.
 type Stats struct {
 	Evaluations int
 	Compiles    int    // programs that were compiled
@@ -396,6 +247,10 @@ type Stats struct {
 	ArenaBytes  int    // of the program that ran last
 	UsedBytes   int64  // results and variables at present
 	PeakBytes   int64  // the most that results, variables and the arena held together
+
+	// What has been copied between the host and the device in use, in bytes; nothing, if
+	// that is the processor.
+	Uploaded, Downloaded int64
 }
 
 var stats struct{ Evaluations, Kernels, ArenaBytes int }
@@ -404,14 +259,18 @@ var stats struct{ Evaluations, Kernels, ArenaBytes int }
 func ReadStats() Stats {
 	evaluation.Lock()
 	defer evaluation.Unlock()
-	c := backend()
-	pool.Lock()
-	defer pool.Unlock()
-	return Stats{
-		Evaluations: stats.Evaluations, Kernels: stats.Kernels, ArenaBytes: stats.ArenaBytes,
-		Compiles: c.Compiles, Recompiles: c.Recompiles, Reason: c.Reason, Programs: c.Len(),
-		UsedBytes: pool.used, PeakBytes: pool.peak,
+	s := Stats{Evaluations: stats.Evaluations, Kernels: stats.Kernels, ArenaBytes: stats.ArenaBytes}
+	e, err := inUse()
+	if err != nil {
+		return s
 	}
+	c := e.programs
+	s.Compiles, s.Recompiles, s.Reason, s.Programs = c.Compiles, c.Recompiles, c.Reason, c.Len()
+	s.Uploaded, s.Downloaded = e.uploaded.Load(), e.downloaded.Load()
+	e.pool.Lock()
+	defer e.pool.Unlock()
+	s.UsedBytes, s.PeakBytes = e.pool.used, e.pool.peak
+	return s
 }
 
 // FindNonFinite evaluates the tensors operation by operation and finds where the

@@ -33,9 +33,12 @@ func (hollow) Compile(*kernel.Program) (device.Executable, error) { return nothi
 
 // Hollow runs f on programs that compute nothing.
 func Hollow(f func()) {
-	cache := backend()
-	before := *cache
-	*cache = *plan.NewCache(hollow{current()}, maxPrograms)
-	defer func() { *cache = before }()
+	e, err := inUse()
+	if err != nil {
+		panic(err)
+	}
+	before := e.programs
+	e.programs = plan.NewCache(hollow{e.dev}, maxPrograms)
+	defer func() { e.programs = before }()
 	f()
 }

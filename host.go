@@ -3,6 +3,7 @@ package sinter
 import (
 	"slices"
 
+	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/shape"
 )
@@ -75,6 +76,36 @@ func (b *HostBuffer) View(sh ...int) *Tensor {
 // an error from now on.
 func (b *HostBuffer) Reuse() {
 	b.storage.Version++
+	memoryOf(b.storage).stale = true // a device with memory of its own has to get the new content
+}
+
+// Upload begins to copy what the buffer holds to the device in use, if that has memory of
+// its own and can copy while programs run; else it does nothing, and the evaluation that
+// reads the buffer copies it. It is for whoever fills buffers ahead of the program, and is
+// called after the buffer has been filled and before it is handed on.
+func (b *HostBuffer) Upload() {
+	e := devices.using.Load()
+	if e == nil {
+		return
+	}
+	stager, ok := e.dev.(device.Stager)
+	if !ok || e.info.HostMemory || len(b.data) <= small {
+		return
+	}
 	m := memoryOf(b.storage)
-	m.buffer = nil // a device with memory of its own has to get the new content
+	if m.on != e {
+		buffer, err := e.dev.Alloc(len(b.data))
+		if err != nil {
+			return // the evaluation makes room, or says what is wrong
+		}
+		e.pool.Lock()
+		e.pool.add(len(b.data), byInput)
+		e.pool.Unlock()
+		m.own(b.storage, e, buffer, byInput)
+		m.stale = true
+	}
+	if stager.Stage(m.buffer, b.data) == nil {
+		e.uploaded.Add(int64(len(b.data)))
+		m.stale = false
+	}
 }

@@ -2,6 +2,7 @@ package sinter
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
 )
@@ -51,12 +52,20 @@ func ParsePrecision(name string) (Precision, error) {
 }
 
 // Computed is the precision that the device in use computes with where p is asked for.
-// It is p, except that the CPU has no TF32 and computes in float32.
+// It is p, except that devices without units for TF32 compute in float32.
 func (p Precision) Computed() Precision {
-	if p == TF32 && DeviceName() == "cpu" {
+	if p == TF32 && !p.Fast() {
 		return FP32
 	}
 	return p
+}
+
+// Fast tells whether the device in use has units that multiply matrices in this precision.
+// Where it has none, numbers of 16 bits take less memory but products are as fast as in
+// float32.
+func (p Precision) Fast() bool {
+	e, err := inUse()
+	return err == nil && slices.Contains(e.info.Matrix, p.String())
 }
 
 func (p Precision) String() string {

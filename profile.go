@@ -36,9 +36,13 @@ type LayerShare struct {
 // order in which they ran, until stop is called. f must not keep the slice, nor evaluate
 // anything. Programs that are not profiled run as ever.
 func ProfileKernels(f func(kernels []KernelRun)) (stop func(), err error) {
-	d, ok := current().(device.Traced)
+	e, err := inUse()
+	if err != nil {
+		return nil, err
+	}
+	d, ok := e.dev.(device.Traced)
 	if !ok {
-		return nil, errors.New("sinter: the device " + DeviceName() + " does not tell when its kernels run")
+		return nil, errors.New("sinter: the device " + e.info.Name + " does not tell when its kernels run")
 	}
 	known := make(map[any][]plan.Info)
 	var runs []KernelRun

@@ -33,20 +33,23 @@ type Variable struct {
 func NewVariable(name string, init *Tensor) *Variable {
 	v := &Variable{Name: name, Trainable: true, dtype: init.DType(), shape: init.Shape()}
 	data := init.mustBytes()
-	m := &memory{variable: v}
-	v.storage = newStorage(m, name)
+	v.storage = newStorage(&memory{variable: v}, name)
 	evaluation.Lock()
 	defer evaluation.Unlock()
-	b, err := allocate(len(data))
-	if err == nil {
-		err = current().Upload(b, data)
-	}
-	if err != nil {
+	if err := v.put(data); err != nil {
 		panic(fmt.Errorf("sinter: making variable %s: %w", name, err))
 	}
-	m.own(v.storage, b)
 	v.reset()
 	return v
+}
+
+// put makes data the content of the variable's memory, which is on the device in use then.
+func (v *Variable) put(data []byte) error {
+	e, err := inUse()
+	if err != nil {
+		return err
+	}
+	return memoryOf(v.storage).put(e, v.storage, data)
 }
 
 // reset makes the memory's content the value; what was to be assigned is not.
@@ -150,7 +153,7 @@ func (v *Variable) SetBytes(data []byte) error {
 	}
 	evaluation.Lock()
 	defer evaluation.Unlock()
-	if err := current().Upload(memoryOf(v.storage).buffer, data); err != nil {
+	if err := v.put(data); err != nil {
 		return fmt.Errorf("sinter: setting %s: %w", v.label(), err)
 	}
 	v.storage.Version++
@@ -191,16 +194,20 @@ func SnapshotVariables(vars []*Variable, dst [][]byte) (wait func(), err error) 
 	}
 	evaluation.Lock()
 	defer evaluation.Unlock()
+	e, err := inUse()
+	if err != nil {
+		return nil, err
+	}
 	src := make([]device.Buffer, len(vars))
 	for i, v := range vars {
-		src[i] = memoryOf(v.storage).buffer
+		if src[i], err = memoryOf(v.storage).bound(e, v.storage); err != nil {
+			return nil, fmt.Errorf("sinter: reading %s: %w", v.label(), err)
+		}
 	}
-	later, ok := current().(interface {
-		Snapshot(dst [][]byte, src []device.Buffer) (wait func(), err error)
-	})
+	later, ok := e.dev.(device.Snapshotter)
 	if !ok {
 		for i, v := range vars {
-			if err := current().Download(dst[i], src[i]); err != nil {
+			if err := e.download(dst[i], src[i]); err != nil {
 				return nil, fmt.Errorf("sinter: reading %s: %w", v.label(), err)
 			}
 		}
@@ -210,9 +217,14 @@ func SnapshotVariables(vars []*Variable, dst [][]byte) (wait func(), err error) 
 	if err != nil {
 		return nil, fmt.Errorf("sinter: reading variables: %w", err)
 	}
-	go func() {
+	if !e.info.HostMemory {
+		for _, d := range dst {
+			e.downloaded.Add(int64(len(d)))
+		}
+	}
+	e.snapshots.Go(func() {
 		copied()
 		runtime.KeepAlive(vars) // and with them the memory that is read
-	}()
+	})
 	return copied, nil
 }

@@ -32,8 +32,9 @@ type Cache struct {
 type Compiled struct {
 	Program *kernel.Program
 	device.Executable
-	key  string
-	held *list.Element // its place among the recent ones; nil once it has been dropped
+	Attached any // what the owner of the cache keeps with it
+	key      string
+	held     *list.Element // its place among the recent ones; nil once it has been dropped
 }
 
 // history is the extents of a graph that was compiled before.

@@ -1,0 +1,11 @@
+//go:build !nogpu
+
+package sinter
+
+import (
+	"github.com/sinter-dl/sinter/internal/backend/cpu"
+	"github.com/sinter-dl/sinter/internal/device"
+)
+
+// backends are the ways to devices, the best first but for the processor.
+var backends = []device.Backend{cpu.Backend()}
