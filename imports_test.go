@@ -60,6 +60,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cpu/native", internal: "internal/debug", others: "golang.org/x/sys"},
 	{packages: "internal/backend/cpu/pool", others: "golang.org/x/sys"},
 	{packages: "internal/backend/null", internal: backend},
+	{packages: "internal/backend/cuda/simcuda", internal: "internal/dl internal/testenv"},
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
 	{packages: "internal/codegen/dense internal/codegen/indexing", internal: "internal/codegen internal/kernel internal/ir internal/shape internal/dtype"},
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype"},

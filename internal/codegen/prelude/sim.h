@@ -19,7 +19,11 @@ struct alignas(8) vec8 { u32 x, y; };
 #define BIND(T, p)
 #define FN static inline
 #define GLOBAL
+#ifdef __shared__
+#define SHARED __shared__
+#else
 #define SHARED static
+#endif
 #define SHARED_PTR
 #define CONSTANT static const
 #define GROUP_0 ((i32)blockIdx.x)
