@@ -44,6 +44,7 @@ type Target struct {
 	Local      int  // bytes of memory that a group may share, at least 32 KiB
 	ParamBytes int  // the most bytes of a kernel's parameters, at least 1024
 	Float64    bool // has double
+	Serial     bool // a CPU: the threads of a group run one after the other, on one core
 }
 
 // Kernel is an entry point.
