@@ -1,0 +1,224 @@
+package dense
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/scalar"
+	"github.com/sinter-dl/sinter/internal/shape"
+)
+
+// Package devicetest tests these kernels in all types and layouts, each on its device.
+// The tests here run those of GPUs and those of CPUs on whatever OpenCL device there is,
+// in sizes that every way of cutting a problem is taken.
+
+// tensor is the elements of an operand in row-major order.
+type tensor struct {
+	d  dtype.DType
+	sh []int
+	v  []scalar.Number
+}
+
+func newTensor(d dtype.DType, sh ...int) tensor {
+	return tensor{d, sh, make([]scalar.Number, elements(sh))}
+}
+
+// short is a tensor of small whole numbers, sixteenths of them if they are floats: sums
+// of products of them are exact.
+func short(r *rand.Rand, d dtype.DType, sh ...int) tensor {
+	t := newTensor(d, sh...)
+	for i := range t.v {
+		t.v[i] = scalar.Number{I: int64(r.IntN(9) - 4)}
+		if d.IsFloat() {
+			t.v[i] = scalar.Number{F: float64(r.IntN(17)-8) / 16}
+		}
+	}
+	return t
+}
+
+// place puts a tensor into memory with its axes in another order, the last of order
+// being adjacent, behind skip elements.
+func (t tensor) place(slot int, order []int, skip int) (kernel.Operand, []byte) {
+	o := kernel.Operand{Slot: slot, DType: t.d, Shape: t.sh, Stride: make([]int, len(t.sh)), Offset: skip}
+	n := 1
+	for _, a := range slices.Backward(order) {
+		o.Stride[a] = n
+		n *= t.sh[a]
+	}
+	mem := make([]byte, (skip+len(t.v))*t.d.Size())
+	for i, v := range t.v {
+		at, rest := skip, i
+		for a, e := range slices.Backward(t.sh) {
+			at += rest % e * o.Stride[a]
+			rest /= e
+		}
+		scalar.Put(t.d, mem, at, v)
+	}
+	return o, mem
+}
+
+func straight(n int) []int {
+	l := make([]int, n)
+	for i := range l {
+		l[i] = i
+	}
+	return l
+}
+
+// compute runs an operation twice and gives its results. Operands are placed as
+// orders says, where it says so.
+func (c *card) compute(t *testing.T, l *kernel.Library, in []tensor, orders [][]int, out ...tensor) []tensor {
+	t.Helper()
+	l.Name, l.Scratch = l.Op.String(), -1
+	var slots [][]byte
+	for i, x := range in {
+		order, skip := straight(len(x.sh)), 0
+		if i < len(orders) && orders[i] != nil {
+			order, skip = orders[i], i
+		}
+		o, mem := x.place(len(slots), order, skip)
+		l.In, slots = append(l.In, o), append(slots, mem)
+	}
+	first := len(slots)
+	for _, y := range out {
+		l.Out = append(l.Out, kernel.Operand{Slot: len(slots), DType: y.d, Shape: y.sh, Stride: shape.Strides(y.sh)})
+		slots = append(slots, make([]byte, elements(y.sh)*y.d.Size()))
+	}
+	if n := Workspace(l, c.target); n > 0 {
+		l.Scratch = len(slots)
+		slots = append(slots, make([]byte, n))
+	}
+	p := &kernel.Program{Steps: []kernel.Step{l}, Leaves: len(slots)}
+	for i := range slots {
+		p.Slots = append(p.Slots, kernel.Slot{Kind: kernel.Leaf, Index: i, Bytes: len(slots[i])})
+	}
+	e, err := c.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before [][]byte
+	for range 2 {
+		buffers := c.bind(slots)
+		for _, m := range slots[first:] {
+			for i := range m {
+				m[i] = 255
+			}
+		}
+		if err := e.Run(buffers, nil); err != nil {
+			t.Fatal(err)
+		}
+		if before != nil {
+			for i := range out {
+				if !slices.Equal(before[i], slots[first+i]) {
+					t.Errorf("result %d differs from run to run", i)
+				}
+			}
+		}
+		before = nil
+		for i := range out {
+			before = append(before, slices.Clone(slots[first+i]))
+		}
+	}
+	for i, y := range out {
+		for j := range y.v {
+			y.v[j] = scalar.Get(y.d, slots[first+i], j)
+		}
+	}
+	return out
+}
+
+// near reports the first element that is farther from what it should be than
+// tolerance·(1 + its size).
+func near(t *testing.T, name string, got, want tensor, tolerance float64) {
+	t.Helper()
+	bad := 0
+	for i := range want.v {
+		g, w := got.v[i], want.v[i]
+		if g.I != w.I || !(math.Abs(g.F-w.F) <= tolerance*(1+math.Abs(w.F))) && !(g.F != g.F && w.F != w.F) {
+			if bad == 0 {
+				t.Errorf("%s: element %d of %v%v is %v, not %v", name, i, want.d, want.sh, g, w)
+			}
+			bad++
+		}
+	}
+	if bad > 1 {
+		t.Errorf("%s: %d of %d elements are wrong", name, bad, len(want.v))
+	}
+}
+
+// shapesOf runs f with a GPU's kernels and a CPU's.
+func onBoth(t *testing.T, f func(t *testing.T, c *card)) {
+	t.Run("gpu", func(t *testing.T) { f(t, newCard(t, false, 4)) })
+	t.Run("cpu", func(t *testing.T) { f(t, newCard(t, true, 2)) })
+}
+
+// rounded is a result as it can be stored.
+func (t tensor) rounded() tensor {
+	for i := range t.v {
+		t.v[i] = scalar.Rounded(t.d, t.v[i])
+	}
+	return t
+}
+
+func product3(a, b tensor, result dtype.DType) tensor {
+	n := len(a.sh)
+	m, k, cols := a.sh[n-2], a.sh[n-1], b.sh[n-1]
+	y := newTensor(result, append(slices.Clone(a.sh[:n-1]), cols)...)
+	for i := range y.v {
+		z, row, col := i/(m*cols), i/cols%m, i%cols
+		for l := range k {
+			p, q := a.v[(z*m+row)*k+l], b.v[(z*k+l)*cols+col]
+			y.v[i].F += p.F * q.F
+			y.v[i].I += p.I * q.I
+		}
+	}
+	return y.rounded()
+}
+
+// TestDot multiplies matrices of sizes around those of tiles, with operands in either
+// order.
+func TestDot(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *card) {
+		r := rand.New(rand.NewPCG(1, 1))
+		for _, x := range []struct {
+			d, result     dtype.DType
+			batch         []int
+			m, n, k, turn int // turn: 1 the left operand is transposed, 2 the right one
+		}{
+			{dtype.Float32, dtype.Float32, nil, 256, 384, 40, 0},
+			{dtype.Float32, dtype.Float32, nil, 253, 385, 37, 3},
+			{dtype.Float32, dtype.Float32, []int{5}, 130, 71, 36, 1},
+			{dtype.Float32, dtype.Float32, nil, 70, 64, 900, 2},
+			{dtype.BFloat16, dtype.BFloat16, []int{2, 3}, 100, 64, 72, 2},
+			{dtype.Float16, dtype.Float32, []int{2}, 128, 128, 64, 1},
+			{dtype.Float64, dtype.Float64, []int{3}, 65, 67, 300, 2},
+			{dtype.Int8, dtype.Int8, nil, 33, 65, 70, 0},
+			{dtype.Int64, dtype.Int64, nil, 33, 65, 1000, 3},
+			{dtype.Float32, dtype.Float32, nil, 1, 700, 300, 0},
+			{dtype.Float32, dtype.Float32, nil, 3, 700, 1024, 2},
+			{dtype.BFloat16, dtype.Float32, nil, 7, 512, 2048, 2},
+			{dtype.BFloat16, dtype.BFloat16, nil, 8, 512, 260, 0},
+			{dtype.Float32, dtype.Float32, []int{2}, 500, 2, 1000, 0},
+		} {
+			n := len(x.batch)
+			a := short(r, x.d, append(slices.Clone(x.batch), x.m, x.k)...)
+			b := short(r, x.d, append(slices.Clone(x.batch), x.k, x.n)...)
+			orders := make([][]int, 2)
+			for i := range orders {
+				if x.turn>>i&1 == 1 {
+					orders[i] = append(straight(n), n+1, n)
+				}
+			}
+			want := product3(a, b, x.result)
+			l := &kernel.Library{Op: ir.DotGeneral}
+			got := c.compute(t, l, []tensor{a, b}, orders, newTensor(x.result, want.sh...))
+			near(t, fmt.Sprintf("%+v", x), got[0], want, 0)
+		}
+	})
+}
