@@ -51,28 +51,39 @@
 package devicetest
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/sinter-dl/sinter/internal/device"
 )
 
-// Run tests a device.
-func Run(t *testing.T, d device.Device) {
+// Run tests a device. With names, it runs the tests of these alone: for a part of a
+// backend.
+func Run(t *testing.T, d device.Device, names ...string) {
 	s := &suite{d}
-	t.Run("memory", s.memory)
-	t.Run("elementwise", s.elementwise)
-	t.Run("loop", s.loops)
-	t.Run("reduce", s.reductions)
-	t.Run("row", s.rows)
-	t.Run("multi", s.multi)
-	t.Run("random bits", s.randomBits)
-	t.Run("dot", s.dot)
-	t.Run("conv", s.conv)
-	t.Run("window", s.windows)
-	t.Run("index", s.indexing)
-	t.Run("axis", s.axis)
-	t.Run("scan", s.scan)
-	t.Run("execution", s.execution)
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"memory", s.memory},
+		{"elementwise", s.elementwise},
+		{"loop", s.loops},
+		{"reduce", s.reductions},
+		{"row", s.rows},
+		{"multi", s.multi},
+		{"random bits", s.randomBits},
+		{"dot", s.dot},
+		{"conv", s.conv},
+		{"window", s.windows},
+		{"index", s.indexing},
+		{"axis", s.axis},
+		{"scan", s.scan},
+		{"execution", s.execution},
+	} {
+		if len(names) == 0 || slices.Contains(names, test.name) {
+			t.Run(test.name, test.run)
+		}
+	}
 }
 
 // suite holds the tests of a device.
