@@ -2,7 +2,6 @@ package sinter
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -75,15 +74,12 @@ func inUse() (*engine, error) {
 	if e := devices.using.Load(); e != nil {
 		return e, nil
 	}
-	name, why := os.Getenv(defaultDevice), defaultDevice+" names it"
-	if name == "" {
-		name, why = "cpu", "nothing else was asked for"
-	}
+	name := cmp.Or(os.Getenv(defaultDevice), "cpu")
 	e, chosen, err := open(name)
 	if err != nil {
 		return nil, fmt.Errorf("%w (%s=%s)", err, defaultDevice, name)
 	}
-	devices.why = cmp.Or(chosen, why)
+	devices.why = chosen
 	devices.using.Store(e)
 	return e, nil
 }
@@ -113,7 +109,7 @@ func SetDevice(name string) error {
 	if err != nil {
 		return err
 	}
-	devices.why = cmp.Or(why, "it was asked for")
+	devices.why = why
 	if old := devices.using.Swap(e); old != nil && old != e {
 		old.giveBack()
 	}
@@ -129,8 +125,8 @@ func DeviceName() string {
 	return e.info.Name
 }
 
-// DeviceReason says why the device in use is the one that it is: for "auto", what it was
-// chosen among and what spoke for it.
+// DeviceReason says why "auto" took the device in use: what spoke for it, and what was
+// passed over and why. It is empty if the device was named, or if there is no other.
 func DeviceReason() string {
 	if _, err := inUse(); err != nil {
 		return err.Error()
@@ -264,12 +260,38 @@ func openListed(info DeviceInfo) (*engine, error) {
 	return e, nil
 }
 
-// openBest opens the device that is likely to be the fastest. Between kinds the order is
-// fixed, since their numbers cannot be compared; OpenCL on the processor comes last, it is
-// slower than the programs that are made for the processor.
+// AutoDevice is what "auto" takes, with the reason as [DeviceReason] gives it. Nothing is
+// opened to find out.
+func AutoDevice() (name, reason string) {
+	best, broken := rankDevices()
+	return best[0].Name, because(best, broken)
+}
+
+// openBest opens the device that is likely to be the fastest.
 func openBest() (e *engine, why string, err error) {
+	best, passed := rankDevices()
+	for i, d := range best {
+		if e, err = openListed(d); err == nil {
+			return e, because(best[i:], passed), nil
+		}
+		passed = append(passed, err.Error())
+	}
+	return nil, "", err // not even the processor
+}
+
+// rankDevices lists the devices that can be used, the best first, and says what is wrong
+// with the others. Between kinds the order is fixed, since their numbers cannot be
+// compared. OpenCL on the processor comes last: it is slower than the programs that are
+// made for the processor.
+func rankDevices() (best []DeviceInfo, broken []string) {
 	list, _ := listDevices()
-	list = slices.DeleteFunc(list, func(d DeviceInfo) bool { return d.Problem != "" })
+	for _, d := range list {
+		if d.Problem != "" {
+			broken = append(broken, fmt.Sprintf("%s (%s) cannot be used: %s", d.Name, d.Model, d.Problem))
+			continue
+		}
+		best = append(best, d)
+	}
 	rank := func(d DeviceInfo) int {
 		switch {
 		case d.Backend == "cuda":
@@ -283,36 +305,29 @@ func openBest() (e *engine, why string, err error) {
 		}
 		return 0
 	}
-	slices.SortStableFunc(list, func(a, b DeviceInfo) int {
+	slices.SortStableFunc(best, func(a, b DeviceInfo) int {
 		return cmp.Or(cmp.Compare(rank(b), rank(a)), cmp.Compare(b.Speed, a.Speed), cmp.Compare(b.Total, a.Total))
 	})
-	var failed []string
-	for i, d := range list {
-		e, err := openListed(d)
-		if err != nil {
-			failed = append(failed, err.Error())
-			continue
-		}
-		why = reason(d, list[i+1:])
-		if len(failed) > 0 {
-			why += "; passed over: " + strings.Join(failed, "; ")
-		}
-		return e, why, nil
+	return best, broken
+}
+
+// because is why the first of the devices was taken, and what was passed over before.
+func because(best []DeviceInfo, passed []string) string {
+	var why []string
+	if len(best) > 1 {
+		why = append(why, reason(best[0], best[1:]))
 	}
-	return nil, "", errors.New(strings.Join(failed, "; ")) // not even the processor
+	return strings.Join(append(why, passed...), "; ")
 }
 
 // reason says why d was taken and not one of the others, which are in order.
 func reason(d DeviceInfo, others []DeviceInfo) string {
-	if len(others) == 0 {
-		return "it is the only one"
-	}
 	next := others[0]
 	switch {
 	case d.Backend == "cpu":
-		return fmt.Sprintf("there is no GPU of its own memory; %s (%s) is slower as a rule", next.Name, next.Model)
+		return fmt.Sprintf("there is no GPU with memory of its own, and %s (%s) is slower as a rule", next.Name, next.Model)
 	case next.Backend == "cpu":
-		return "it is a GPU, and the only one"
+		return "it is the only GPU"
 	case next.Backend != d.Backend:
 		return fmt.Sprintf("its backend is preferred to that of %s (%s)", next.Name, next.Model)
 	case d.Speed > next.Speed:

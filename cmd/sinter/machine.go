@@ -1,7 +1,7 @@
 package main
 
 import (
-	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -9,19 +9,20 @@ import (
 	"github.com/sinter-dl/sinter/train/recipe"
 )
 
-// machine is what a command computes on, as its flags say. For training, the number
-// of threads is a key of the recipe.
+// machine is what a command computes on, as its flags say. For commands that take a
+// recipe, both are keys of the recipe.
 type machine struct {
 	device  string
 	threads int
 }
 
-const threadsUsage = "threads to compute on; 0: as many as there are processors"
-
-var devices = []string{"auto", "cpu"}
+const (
+	threadsUsage = "threads to compute on; 0: as many as there are processors"
+	deviceUsage  = "what to compute on: auto, cpu, cuda:0, opencl:0, …, see 'sinter devices'; auto unless said here or in SINTER_DEVICE"
+)
 
 func (m *machine) deviceFlag(c *cobra.Command) {
-	c.Flags().StringVar(&m.device, "device", "auto", "what to compute on, `auto or cpu`")
+	c.Flags().StringVar(&m.device, "device", "", "`DEVICE`, "+deviceUsage)
 }
 
 func (m *machine) threadsFlag(c *cobra.Command) {
@@ -36,11 +37,17 @@ func (m *machine) use() error {
 	if m.threads > 0 {
 		sinter.SetThreads(m.threads)
 	}
-	switch m.device {
-	case "auto":
-		return nil
-	case "cpu":
-		return sinter.SetDevice(m.device)
+	if m.device != "" {
+		return recipe.UseDevice("--device", m.device)
 	}
-	return &recipe.UsageError{Place: "--device", Reason: fmt.Sprintf("unknown device %q%s", m.device, recipe.Suggest(m.device, devices))}
+	return useDefault()
+}
+
+// useDefault takes the device of those who do not name one, before a recipe may name
+// another.
+func useDefault() error {
+	if name := os.Getenv("SINTER_DEVICE"); name != "" {
+		return recipe.UseDevice("SINTER_DEVICE", name)
+	}
+	return recipe.UseDevice("", "auto")
 }

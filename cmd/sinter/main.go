@@ -128,7 +128,7 @@ digits and letters that it renders itself.`,
 	root.AddCommand(
 		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
 		runsCommand(), watchCommand(),
-		recipeCommand(), tokenizerCommand(), versionCommand(),
+		recipeCommand(), devicesCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root
 }

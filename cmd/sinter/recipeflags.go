@@ -30,6 +30,7 @@ var overrides = []override{
 	{"skip-bad", "data.skip_bad", "", "leave out examples that cannot be read, and list them, instead of stopping"},
 	{"memory-limit", "memory_limit", "SIZE", "memory that training may hold, such as 8GB: picks batch, accumulation and checkpointing so that it fits"},
 	{"seed", "seed", "N", "of the weights and the order of examples"},
+	{"device", "device", "DEVICE", deviceUsage},
 	{"threads", "threads", "N", threadsUsage},
 }
 
@@ -73,7 +74,8 @@ func (f *recipeFlags) load(c *cobra.Command, name string) (*recipe.Recipe, error
 	return r, nil
 }
 
-// apply sets what the flags say.
+// apply sets what the flags say. A recipe that then names no device is for the one that
+// is taken unless one is named.
 func (f *recipeFlags) apply(c *cobra.Command, r *recipe.Recipe) error {
 	for _, s := range f.sets {
 		key, value, ok := strings.Cut(s, "=")
@@ -97,6 +99,9 @@ func (f *recipeFlags) apply(c *cobra.Command, r *recipe.Recipe) error {
 	}
 	if c.Flags().Changed("steps") && !c.Flags().Changed("epochs") {
 		r.Epochs = 0
+	}
+	if r.Device == "" {
+		return useDefault()
 	}
 	return nil
 }

@@ -22,7 +22,6 @@ func trainCommand() *cobra.Command {
 	var from recipeFlags
 	var out, resume, step string
 	var asJSON, profiled bool
-	var on machine
 	c := &cobra.Command{
 		Use:   "train [RECIPE | FILE.yaml]",
 		Short: "Train a model",
@@ -51,9 +50,6 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := on.use(); err != nil {
-				return err
-			}
 			if resume == "" {
 				if step != "" {
 					return &recipe.UsageError{Place: "--from", Reason: "it says where --resume goes on; give --resume RUN too"}
@@ -77,7 +73,6 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
 		},
 	}
 	from.add(c)
-	on.deviceFlag(c)
 	c.Flags().BoolVar(&profiled, "profile", false, "find out where the time goes: a trace, a table by operation and by layer, and what to change")
 	c.Flags().StringVar(&out, "out", "", "folder `DIR` to write the run to, instead of runs/<recipe>-<time>")
 	c.Flags().StringVar(&resume, "resume", "", "go on with the run in the folder `RUN`")

@@ -35,14 +35,12 @@ func tuneCommand() *cobra.Command {
 // tuning is what the commands that try settings of a recipe share.
 type tuning struct {
 	from    recipeFlags
-	on      machine
 	picture string
 	json    bool
 }
 
 func (t *tuning) flags(c *cobra.Command) {
 	t.from.add(c)
-	t.on.deviceFlag(c)
 	c.Flags().StringVar(&t.picture, "picture", "", "draw the result into `FILE`, .png or .svg")
 	c.Flags().BoolVar(&t.json, "json", false, "the result as one JSON object on standard output")
 	c.Flags().SortFlags = false
@@ -51,9 +49,6 @@ func (t *tuning) flags(c *cobra.Command) {
 func (t *tuning) prepare(c *cobra.Command, name string) (*recipe.Job, error) {
 	r, err := t.from.load(c, name)
 	if err != nil {
-		return nil, err
-	}
-	if err := t.on.use(); err != nil {
 		return nil, err
 	}
 	job, err := recipe.Prepare(r)

@@ -60,7 +60,7 @@ trials.jsonl, and pictures of the results. A search that was stopped goes on wit
 			var folder *recipe.SearchFolder
 			var err error
 			if resume != "" {
-				if err = t.on.use(); err == nil {
+				if err = useDefault(); err == nil {
 					folder, err = recipe.OpenSearch(resume)
 				}
 			} else {
@@ -74,7 +74,6 @@ trials.jsonl, and pictures of the results. A search that was stopped goes on wit
 		},
 	}
 	t.from.add(c)
-	t.on.deviceFlag(c)
 	c.Flags().StringArrayVar(&params, "param", nil, "a setting to vary, `KEY=VALUES`; may be repeated")
 	c.Flags().StringVar(&method, "method", string(tune.Random), "`grid, random or asha`")
 	c.Flags().IntVar(&s.Trials, "trials", 20, "`N` trials of random and asha")
@@ -110,9 +109,6 @@ func (t *tuning) newSearch(c *cobra.Command, name, out string, params []string, 
 	}
 	r, err := t.from.load(c, name)
 	if err != nil {
-		return nil, err
-	}
-	if err := t.on.use(); err != nil {
 		return nil, err
 	}
 	if out == "" {

@@ -47,10 +47,15 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err := r.Resolve(); err != nil {
 		return nil, err
 	}
+	device, err := r.device()
+	if err != nil {
+		return nil, err
+	}
 	src, err := r.open()
 	if err != nil {
 		return nil, err
 	}
+	src.Notes = append(src.Notes, device...)
 	if err := r.cache(src); err != nil {
 		return nil, err
 	}

@@ -47,6 +47,7 @@ type Recipe struct {
 	Accumulate int       `json:"accumulate,omitempty" min:"1" max:"65536"` // batches whose gradients make one step; without it 1
 	Seed       uint64    `json:"seed"`
 	Precision  string    `json:"precision,omitempty"`                  // of steps and evaluations: fp32, bf16, fp16 or tf32
+	Device     string    `json:"device,omitempty"`                     // to compute on: auto, cpu, cuda:0, opencl:0; that in use unless said
 	Threads    int       `json:"threads,omitempty" min:"0" max:"1024"` // to compute on; 0: as many as there are processors. Changes no result
 
 	// Values of runs of so many blocks are computed again in the backward pass instead of

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/train/checkpoint"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
@@ -90,6 +91,9 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	for _, key := range changed {
 		j.Source.Notes = append(j.Source.Notes, key+" is another than when the run began")
 	}
+	if d := sinter.DeviceName(); d != m.Device {
+		j.Source.Notes = append(j.Source.Notes, fmt.Sprintf("the run was on %s and goes on on %s: the weights are the same, later results may differ in their last bits", m.Device, d))
+	}
 	if v := rundir.Version(); v != m.Versions.Sinter {
 		j.Source.Notes = append(j.Source.Notes, fmt.Sprintf("the run was begun by sinter %s, this is %s: results may differ in their last bits", m.Versions.Sinter, v))
 	}
@@ -106,7 +110,7 @@ func (o Optimizer) stretches() bool {
 
 // changeable are the keys that a run may go on with other values of: its limits, and
 // what changes no result.
-var changeable = []string{"epochs", "steps", "threads", "max_time", "csv", "checkpoint.", "data.path", "data.test", "data.workers", "data.prefetch", "data.cache"}
+var changeable = []string{"epochs", "steps", "threads", "device", "max_time", "csv", "checkpoint.", "data.path", "data.test", "data.workers", "data.prefetch", "data.cache"}
 
 // changes lists the keys that a recipe has another value of than the one that was
 // written down, and refuses those that the run depends on.
@@ -207,8 +211,11 @@ func (j *Job) goOn(now time.Time) (*rundir.Writer, *rundir.Manifest, error) {
 		j.writer.Close()
 		return nil, nil, fmt.Errorf("going on in %s: %w", j.writer.Dir(), err)
 	}
-	m.Resumed = append(slices.Clip(m.Resumed), rundir.Resumption{Step: step, Time: now})
-	err := encode(&m.Recipe, j.Recipe)
+	m.Resumed = append(slices.Clip(m.Resumed), rundir.Resumption{Step: step, Time: now, Device: sinter.DeviceName()})
+	err := describeDevice(&m)
+	if err == nil {
+		err = encode(&m.Recipe, j.Recipe)
+	}
 	if err == nil {
 		err = j.writer.WriteManifest(&m)
 	}

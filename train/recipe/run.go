@@ -224,7 +224,7 @@ func (j *Job) checkpoints(folder *rundir.Writer) train.Checkpoint {
 // manifest is what run.json says while the run is running.
 func (j *Job) manifest(started time.Time) (*rundir.Manifest, error) {
 	m := &rundir.Manifest{
-		Name: j.Recipe.Name, Seed: j.Recipe.Seed, Device: sinter.DeviceName(),
+		Name: j.Recipe.Name, Seed: j.Recipe.Seed,
 		Versions: rundir.CurrentVersions(), Started: started,
 		Data: []rundir.Source{{Role: "train", Path: j.Recipe.Data.Path, Examples: max(0, j.Source.Examples().Len()), SHA256: j.Source.Digest}},
 	}
@@ -232,8 +232,15 @@ func (j *Job) manifest(started time.Time) (*rundir.Manifest, error) {
 		m.Data = append(m.Data, rundir.Source{Role: "test", Path: cmp.Or(j.Recipe.Data.Test, j.Recipe.Data.Path),
 			Examples: j.Source.Test.Len(), SHA256: j.Source.Digest})
 	}
-	err := errors.Join(encode(&m.Recipe, j.Recipe), encode(&m.Input, j.Input))
+	err := errors.Join(describeDevice(m), encode(&m.Recipe, j.Recipe), encode(&m.Input, j.Input))
 	return m, err
+}
+
+// describeDevice says what the run is on.
+func describeDevice(m *rundir.Manifest) error {
+	d, err := sinter.Device()
+	m.Device, m.Model, m.Driver = d.Name, d.Model, d.Driver
+	return err
 }
 
 // encode puts a part into the manifest.

@@ -65,6 +65,8 @@ type Manifest struct {
 	Recipe   json.RawMessage `json:"recipe"`
 	Seed     uint64          `json:"seed"`
 	Device   string          `json:"device"`
+	Model    string          `json:"device_model,omitempty"`  // what the device is called
+	Driver   string          `json:"device_driver,omitempty"` // version of its driver
 	Versions Versions        `json:"versions"`
 	Data     []Source        `json:"data"`
 	Input    json.RawMessage `json:"input"`             // what is needed to read examples again: classes, encoders, characters
@@ -76,8 +78,9 @@ type Manifest struct {
 
 // Resumption is one time that a run went on after it had been stopped or killed.
 type Resumption struct {
-	Step int       `json:"step"` // of the checkpoint that it went on from
-	Time time.Time `json:"time"`
+	Step   int       `json:"step"` // of the checkpoint that it went on from
+	Time   time.Time `json:"time"`
+	Device string    `json:"device,omitempty"` // that it went on on
 }
 
 // How a run stands. Killed is never written: it is what StatusIn says of a run that

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// kinds is one device of every kind, with what can be wrong.
+func kinds() *deviceList {
+	free := func(n int64) *int64 { return &n }
+	return &deviceList{
+		Auto: "cuda:0", Why: "it computes more than cuda:1 (NVIDIA GeForce RTX 3080); cuda:2 (Tesla K80) cannot be used: its compute capability is 3.7",
+		Devices: []deviceEntry{
+			{Name: "cpu", Backend: "cpu", Model: "AMD EPYC 9B14", Kind: "cpu", Version: "avx512", Units: 1, MemoryTotal: 8 << 30, MemoryFree: free(3 << 30), DTypes: []string{"float32", "bfloat16"}, Usable: true},
+			{Name: "cuda:0", Backend: "cuda", Model: "NVIDIA H100 80GB HBM3", Kind: "gpu", Version: "9.0", Driver: "580.65.06", Units: 132, MemoryTotal: 80 << 30, MemoryFree: free(79 << 30),
+				Aliases: []string{"cuda:GPU-6a2f1f6e-9d5b-4b9e-8f0e-0123456789ab"}, DTypes: []string{"float32", "float16"}, Matrix: []string{"fp16", "bf16", "tf32", "fp8"}, MIG: "off", Usable: true},
+			{Name: "cuda:MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", Backend: "cuda", Model: "NVIDIA H100 80GB HBM3", Kind: "gpu", Version: "9.0", Units: 16, MemoryTotal: 10 << 30, MIG: "1g.10gb of cuda:3", DTypes: []string{"float32"}, Usable: true},
+			{Name: "cuda:2", Backend: "cuda", Model: "Tesla K80", Kind: "gpu", Version: "3.7", MemoryTotal: 12 << 30,
+				Problem: "its compute capability is 3.7, and kernels are made for 7.0 and later", Remedy: "use it by OpenCL, as opencl:1, if its driver is installed"},
+			{Name: "opencl:0", Backend: "opencl", Model: "AMD Radeon RX 6800 XT", Kind: "gpu", Version: "OpenCL 2.0", Driver: "3590.0", Units: 36, MemoryTotal: 16 << 30, DTypes: []string{"float32", "float64"}, Usable: true},
+		},
+		Absent: map[string]string{"tpu": "there is no libtpu.so"},
+		Libraries: map[string][]libraryEntry{"cuda": {
+			{Name: "cuBLASLt", Path: "/usr/local/cuda-12.9/targets/x86_64-linux/lib/libcublasLt.so.12", Version: "12.9.1", Brings: "fast matrix products"},
+			{Name: "cuDNN", Brings: "fast convolutions and attention", Remedy: "pip install nvidia-cudnn-cu12, in the environment in which sinter runs"},
+			{Name: "NVML", Path: "/usr/lib/libnvidia-ml.so.1", Brings: "MIG", Problem: "its version differs from the driver's", Remedy: "restart the machine"},
+		}},
+	}
+}
+
+// The list fits into 80 columns and leaves out nothing.
+func TestDevicesPrint(t *testing.T) {
+	var out bytes.Buffer
+	kinds().print(&out)
+	text := out.String()
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if utf8.RuneCountInString(line) > devicesWidth && strings.Contains(strings.TrimSpace(line), " ") {
+			t.Errorf("%d columns: %s", utf8.RuneCountInString(line), line)
+		}
+		if strings.HasSuffix(line, " ") {
+			t.Errorf("spaces at the end of %q", line)
+		}
+	}
+	flat := strings.Join(strings.Fields(text), " ")
+	for _, want := range []string{
+		"* cuda:0 NVIDIA H100 80GB HBM3, 132 multiprocessors compute capability 9.0, driver 580.65.06, MIG off 80.0 GiB of memory, 79.0 GiB free",
+		"types float32 float16 fast products in fp16 bf16 tf32 fp8 also called cuda:GPU-6a2f1f6e",
+		"1 processor", "MIG 1g.10gb of cuda:3", "10.0 GiB of memory types", "36 compute units",
+		"CANNOT BE USED: its compute capability is 3.7, and kernels are made for 7.0 and later remedy: use it by OpenCL",
+		"* auto takes cuda:0: it computes more than cuda:1",
+		"tpu no device: there is no libtpu.so",
+		"Libraries for cuda cuBLASLt 12.9.1 /usr/local", "cuDNN missing; it brings fast convolutions and attention get it: pip install nvidia-cudnn-cu12",
+		"NVML /usr/lib/libnvidia-ml.so.1 CANNOT BE USED: its version differs from the driver's remedy: restart the machine",
+	} {
+		if !strings.Contains(flat, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if testing.Verbose() {
+		t.Log("\n" + text)
+	}
+}
+
+// The processor is always there, and JSON says the same as the list.
+func TestDevicesCommand(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if o := must(t, dir, "devices"); !strings.Contains(o.stdout, "cpu") || !strings.Contains(o.stdout, "float32") {
+		t.Error(o.stdout)
+	}
+	o := must(t, dir, "devices", "--json")
+	var l deviceList
+	if err := json.Unmarshal([]byte(o.stdout), &l); err != nil {
+		t.Fatal(err)
+	}
+	if len(l.Devices) == 0 || l.Devices[0].Name != "cpu" || !l.Devices[0].Usable || len(l.Devices[0].DTypes) == 0 || l.Auto == "" {
+		t.Errorf("%+v", l)
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		want  string
+	}{
+		{"", 10, ""}, {"one", 2, "one"}, {"one two three", 7, "one two|three"}, {"a  b", 10, "a b"}, {"averylongword b", 5, "averylongword|b"}, {"zwölf drei", 10, "zwölf drei"},
+	} {
+		if got := strings.Join(wrap(c.text, c.width), "|"); got != c.want {
+			t.Errorf("%q in %d columns is %q, expected %q", c.text, c.width, got, c.want)
+		}
+	}
+}
