@@ -27,6 +27,20 @@ func Lower(l *kernel.Library, t *codegen.Target) (launches []codegen.Launch, epi
 		p := newProduct(t, l.In[0], l.In[1], l.Out[0])
 		p.scratch = l.Scratch
 		return p.lower(), false, nil
+	case l.Op == ir.Conv:
+		list, err := newConvolutions(l, t)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, c := range list {
+			if c.n > 0 {
+				launches = append(launches, c.lower())
+			}
+		}
+		if len(list) > 0 && list[0].splits > 1 {
+			launches = append(launches, addParts(t, list[0].acc, l.Scratch, list[0].splits, &l.Out[0]))
+		}
+		return launches, false, nil
 	}
 	return nil, false, fmt.Errorf("no kernel of its own for %v", l.Op)
 }
@@ -37,6 +51,10 @@ func Workspace(l *kernel.Library, t *codegen.Target) int {
 	case l.Op == ir.DotGeneral:
 		p := newProduct(t, l.In[0], l.In[1], l.Out[0])
 		return p.workspace
+	case l.Op == ir.Conv:
+		if list, err := newConvolutions(l, t); err == nil && len(list) > 0 {
+			return list[0].workspace
+		}
 	}
 	return 0
 }

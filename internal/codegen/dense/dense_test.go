@@ -222,3 +222,94 @@ func TestDot(t *testing.T) {
 		}
 	})
 }
+
+// convolved computes one direction element by element: x at p·stride − low + t·dilation
+// meets w at t and y at p.
+func convolved(a ir.ConvAttr, x, w, y tensor) tensor {
+	out := [...]*tensor{&y, &x, &w}[a.Dir]
+	*out = newTensor(out.d, out.sh...)
+	sx, sw, sy := x.sh[2:], w.sh[2:], y.sh[2:]
+	nx, nw, ny := elements(sx), elements(sw), elements(sy)
+	perGroup := w.sh[0] / a.Groups
+	for i := range elements(y.sh) {
+		n, k, at := i/(y.sh[1]*ny), i/ny%y.sh[1], i%ny
+		for t := range nw {
+			place, scale, p, q, in := 0, 1, at, t, true
+			for d := len(sx) - 1; d >= 0; d-- {
+				c := p%sy[d]*a.Stride[d] - a.Low[d] + q%sw[d]*a.Dilation[d]
+				in = in && c >= 0 && c < sx[d]
+				place += c * scale
+				scale *= sx[d]
+				p /= sy[d]
+				q /= sw[d]
+			}
+			if !in {
+				continue
+			}
+			for c := range w.sh[1] {
+				px := &x.v[(n*x.sh[1]+k/perGroup*w.sh[1]+c)*nx+place].F
+				pw := &w.v[(k*w.sh[1]+c)*nw+t].F
+				py := &y.v[i].F
+				switch a.Dir {
+				case ir.Forward:
+					*py += *px * *pw
+				case ir.InputGrad:
+					*px += *py * *pw
+				case ir.WeightGrad:
+					*pw += *px * *py
+				}
+			}
+		}
+	}
+	return out.rounded()
+}
+
+type convCase struct {
+	d                           dtype.DType
+	n, groups, c, k             int // c and k are channels of a group
+	x, w                        []int
+	stride, low, high, dilation []int
+}
+
+func (c *convCase) test(t *testing.T, dev *card, r *rand.Rand) {
+	t.Helper()
+	x, w, y := []int{c.n, c.c * c.groups}, []int{c.k * c.groups, c.c}, []int{c.n, c.k * c.groups}
+	for i := range c.x {
+		n, err := shape.Window(c.x[i], c.w[i], c.stride[i], c.low[i], c.high[i], c.dilation[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, w, y = append(x, c.x[i]), append(w, c.w[i]), append(y, n)
+	}
+	xt, wt, yt := short(r, c.d, x...), short(r, c.d, w...), short(r, c.d, y...)
+	for dir, in := range [][]tensor{{xt, wt}, {yt, wt}, {xt, yt}} {
+		a := ir.ConvAttr{Dir: ir.Direction(dir), Stride: c.stride, Low: c.low, High: c.high, Dilation: c.dilation, Groups: c.groups}
+		want := convolved(a, xt, wt, yt)
+		got := dev.compute(t, &kernel.Library{Op: ir.Conv, Attr: a}, in, nil, newTensor(want.d, want.sh...))
+		near(t, fmt.Sprintf("%+v, direction %d", *c, dir), got[0], want, 0)
+	}
+}
+
+// TestConv has convolutions of all kinds: with more positions than a tile has, with
+// strides whose phases see different taps or none, with long sums for the weights.
+func TestConv(t *testing.T) {
+	one, two, zero := []int{1, 1}, []int{2, 2}, []int{0, 0}
+	onBoth(t, func(t *testing.T, dev *card) {
+		r := rand.New(rand.NewPCG(2, 1))
+		for _, c := range []convCase{
+			{dtype.Float32, 2, 1, 5, 70, []int{12, 13}, []int{3, 3}, one, one, one, one},
+			{dtype.Float32, 3, 1, 16, 20, []int{15, 14}, []int{3, 3}, two, one, one, one},
+			{dtype.Float32, 2, 2, 3, 4, []int{11, 9}, []int{3, 2}, []int{3, 1}, []int{2, 0}, []int{0, 3}, []int{2, 3}},
+			{dtype.Float32, 2, 1, 3, 4, []int{9, 9}, []int{2, 2}, []int{3, 3}, zero, zero, one},
+			{dtype.Float32, 2, 1, 20, 40, []int{9, 8}, one, one, zero, zero, one},
+			{dtype.Float32, 2, 1, 20, 7, []int{9, 8}, one, two, zero, zero, one},
+			{dtype.Float32, 2, 12, 1, 1, []int{14, 14}, []int{3, 3}, one, one, one, one},
+			{dtype.Float32, 2, 6, 1, 2, []int{15, 9}, []int{5, 3}, two, one, one, one},
+			{dtype.BFloat16, 2, 1, 4, 6, []int{10, 10}, []int{3, 3}, one, one, one, one},
+			{dtype.Float64, 2, 1, 3, 5, []int{30}, []int{4}, []int{2}, []int{3}, []int{0}, []int{2}},
+			{dtype.Float16, 1, 1, 2, 3, []int{5, 6, 7}, []int{3, 2, 3}, []int{1, 2, 1}, []int{1, 0, 1}, []int{1, 1, 1}, []int{1, 1, 2}},
+		} {
+			c.test(t, dev, r)
+		}
+	})
+}
