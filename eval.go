@@ -10,6 +10,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/backend/cpu"
 	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/nvtx"
 	"github.com/sinter-dl/sinter/internal/plan"
 )
 
@@ -166,6 +167,8 @@ func (e *engine) run(p *plan.Compiled, in, out []device.Buffer) error {
 	stats.Evaluations++
 	stats.Kernels, stats.ArenaBytes = len(p.Program.Steps), p.Program.Arena
 	e.pool.notePeak(int64(e.programs.Arena()))
+	nvtx.Push("run")
+	defer nvtx.Pop()
 	err := p.Run(in, out)
 	if isFull(err) {
 		e.relieve()

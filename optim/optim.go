@@ -22,6 +22,7 @@ import (
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/nvtx"
 	"github.com/sinter-dl/sinter/nn"
 )
 
@@ -230,6 +231,8 @@ func (o *Optimizer) trainable(loss *sinter.Tensor) error {
 // change adds the update of the parameters that are used to the graph. The gradients
 // are what share, if it is not nil, and the scaler say times as large as they should be.
 func (o *Optimizer) change(r *record, loss *sinter.Tensor, grads []*sinter.Tensor, share *sinter.Tensor) {
+	nvtx.Push("update")
+	defer nvtx.Pop()
 	u := o.updateFor(r, share != nil)
 	in := append(make([]*sinter.Tensor, 0, 4+len(r.used)*(2+u.slots)+len(r.scalars.tensors)), loss)
 	in = append(in, grads...)
@@ -388,6 +391,8 @@ func (o *Optimizer) conclude(r *record, loss *sinter.Tensor, flags []*sinter.Ten
 // differentiate lists the parameters that the loss depends on, and returns its
 // gradients.
 func (o *Optimizer) differentiate(r *record, loss *sinter.Tensor) (grads []*sinter.Tensor) {
+	nvtx.Push("backward")
+	defer nvtx.Pop()
 	var live []*param
 	var values []*sinter.Tensor
 	for _, p := range o.params {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/internal/nvtx"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
 )
@@ -32,6 +33,7 @@ type fit struct {
 	rebatched bool   // the loader is to be replaced by one of another batch
 	made      made   // the terms of the beginning
 	saver     *saver // nil without checkpoints
+	ranges    nvtx.Ranges
 
 	bad       []*data.ExampleError // left out so far
 	badListed int                  // how many of this loader's are among them
@@ -77,11 +79,18 @@ func (r *fit) loop(ctx context.Context) (err error) {
 // the run was resumed.
 func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
 	s := r.state
+	if err := nvtx.Err(); err != nil {
+		s.Warn(err.Error())
+	}
+	defer r.ranges.PopTo(0)
 	for !s.stopping() && (s.Epoch < s.Epochs && s.Step < s.Steps || r.unfinished()) {
+		r.ranges.PopTo(0)
 		if resumed && r.unfinished() {
+			r.ranges.PushNumber("epoch", s.Epoch)
 			err = r.goOn(ctx)
 		} else {
 			s.Epoch++
+			r.ranges.PushNumber("epoch", s.Epoch)
 			s.EpochStep, r.ended = 0, false
 			r.lossSum, r.lossCount = 0, 0
 			reset(r.Metrics)
@@ -154,6 +163,8 @@ func (r *fit) goOn(ctx context.Context) error {
 // epoch makes the steps of one epoch, or those that are left.
 func (r *fit) epoch(ctx context.Context) error {
 	defer r.sayBad()
+	open := r.ranges.Open()
+	defer func() { r.ranges.PopTo(open) }()
 	reading := ctx
 	if r.accumulate() > 1 {
 		// Between the batches of a step there is nothing that could be saved: the
@@ -172,12 +183,18 @@ func (r *fit) epoch(ctx context.Context) error {
 			return err
 		}
 		asked := time.Now()
+		r.ranges.Push("load")
 		for batch := range r.loader.Batches(reading) {
+			r.ranges.Pop()
 			r.state.Waited += time.Since(asked)
+			if r.group.batches == 0 {
+				r.ranges.PushNumber("step", r.state.Step+1)
+			}
 			if err := r.train(batch); err != nil {
 				return err
 			}
 			if r.group.batches == 0 {
+				r.ranges.PopTo(open)
 				if end, err := stepped(); end || err != nil {
 					return err
 				}
@@ -186,6 +203,10 @@ func (r *fit) epoch(ctx context.Context) error {
 				}
 			}
 			asked = time.Now()
+			r.ranges.Push("load")
+		}
+		if !again {
+			r.ranges.Pop()
 		}
 	}
 	if reading.Err() != nil {
@@ -198,6 +219,7 @@ func (r *fit) epoch(ctx context.Context) error {
 		if err := r.apply(nil); err != nil {
 			return err
 		}
+		r.ranges.PopTo(open)
 		_, err := stepped()
 		return err
 	}
@@ -416,6 +438,8 @@ func inputs(batch data.Batch) []*sinter.Tensor {
 
 // measured is the loss on a batch, given its inputs, and the model's output.
 func (t *Trainer) measured(model nn.Module, in []*sinter.Tensor) (loss, pred *sinter.Tensor) {
+	nvtx.Push("forward")
+	defer nvtx.Pop()
 	pred = model.Forward(in[0])
 	if len(in) == 1 {
 		return nn.Record("loss", t.Loss(pred, nil), pred), pred
@@ -454,6 +478,8 @@ func (r *fit) evaluate(ctx context.Context) error {
 	s := r.state
 	e := Evaluation{Epoch: s.Epoch, Step: s.Step, TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN()}
 	if r.testSet != nil && r.testSet.Len() > 0 && r.evaluated < s.Step {
+		r.ranges.Push("evaluate")
+		defer r.ranges.Pop()
 		r.each(Callback.OnEvaluateBegin)
 		soFar := make([][]float64, len(r.Metrics))
 		for i, m := range r.Metrics {

@@ -11,6 +11,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/nvtx"
 )
 
 // Cache holds the programs of one device, the most recently used ones. It is not
@@ -56,6 +57,8 @@ func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node, low dtype.DType)
 		c.recent.MoveToFront(e)
 		return e.Value.(*Compiled), nil
 	}
+	nvtx.Push("compile")
+	defer nvtx.Pop()
 	c.explain(g)
 	p := Build(g.Outputs, leaves, c.dev, low)
 	x, err := c.dev.Compile(p)

@@ -19,6 +19,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/backend/cpu/pool"
 	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/nvtx"
 )
 
 // Device is the processor. Programs on it run one after the other, each on all
@@ -201,6 +202,14 @@ func overlap(slots []kernel.Slot, a, b int) bool {
 // run executes the steps, once the slots of kinds Leaf and Output are set.
 func (c *compiled) run(arena unsafe.Pointer) {
 	c.place(arena)
+	if nvtx.On() {
+		for i, s := range c.steps {
+			nvtx.Push(c.p.Steps[i].Label())
+			s.run(c.slots)
+			nvtx.Pop()
+		}
+		return
+	}
 	for _, s := range c.steps {
 		s.run(c.slots)
 	}
