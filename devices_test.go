@@ -102,13 +102,13 @@ func (d *apart) Download(dst []byte, src device.Buffer) error {
 	return d.lost
 }
 
-func (d *apart) Snapshot(dst [][]byte, src []device.Buffer) (func(), error) {
+func (d *apart) Snapshot(dst [][]byte, src []device.Buffer) (func() error, error) {
 	for i := range dst {
 		if err := d.Download(dst[i], src[i]); err != nil {
 			return nil, err
 		}
 	}
-	return func() {}, nil
+	return func() error { return nil }, nil
 }
 
 type apartProgram struct {
@@ -226,7 +226,9 @@ func TestMove(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wait()
+		if err := wait(); err != nil {
+			t.Fatal(err)
+		}
 		if got := as[float32](dst); got[0] != x || got[1] != y {
 			t.Errorf("the snapshot on %s has %v", name, got)
 		}

@@ -43,7 +43,9 @@ func TestSnapshotVariables(t *testing.T) {
 			t.Fatal(err)
 		}
 		step()
-		wait()
+		if err := wait(); err != nil {
+			t.Fatal(err)
+		}
 		for i, b := range dst {
 			for ; len(b) > 0; b = b[4:] {
 				if got := math.Float32frombits(binary.LittleEndian.Uint32(b)); got != want {
@@ -58,7 +60,7 @@ func TestSnapshotVariables(t *testing.T) {
 	few.Assign(Full(Float32, 7, 3)) // not carried out yet
 	if wait, err := SnapshotVariables(vars[2:], dst[2:]); err != nil {
 		t.Fatal(err)
-	} else if wait(); math.Float32frombits(binary.LittleEndian.Uint32(dst[2])) != 7 {
+	} else if err := wait(); err != nil || math.Float32frombits(binary.LittleEndian.Uint32(dst[2])) != 7 {
 		t.Error("what was assigned is not in the snapshot")
 	}
 	if _, err := SnapshotVariables(vars[1:], dst[:2]); err == nil {

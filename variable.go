@@ -174,10 +174,11 @@ func (v *Variable) Bytes() []byte {
 
 // SnapshotVariables copies the elements of variables as they are now, with what has been
 // assigned, to host memory of their sizes: dst[i] is that of vars[i]. It may return before
-// all is copied, and wait returns after: until then dst must not be used. Meanwhile
+// all is copied, and wait returns after, with an error if dst is not what the variables
+// were: until then dst must not be used. Meanwhile
 // programs run and the variables can be assigned; what is about to overwrite one that has
 // not been copied waits for that. A checkpoint is made of it.
-func SnapshotVariables(vars []*Variable, dst [][]byte) (wait func(), err error) {
+func SnapshotVariables(vars []*Variable, dst [][]byte) (wait func() error, err error) {
 	var pending []*Variable
 	for i, v := range vars {
 		if want := v.Len() * v.dtype.Size(); len(dst[i]) != want {
@@ -211,7 +212,7 @@ func SnapshotVariables(vars []*Variable, dst [][]byte) (wait func(), err error) 
 				return nil, fmt.Errorf("sinter: reading %s: %w", v.label(), err)
 			}
 		}
-		return func() {}, nil
+		return func() error { return nil }, nil
 	}
 	copied, err := later.Snapshot(dst, src)
 	if err != nil {
@@ -223,8 +224,13 @@ func SnapshotVariables(vars []*Variable, dst [][]byte) (wait func(), err error) 
 		}
 	}
 	e.snapshots.Go(func() {
-		copied()
+		_ = copied()            // what it returns is for the caller
 		runtime.KeepAlive(vars) // and with them the memory that is read
 	})
-	return copied, nil
+	return func() error {
+		if err := copied(); err != nil {
+			return fmt.Errorf("sinter: reading variables: %w", err)
+		}
+		return nil
+	}, nil
 }

@@ -112,8 +112,9 @@ func (r *fit) reserve() {
 	}
 	c := new(copied)
 	if err := r.snapshot(c, nil, 0); err == nil { // else the first checkpoint says so
-		c.wait()
-		r.saver.free = append(r.saver.free, c)
+		if c.wait() == nil {
+			r.saver.free = append(r.saver.free, c)
+		}
 	}
 }
 
@@ -182,8 +183,8 @@ func (v *saver) higher() bool {
 
 // copied is a checkpoint in memory.
 type copied struct {
-	memory  [][]byte // of the tensors
-	wait    func()   // until it is all there
+	memory  [][]byte     // of the tensors
+	wait    func() error // until it is all there
 	content *checkpoint.Content
 	saved   Saved
 	syncLog func() error
@@ -244,7 +245,7 @@ func (r *fit) save(score *checkpoint.Score) error {
 		v.poll(s, r.Callbacks, true)
 	}
 	if v.next != nil {
-		v.next.wait() // its memory is used again
+		_ = v.next.wait() // its memory is used again
 		v.free = append(v.free, v.next)
 		v.next = nil
 	}
@@ -279,9 +280,11 @@ func (v *saver) write(c *copied) {
 	keep := checkpoint.Keep{Last: v.Keep, Best: v.Best, Higher: v.higher()}
 	go func() {
 		begun := time.Now()
-		c.wait()
 		result := c.saved
-		err := c.syncLog()
+		err := c.wait()
+		if err == nil {
+			err = c.syncLog()
+		}
 		var info checkpoint.Info
 		if err == nil {
 			info, err = checkpoint.Write(v.Dir, c.content)

@@ -103,8 +103,9 @@ type Stager interface {
 // Snapshotter is a device that copies variables to the host while programs run.
 type Snapshotter interface {
 	// Snapshot copies buffers to host memory of their sizes, as they are now. It may
-	// return before all is copied; wait returns after. Until then src must not be freed.
-	Snapshot(dst [][]byte, src []Buffer) (wait func(), err error)
+	// return before all is copied; wait returns after, with an error if dst is not what the
+	// buffers were. Until then src must not be freed.
+	Snapshot(dst [][]byte, src []Buffer) (wait func() error, err error)
 }
 
 // Trimmer is a device that keeps memory which has been freed.

@@ -41,7 +41,7 @@ const small = 64 << 10
 // Snapshot copies buffers to host memory of their sizes, as they are now. It returns
 // before all is copied; wait returns after. Until then the buffers must not be freed, and
 // dst must not be used.
-func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func(), err error) {
+func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func() error, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := &d.holds
@@ -63,7 +63,7 @@ func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func(), err e
 		parts = append(parts, part{dst[i], b, make(chan struct{})})
 	}
 	if len(parts) == 0 {
-		return func() {}, nil
+		return func() error { return nil }, nil
 	}
 	h.mu.Lock()
 	if h.copied == nil {
@@ -90,7 +90,7 @@ func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func(), err e
 		h.mu.Unlock()
 		close(all)
 	}()
-	return func() { <-all }, nil
+	return func() error { <-all; return nil }, nil
 }
 
 // runHeld is run while a snapshot is under way.

@@ -109,6 +109,7 @@ type functions struct {
 	StreamBeginCapture           dl.Func `c:"cuStreamBeginCapture_v2"`
 	StreamEndCapture             dl.Func `c:"cuStreamEndCapture"`
 	StreamIsCapturing            dl.Func `c:"cuStreamIsCapturing"`
+	StreamGetCaptureInfo         dl.Func `c:"cuStreamGetCaptureInfo_v2,optional"` // 11.3
 	StreamQuery                  dl.Func `c:"cuStreamQuery"`
 	StreamSynchronize            dl.Func `c:"cuStreamSynchronize"`
 	StreamDestroy                dl.Func `c:"cuStreamDestroy_v2"`
@@ -564,6 +565,22 @@ func (cu *API) StreamIsCapturing(s Stream) (CaptureStatus, error) {
 	var c CaptureStatus
 	r := cu.f.StreamIsCapturing.Call(uintptr(s), uintptr(unsafe.Pointer(&c)))
 	return c, cu.check(r, "cuStreamIsCapturing")
+}
+
+// StreamCaptureTail is the node that what is captured next will come after: the one that was
+// captured last, if the stream has not been joined with another since.
+func (cu *API) StreamCaptureTail(s Stream) (GraphNode, error) {
+	var c CaptureStatus
+	var after *GraphNode
+	var n uintptr
+	r := cu.f.StreamGetCaptureInfo.Call(uintptr(s), uintptr(unsafe.Pointer(&c)), 0, 0, uintptr(unsafe.Pointer(&after)), uintptr(unsafe.Pointer(&n)))
+	if err := cu.check(r, "cuStreamGetCaptureInfo"); err != nil {
+		return 0, err
+	}
+	if c != CaptureActive || n != 1 {
+		return 0, fmt.Errorf("cuda: cuStreamGetCaptureInfo: the capture is in state %d, with %d nodes at its end", c, n)
+	}
+	return *after, nil
 }
 
 // StreamQuery tells whether all work of a stream is done.
