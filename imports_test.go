@@ -66,7 +66,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cuda/card", internal: backend},
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
 	{packages: "internal/codegen/dense internal/codegen/indexing", internal: "internal/codegen internal/kernel internal/ir internal/shape internal/dtype"},
-	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype"},
+	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/philox"},
 	{packages: "internal/nvtx", internal: "internal/dl"},
 	{packages: "internal/dl/*", internal: "internal/dl"},
 	{packages: "internal/dl", others: "github.com/ebitengine/purego golang.org/x/sys"},

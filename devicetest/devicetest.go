@@ -86,5 +86,16 @@ func Run(t *testing.T, d device.Device, names ...string) {
 	}
 }
 
+// Fused tests a device's fused kernels alone.
+func Fused(t *testing.T, d device.Device) {
+	s := &suite{d}
+	t.Run("elementwise", s.elementwise)
+	t.Run("loop", s.loops)
+	t.Run("reduce", s.reductions)
+	t.Run("row", s.rows)
+	t.Run("multi", s.multi)
+	t.Run("random bits", s.randomBits)
+}
+
 // suite holds the tests of a device.
 type suite struct{ device.Device }

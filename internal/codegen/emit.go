@@ -209,7 +209,7 @@ func (g *emitter) offset(arg int, axes []axis, names []string) string {
 			}
 		}
 	}
-	if terms == nil {
+	if len(terms) == 0 {
 		return "0"
 	}
 	return strings.Join(terms, " + ")
@@ -230,7 +230,7 @@ func (g *emitter) at(arg int, p point) string {
 		terms = append(terms, g.offset(arg, g.sp.inner, p.inner))
 	}
 	terms = slices.DeleteFunc(terms, func(s string) bool { return s == "0" })
-	if terms == nil {
+	if len(terms) == 0 {
 		return "0"
 	}
 	return strings.Join(terms, " + ")
