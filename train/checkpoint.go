@@ -183,11 +183,46 @@ func (v *saver) higher() bool {
 
 // copied is a checkpoint in memory.
 type copied struct {
-	memory  [][]byte     // of the tensors
+	block   []byte       // outside of Go's heap, where its collector would let as much garbage pile up
+	memory  [][]byte     // of the tensors, in block
+	free    func()       // gives block back
 	wait    func() error // until it is all there
 	content *checkpoint.Content
 	saved   Saved
 	syncLog func() error
+}
+
+// take makes memory the places of tensors of these sizes. It is made once, as long as the
+// sizes stay.
+func (c *copied) take(sizes []int) error {
+	same := len(sizes) == len(c.memory)
+	total := 0
+	for i, n := range sizes {
+		same = same && n == len(c.memory[i])
+		total += (n + 63) &^ 63
+	}
+	if same {
+		return nil
+	}
+	block, free, err := outside(total)
+	if err != nil {
+		return fmt.Errorf("memory for a copy of %d bytes: %w", total, err)
+	}
+	c.drop()
+	c.block, c.free, c.memory = block, free, nil
+	for _, n := range sizes {
+		c.memory = append(c.memory, block[:n:n])
+		block = block[(n+63)&^63:]
+	}
+	return nil
+}
+
+// drop gives the memory back.
+func (c *copied) drop() {
+	if c.free != nil {
+		c.free()
+	}
+	c.block, c.free, c.memory = nil, nil, nil
 }
 
 // poll takes notice of a checkpoint that has been written, and begins the one that waits
@@ -317,5 +352,9 @@ func (r *fit) lastCheckpoint(err error) error {
 	if interrupted {
 		stopped.Checkpoint = v.path
 	}
+	for _, c := range v.free { // nothing is being written any more
+		c.drop()
+	}
+	v.free = nil
 	return err
 }

@@ -178,24 +178,30 @@ func (r *fit) snapshot(c *copied, score *checkpoint.Score, logPosition int64) er
 		return err
 	}
 	content := &checkpoint.Content{Step: s.Step, Score: score, Tensors: map[string][]safetensors.Tensor{}}
+	order := []string{modelPart, optimizerPart, callbackPart}
 	var vars []*sinter.Variable
-	for _, part := range []string{modelPart, optimizerPart, callbackPart} {
+	var sizes []int
+	for _, part := range order {
 		for _, v := range parts[part] {
-			i := len(vars)
 			vars = append(vars, v)
-			if size := v.Len() * v.DType().Size(); len(c.memory) == i {
-				c.memory = append(c.memory, make([]byte, size))
-			} else if len(c.memory[i]) != size {
-				c.memory[i] = make([]byte, size)
-			}
+			sizes = append(sizes, v.Len()*v.DType().Size())
+		}
+	}
+	if err := c.take(sizes); err != nil {
+		return err
+	}
+	i := 0
+	for _, part := range order {
+		for _, v := range parts[part] {
 			name := v.Name
 			if part == callbackPart {
 				name = names[v]
 			}
 			content.Tensors[part] = append(content.Tensors[part], safetensors.Tensor{Name: name, DType: v.DType(), Shape: v.Shape(), Data: c.memory[i]})
+			i++
 		}
 	}
-	if c.wait, err = sinter.SnapshotVariables(vars, c.memory[:len(vars)]); err != nil {
+	if c.wait, err = sinter.SnapshotVariables(vars, c.memory); err != nil {
 		return err
 	}
 	content.State, err = json.Marshal(state)

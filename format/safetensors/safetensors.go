@@ -40,6 +40,11 @@ type Tensor struct {
 	DType dtype.DType
 	Shape []int
 	Data  []byte // little-endian, row-major
+
+	// Load, where Data is nil, is asked for the elements when they are to be written, so that
+	// not all tensors need to be in memory at once. What it returns is read before the next
+	// one is asked.
+	Load func() []byte
 }
 
 // Info is what the header says of one tensor.

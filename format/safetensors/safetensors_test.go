@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -138,9 +139,9 @@ func TestRoundTrip(t *testing.T) {
 		if d == dtype.Bool {
 			data = []byte{0, 1, 1, 0, 0, 1}
 		}
-		tensors = append(tensors, Tensor{d.String() + ` "<é>"`, d, []int{2, 3}, data})
+		tensors = append(tensors, Tensor{d.String() + ` "<é>"`, d, []int{2, 3}, data, nil})
 	}
-	tensors = append(tensors, Tensor{"", dtype.Int64, nil, make([]byte, 8)}, Tensor{"empty", dtype.Float16, []int{0, 1 << 40}, nil})
+	tensors = append(tensors, Tensor{"", dtype.Int64, nil, make([]byte, 8), nil}, Tensor{"empty", dtype.Float16, []int{0, 1 << 40}, nil, nil})
 	meta := map[string]string{"step": "12", "note": "a \"quoted\" <line>\n"}
 	path := filepath.Join(t.TempDir(), "w.safetensors")
 	if err := Write(path, tensors, meta); err != nil {
@@ -210,18 +211,18 @@ func TestWriteRefuses(t *testing.T) {
 	if err := os.WriteFile(path, []byte("before"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	good := Tensor{"a", dtype.Uint8, []int{2}, []byte("xx")}
+	good := Tensor{"a", dtype.Uint8, []int{2}, []byte("xx"), nil}
 	for name, c := range map[string]struct {
 		tensors []Tensor
 		meta    map[string]string
 	}{
 		"duplicate": {[]Tensor{good, good}, nil},
-		"reserved":  {[]Tensor{{metadataKey, dtype.Uint8, []int{2}, []byte("xx")}}, nil},
-		"not utf-8": {[]Tensor{{"\xff", dtype.Uint8, []int{2}, []byte("xx")}}, nil},
-		"length":    {[]Tensor{{"a", dtype.Int32, []int{2}, []byte("xx")}}, nil},
-		"negative":  {[]Tensor{{"a", dtype.Uint8, []int{-1, -2}, []byte("xx")}}, nil},
-		"no type":   {[]Tensor{{"a", dtype.Invalid, nil, nil}}, nil},
-		"bad type":  {[]Tensor{good, {"b", dtype.DType(200), nil, nil}}, nil},
+		"reserved":  {[]Tensor{{metadataKey, dtype.Uint8, []int{2}, []byte("xx"), nil}}, nil},
+		"not utf-8": {[]Tensor{{"\xff", dtype.Uint8, []int{2}, []byte("xx"), nil}}, nil},
+		"length":    {[]Tensor{{"a", dtype.Int32, []int{2}, []byte("xx"), nil}}, nil},
+		"negative":  {[]Tensor{{"a", dtype.Uint8, []int{-1, -2}, []byte("xx"), nil}}, nil},
+		"no type":   {[]Tensor{{"a", dtype.Invalid, nil, nil, nil}}, nil},
+		"bad type":  {[]Tensor{good, {"b", dtype.DType(200), nil, nil, nil}}, nil},
 		"metadata":  {[]Tensor{good}, map[string]string{"k": "\xff"}},
 	} {
 		if err := Write(path, c.tensors, c.meta); err == nil || !strings.Contains(err.Error(), path) {
@@ -333,7 +334,7 @@ func FuzzSafetensors(f *testing.F) {
 			if err != nil {
 				return
 			}
-			tensors = append(tensors, Tensor{name, info.DType, info.Shape, data})
+			tensors = append(tensors, Tensor{name, info.DType, info.Shape, data, nil})
 		}
 		// What was accepted can be written and read back.
 		sorted, err := check(tensors, file.Metadata())
@@ -354,4 +355,30 @@ func FuzzSafetensors(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Elements that are loaded when their turn comes give the same file, and too few of them none.
+func TestLoad(t *testing.T) {
+	whole := []Tensor{{Name: "a", DType: dtype.Uint8, Shape: []int{2}, Data: []byte("xy")}, {Name: "b", DType: dtype.Int32, Shape: []int{1}, Data: []byte("1234")}}
+	lazy := slices.Clone(whole)
+	var asked []string
+	for i, t := range whole {
+		lazy[i].Data = nil
+		lazy[i].Load = func() []byte { asked = append(asked, t.Name); return t.Data }
+	}
+	var want, got bytes.Buffer
+	if err := errors.Join(Encode(&want, whole, nil), Encode(&got, lazy, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want.Bytes(), got.Bytes()) || !slices.Equal(asked, []string{"b", "a"}) {
+		t.Errorf("the files are %q and %q; loaded: %v", want.Bytes(), got.Bytes(), asked)
+	}
+	lazy[0].Load = func() []byte { return []byte("x") }
+	path := filepath.Join(t.TempDir(), "short")
+	if err := Write(path, lazy, nil); err == nil || !strings.Contains(err.Error(), `"a"`) {
+		t.Errorf("elements that are too few: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file was written with too few elements: %v", err)
+	}
 }

@@ -114,7 +114,7 @@ func check(tensors []Tensor, meta map[string]string) ([]Tensor, error) {
 			return nil, fmt.Errorf("a tensor cannot be called %q: the name is reserved or not UTF-8", t.Name)
 		case seen[t.Name]:
 			return nil, fmt.Errorf("two tensors are called %q", t.Name)
-		case !ok || n != int64(len(t.Data)):
+		case !ok || t.Load == nil && n != int64(len(t.Data)):
 			return nil, fmt.Errorf("tensor %q is %v %v but has %d bytes of data", t.Name, t.DType, t.Shape, len(t.Data))
 		}
 		seen[t.Name] = true
@@ -155,7 +155,8 @@ func encode(w io.Writer, tensors []Tensor, meta map[string]string) error {
 	var end int64
 	for _, t := range tensors {
 		begin := end
-		end += int64(len(t.Data))
+		size, _ := byteLen(t.DType, t.Shape)
+		end += size
 		shape := t.Shape
 		if shape == nil {
 			shape = []int{}
@@ -183,7 +184,14 @@ func encode(w io.Writer, tensors []Tensor, meta map[string]string) error {
 		return err
 	}
 	for _, t := range tensors {
-		if _, err := w.Write(t.Data); err != nil {
+		content := t.Data
+		if t.Load != nil {
+			content = t.Load()
+			if n, _ := byteLen(t.DType, t.Shape); n != int64(len(content)) {
+				return fmt.Errorf("tensor %q is %v %v but has %d bytes of data", t.Name, t.DType, t.Shape, len(content))
+			}
+		}
+		if _, err := w.Write(content); err != nil {
 			return err
 		}
 	}

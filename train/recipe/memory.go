@@ -24,9 +24,14 @@ func (r *Recipe) memoryLimit() (int64, error) {
 	return n, nil
 }
 
-// processStep is what the memory of the process is rounded up to, so that one limit
-// leads to the same choice in one run and the next.
-const processStep = 32 << 20
+// The memory of the process is rounded up, so that one limit leads to the same choice in
+// one run and the next, after room was added for what compiling programs, evaluating and
+// writing the results take besides what is planned: some 30 MiB for models of ten million
+// parameters.
+const (
+	processRoom = 32 << 20
+	processStep = 16 << 20
+)
 
 // fitMemory makes the training fit into the recipe's limit and writes down, in the
 // recipe, what was chosen. A run that is resumed does not choose again.
@@ -41,7 +46,7 @@ func (r *Recipe) fitMemory(t *train.Trainer, model nn.Module, src *data.Source) 
 	}
 	set := src.Examples()
 	// A tight heap costs some collections, and no garbage beside what is planned for.
-	debug.SetGCPercent(20)
+	debug.SetGCPercent(10)
 	debug.FreeOSMemory() // of what reading the data has left
 	resident, source := train.ResidentMemory()
 	var weights, slots int64
@@ -51,7 +56,7 @@ func (r *Recipe) fitMemory(t *train.Trainer, model nn.Module, src *data.Source) 
 	for _, v := range nn.Parameters(model) {
 		slots += int64(len(t.Optimizer.Spec().Slots) * v.Len() * v.DType().Compute().Size())
 	}
-	process := (resident - weights + processStep - 1) / processStep * processStep
+	process := (resident - weights + processRoom + processStep - 1) / processStep * processStep
 	var copies int64
 	if !r.Checkpoint.Off {
 		copies = weights + slots
@@ -59,7 +64,7 @@ func (r *Recipe) fitMemory(t *train.Trainer, model nn.Module, src *data.Source) 
 	p, err := t.FitMemory(model, set, limit-process-copies)
 	sinter.EmptyCache() // the optimizer that was planned with
 	debug.FreeOSMemory()
-	besides := fmt.Sprintf("%s for the program and its data (%s, rounded up) and %s for the copy that checkpoints are written from", bytesOf(process), source, bytesOf(copies))
+	besides := fmt.Sprintf("%s for the program and its data (%s, and %s of room) and %s for the copy that checkpoints are written from", bytesOf(process), source, bytesOf(process-resident+weights), bytesOf(copies))
 	var small *train.MemoryError
 	if errors.As(err, &small) {
 		return usage(r.place("memory_limit"), "a memory limit of %s is too small: the least is %s, of which are %s for a step with batches of %d, %s",

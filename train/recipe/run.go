@@ -257,7 +257,7 @@ func encode(to *json.RawMessage, part any) error {
 func (j *Job) finish(folder *rundir.Writer, m *rundir.Manifest, o RunOptions, result *Result, runErr error) error {
 	var tensors []safetensors.Tensor
 	for _, v := range nn.State(j.Model) {
-		tensors = append(tensors, safetensors.Tensor{Name: v.Name, DType: v.DType(), Shape: v.Shape(), Data: v.Bytes()})
+		tensors = append(tensors, safetensors.Tensor{Name: v.Name, DType: v.DType(), Shape: v.Shape(), Load: v.Bytes})
 	}
 	meta := map[string]string{"format": "pt", "recipe": j.Recipe.Name}
 	if err := safetensors.Write(folder.File(rundir.WeightsFile), tensors, meta); err != nil {
