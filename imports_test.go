@@ -42,7 +42,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "data/transforms", internal: "internal/resample"},
 	{packages: "data/glyphs", others: "golang.org/x/image"},
 	{packages: "data/parquet", others: "github.com/parquet-go/parquet-go github.com/klauspost/compress github.com/andybalholm/brotli github.com/pierrec/lz4/v4"},
-	{packages: "data", internal: "internal/jpeg internal/resample", others: "golang.org/x/image"},
+	{packages: "data", internal: "internal/backend/cpu/vec internal/jpeg internal/resample", others: "golang.org/x/image"},
 	{packages: "data/preprocess"},
 	{packages: "data/tokenizer", others: "golang.org/x/text/unicode/norm"},
 	{packages: "format/tfevent", others: "google.golang.org/protobuf/encoding/protowire"},

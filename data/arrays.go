@@ -3,11 +3,11 @@ package data
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"slices"
 	"unsafe"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 )
 
 // Array is one field of all examples, held in memory. Make it with Floats or
@@ -114,28 +114,7 @@ func (ds byteImages) Fields() []Field { return ds.fields }
 
 func (ds byteImages) Read(i int, dst [][]byte) error {
 	n := ds.fields[0].Len()
-	writeUnit(dst[0], ds.pixels[i*n:(i+1)*n])
+	vec.BytesToUnit(dst[0], ds.pixels[i*n:(i+1)*n])
 	binary.LittleEndian.PutUint64(dst[1], uint64(ds.labels[i]))
 	return nil
-}
-
-// unit holds the bits of the float32 b/255 for every byte b.
-var unit = func() (t [256]uint32) {
-	for b := range t {
-		t[b] = math.Float32bits(float32(b) / 255)
-	}
-	return t
-}()
-
-// writeUnit writes the bytes as float32 from 0 to 1. It writes four at a time because
-// that is twice as fast.
-func writeUnit(dst, pixels []byte) {
-	for len(pixels) >= 4 && len(dst) >= 16 {
-		binary.LittleEndian.PutUint64(dst, uint64(unit[pixels[0]])|uint64(unit[pixels[1]])<<32)
-		binary.LittleEndian.PutUint64(dst[8:], uint64(unit[pixels[2]])|uint64(unit[pixels[3]])<<32)
-		pixels, dst = pixels[4:], dst[16:]
-	}
-	for i, p := range pixels {
-		binary.LittleEndian.PutUint32(dst[4*i:4*i+4], unit[p])
-	}
 }

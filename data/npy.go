@@ -16,6 +16,7 @@ import (
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/format/npy"
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 )
 
 // arrayMemory is the size above which the rows of an array stay in their file.
@@ -461,7 +462,7 @@ func (ds *arrayExamples) Read(i int, dst [][]byte) error {
 		row = channelsFirst(row, c, ds.x.dtype.Size())
 	}
 	if ds.form.unit {
-		writeUnit(dst[0], row)
+		vec.BytesToUnit(dst[0], row)
 	} else {
 		npy.ToFloat32(dst[0], ds.x.dtype, row)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/sinter-dl/sinter/internal/backend/cpu/vec"
 	"github.com/sinter-dl/sinter/internal/jpeg"
 	"github.com/sinter-dl/sinter/internal/resample"
 )
@@ -284,7 +285,7 @@ func (s *viewer) setTables(l *Levels) {
 	for c := range s.tables {
 		for i := range s.tables[c] {
 			b := min(max(i-tableOffset, 0), 255)
-			s.tables[c][i] = unit[b]
+			s.tables[c][i] = vec.Unit[b]
 			if l != nil {
 				s.tables[c][i] = math.Float32bits(l[c][b])
 			}

@@ -117,6 +117,9 @@ func selectSSAVX512(args *Args)
 func byteToFloatAVX512(args *Args)
 
 //go:noescape
+func byteToUnitAVX512(args *Args)
+
+//go:noescape
 func gatherAVX512(args *Args)
 
 //go:noescape
@@ -349,6 +352,9 @@ func selectVSAVX2(args *Args)
 
 //go:noescape
 func selectSSAVX2(args *Args)
+
+//go:noescape
+func byteToUnitAVX2(args *Args)
 
 //go:noescape
 func gatherAVX2(args *Args)

@@ -163,3 +163,21 @@ func moveWith(gather Func) Func {
 		move[uint32](g)
 	}
 }
+
+// bytesToUnit does as many bytes of src as instructions can, from the first on.
+func bytesToUnit(dst, src []byte) int {
+	n := len(src)
+	if level == AVX2 {
+		n &^= 7
+	}
+	if n == 0 || level == Generic {
+		return 0
+	}
+	g := Args{Dst: unsafe.Pointer(&dst[0]), A: unsafe.Pointer(&src[0]), N: n, Rows: 1}
+	if level == AVX2 {
+		byteToUnitAVX2(&g)
+	} else {
+		byteToUnitAVX512(&g)
+	}
+	return n
+}

@@ -42,3 +42,5 @@ func useNEON() {
 		colReduce: map[ir.Op]Func{ir.ReduceSum: colSumNEON, ir.ReduceMax: colMaxNEON, ir.ReduceMin: colMinNEON},
 	}
 }
+
+func bytesToUnit(dst, src []byte) int { return 0 }

@@ -11,3 +11,5 @@ func Use(l Level) {
 	level = Generic
 	fast = table{}
 }
+
+func bytesToUnit(dst, src []byte) int { return 0 }

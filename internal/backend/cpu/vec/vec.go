@@ -27,6 +27,8 @@ package vec
 //go:generate go run ./gen
 
 import (
+	"encoding/binary"
+	"math"
 	"unsafe"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
@@ -230,6 +232,24 @@ func Scale(t dtype.DType) Func {
 	}
 	return scale[float64]
 }
+
+// BytesToUnit writes the bytes as float32 from 0 to 1, src[i]/255, which is what pixels
+// become: dst has four bytes for each of src.
+func BytesToUnit(dst, src []byte) {
+	src = src[:min(len(src), len(dst)/4)]
+	done := bytesToUnit(dst, src)
+	for i, b := range src[done:] {
+		binary.LittleEndian.PutUint32(dst[4*(done+i):], Unit[b])
+	}
+}
+
+// Unit holds the bits of the float32 b/255 for every byte b.
+var Unit = func() (t [256]uint32) {
+	for b := range t {
+		t[b] = math.Float32bits(float32(b) / 255)
+	}
+	return t
+}()
 
 // Index writes the int64 values Base + r·ARow + i·ACol.
 func Index(g *Args) { index(g) }

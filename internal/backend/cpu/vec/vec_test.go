@@ -181,6 +181,31 @@ func TestGuard(t *testing.T) {
 	})
 }
 
+// Every byte at every place becomes b/255, rounded once, and no byte behind the last of
+// either is touched.
+func TestBytesToUnit(t *testing.T) {
+	atEveryLevel(t, func(t *testing.T) {
+		src := make([]byte, 300)
+		for i := range src {
+			src[i] = byte(i)
+		}
+		for n := range len(src) {
+			dst := guardedFloats(t, make([]float32, n+1))
+			mem := unsafe.Slice((*byte)(unsafe.Pointer(&dst[0])), 4*n+4)
+			dst[n] = 7
+			BytesToUnit(mem[:4*n], src[:n:n])
+			for i := range n {
+				if want := float32(src[i]) / 255; dst[i] != want {
+					t.Fatalf("byte %d of %d is %v, expected %v", i, n, dst[i], want)
+				}
+			}
+			if dst[n] != 7 {
+				t.Fatalf("%d bytes: the element behind them was overwritten", n)
+			}
+		}
+	})
+}
+
 // specials are mixed into the operands of the tests of exact operations.
 var specials = []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), 0, float32(math.Copysign(0, -1)), 1, -1, math.SmallestNonzeroFloat32, math.MaxFloat32}
 

@@ -45,6 +45,7 @@ func (g *gen) routines() {
 		g.choose(form)
 	}
 	g.boolToFloat()
+	g.byteToUnit()
 	g.gather()
 
 	for op := range ir.Op(255) {
@@ -300,6 +301,31 @@ func (g *gen) boolToFloat() {
 				g.I(VPMOVZXBD, X(0), Z(0))
 				g.I(VCVTDQ2PS, Z(0), Z(0))
 				g.store(0, 0, masked)
+			})
+		})
+	})
+}
+
+// byteToUnit divides bytes by 255: q = b·r with the rounded r = 1/255, and once more what
+// is left, b - 255·q, which makes the quotient of every byte the right one.
+func (g *gen) byteToUnit() {
+	const reciprocal, divisor = 4, 5
+	g.routine("byteToUnit", "DA", func() {
+		g.SetF(1./255, reciprocal)
+		g.SetF(255, divisor)
+		g.rows("DA", func() {
+			g.columns(1, func(_ int, masked bool) {
+				if g.W == 8 {
+					g.OpM(VPMOVZXBD, g.element('A', 0, 1), 0)
+				} else {
+					g.loadBytes(0, masked)
+					g.I(VPMOVZXBD, X(0), Z(0))
+				}
+				g.Op(VCVTDQ2PS, 0, 0)
+				g.Op(VMULPS, 0, reciprocal, 1)
+				g.Op(VFNMADD231PS, 1, divisor, 0)
+				g.Op(VFMADD231PS, 0, reciprocal, 1)
+				g.store(0, 1, masked)
 			})
 		})
 	})
