@@ -126,7 +126,7 @@ func TestTaps(t *testing.T) {
 func TestMaskedTaps(t *testing.T) {
 	each(t, func(t *testing.T, k *Kernels, r *rand.Rand) {
 		if k.MaskedTaps == nil {
-			t.Skip("there are none")
+			t.Skip("these kernels have no masks: what they leave out, the caller does not ask for")
 		}
 		n, taps := 1+r.IntN(300), 1+r.IntN(26)
 		src, y, w := floats(t, r, n), floats(t, r, n), floats(t, r, taps)
@@ -169,7 +169,7 @@ func TestMaskedTaps(t *testing.T) {
 func TestRows3(t *testing.T) {
 	each(t, func(t *testing.T, k *Kernels, r *rand.Rand) {
 		if k.Rows3 == nil {
-			t.Skip("there are none")
+			t.Skip("these kernels take rows one at a time only")
 		}
 		rows, width := 1+r.IntN(9), 1+r.IntN(70)
 		src, y, w := floats(t, r, rows*width), floats(t, r, rows*width), floats(t, r, 9)
