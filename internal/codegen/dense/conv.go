@@ -43,11 +43,10 @@ type convolution struct {
 	outOrigin                   int
 	along                       bool // adjacent threads gather adjacent steps, not columns
 
-	t         tile
-	serial    bool
-	splits    int
-	scratch   int
-	workspace int
+	t       tile
+	serial  bool
+	splits  int
+	scratch int
 }
 
 // convAxis is a spatial axis.
@@ -92,9 +91,11 @@ func distances(shape []int) []int {
 	return l
 }
 
-// newConvolutions are the products that make up a convolution: one, or one for each
-// phase. They cut their sums into as many parts.
-func newConvolutions(l *kernel.Library, t *codegen.Target) ([]*convolution, error) {
+// phases are the products that make up a convolution, one in most cases. They cut their
+// sums into equally many parts.
+type phases []*convolution
+
+func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 	g, at, err := newGeometry(l)
 	if err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func newConvolutions(l *kernel.Library, t *codegen.Target) ([]*convolution, erro
 	X, W, Y := elements(g.x), elements(g.w), elements(g.y)
 	xs, ws, ys := distances(g.x), distances(g.w), distances(g.y)
 	base := convolution{target: t, d: l.In[0].DType, acc: compute(l.In[0].DType), groups: g.groups, out: l.Out[0], scratch: l.Scratch}
-	var list []*convolution
+	var list phases
 	switch at.Dir {
 	case ir.Forward:
 		c := base
@@ -150,7 +151,7 @@ func newConvolutions(l *kernel.Library, t *codegen.Target) ([]*convolution, erro
 		}
 	}
 	if l.Out[0].Elements() == 0 {
-		return nil, nil
+		return phases(nil), nil
 	}
 	tiles, k := 0, 0
 	s, serial := serialTile(t, base.acc)
@@ -164,11 +165,30 @@ func newConvolutions(l *kernel.Library, t *codegen.Target) ([]*convolution, erro
 	}
 	parts := splits(t, tiles, k, s)
 	for _, c := range list {
-		if c.splits = parts; parts > 1 {
-			c.workspace = parts * c.out.Elements() * bytes(c.acc)
-		}
+		c.splits = parts
 	}
 	return list, nil
+}
+
+func (l phases) workspace() int {
+	if len(l) == 0 {
+		return 0
+	}
+	return partsBytes(l[0].splits, &l[0].out, l[0].acc)
+}
+
+func (l phases) lower() []codegen.Launch {
+	var launches []codegen.Launch
+	for _, c := range l {
+		if c.n > 0 {
+			launches = append(launches, c.lower())
+		}
+	}
+	if l.workspace() > 0 {
+		c := l[0]
+		launches = append(launches, addParts(c.target, c.acc, c.scratch, c.splits, &c.out))
+	}
+	return launches
 }
 
 // phase is what the inputs of one residue see along one axis: inputs first, first+stride,

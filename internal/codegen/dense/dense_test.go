@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -152,7 +153,16 @@ func near(t *testing.T, name string, got, want tensor, tolerance float64) {
 	}
 }
 
-// shapesOf runs f with a GPU's kernels and a CPU's.
+// some are the first n of the cases, or with SINTER_STRESS all: compiling takes most of a
+// test's time.
+func some[T any](cases []T, n int) []T {
+	if os.Getenv("SINTER_STRESS") != "" {
+		return cases
+	}
+	return cases[:n]
+}
+
+// onBoth runs f with a GPU's kernels and a CPU's.
 func onBoth(t *testing.T, f func(t *testing.T, c *card)) {
 	t.Run("gpu", func(t *testing.T) { f(t, newCard(t, false, 4)) })
 	t.Run("cpu", func(t *testing.T) { f(t, newCard(t, true, 2)) })
@@ -186,26 +196,27 @@ func product3(a, b tensor, result dtype.DType) tensor {
 func TestDot(t *testing.T) {
 	onBoth(t, func(t *testing.T, c *card) {
 		r := rand.New(rand.NewPCG(1, 1))
-		for _, x := range []struct {
+		type dotCase struct {
 			d, result     dtype.DType
 			batch         []int
 			m, n, k, turn int // turn: 1 the left operand is transposed, 2 the right one
-		}{
-			{dtype.Float32, dtype.Float32, nil, 256, 384, 40, 0},
+		}
+		for _, x := range some([]dotCase{
 			{dtype.Float32, dtype.Float32, nil, 253, 385, 37, 3},
 			{dtype.Float32, dtype.Float32, []int{5}, 130, 71, 36, 1},
 			{dtype.Float32, dtype.Float32, nil, 70, 64, 900, 2},
 			{dtype.BFloat16, dtype.BFloat16, []int{2, 3}, 100, 64, 72, 2},
-			{dtype.Float16, dtype.Float32, []int{2}, 128, 128, 64, 1},
 			{dtype.Float64, dtype.Float64, []int{3}, 65, 67, 300, 2},
+			{dtype.Float32, dtype.Float32, nil, 3, 700, 1024, 2},
+			{dtype.Float32, dtype.Float32, nil, 256, 384, 40, 0},
+			{dtype.Float16, dtype.Float32, []int{2}, 128, 128, 64, 1},
 			{dtype.Int8, dtype.Int8, nil, 33, 65, 70, 0},
 			{dtype.Int64, dtype.Int64, nil, 33, 65, 1000, 3},
 			{dtype.Float32, dtype.Float32, nil, 1, 700, 300, 0},
-			{dtype.Float32, dtype.Float32, nil, 3, 700, 1024, 2},
 			{dtype.BFloat16, dtype.Float32, nil, 7, 512, 2048, 2},
 			{dtype.BFloat16, dtype.BFloat16, nil, 8, 512, 260, 0},
 			{dtype.Float32, dtype.Float32, []int{2}, 500, 2, 1000, 0},
-		} {
+		}, 6) {
 			n := len(x.batch)
 			a := short(r, x.d, append(slices.Clone(x.batch), x.m, x.k)...)
 			b := short(r, x.d, append(slices.Clone(x.batch), x.k, x.n)...)
@@ -296,7 +307,7 @@ func TestConv(t *testing.T) {
 	one, two, zero := []int{1, 1}, []int{2, 2}, []int{0, 0}
 	onBoth(t, func(t *testing.T, dev *card) {
 		r := rand.New(rand.NewPCG(2, 1))
-		for _, c := range []convCase{
+		for _, c := range some([]convCase{
 			{dtype.Float32, 2, 1, 5, 70, []int{12, 13}, []int{3, 3}, one, one, one, one},
 			{dtype.Float32, 3, 1, 16, 20, []int{15, 14}, []int{3, 3}, two, one, one, one},
 			{dtype.Float32, 2, 2, 3, 4, []int{11, 9}, []int{3, 2}, []int{3, 1}, []int{2, 0}, []int{0, 3}, []int{2, 3}},
@@ -308,8 +319,170 @@ func TestConv(t *testing.T) {
 			{dtype.BFloat16, 2, 1, 4, 6, []int{10, 10}, []int{3, 3}, one, one, one, one},
 			{dtype.Float64, 2, 1, 3, 5, []int{30}, []int{4}, []int{2}, []int{3}, []int{0}, []int{2}},
 			{dtype.Float16, 1, 1, 2, 3, []int{5, 6, 7}, []int{3, 2, 3}, []int{1, 2, 1}, []int{1, 0, 1}, []int{1, 1, 1}, []int{1, 1, 2}},
-		} {
+		}, 7) {
 			c.test(t, dev, r)
 		}
 	})
+}
+
+// attentionCase is an attention; mask is the extents of one, bool if that is set.
+type attentionCase struct {
+	d                  dtype.DType
+	b, h, t, s, dk, dv int
+	causal             bool
+	mask               []int
+	boolean            bool
+}
+
+// random is a tensor of numbers from −2 to 2, as they can be stored.
+func random(r *rand.Rand, d dtype.DType, sh ...int) tensor {
+	t := newTensor(d, sh...)
+	for i := range t.v {
+		t.v[i].F = 4*r.Float64() - 2
+	}
+	return t.rounded()
+}
+
+// attended computes attention and its gradients as they are defined: y and dy are
+// [B, T, H, E], the gradients [B, T, H, D].
+func (c *attentionCase) attended(scale float64, q, k, v, mask, dy tensor) (y, lse, dq, dk, dv tensor) {
+	wide := c.d.Compute()
+	y, lse = newTensor(c.d, c.b, c.t, c.h, c.dv), newTensor(wide, c.b, c.h, c.t)
+	dq, dk, dv = newTensor(c.d, c.b, c.t, c.h, c.dk), newTensor(c.d, c.b, c.s, c.h, c.dk), newTensor(c.d, c.b, c.s, c.h, c.dv)
+	at := func(x tensor, b, h, i, j int) *float64 { // [B, H, n, m]
+		return &x.v[((b*c.h+h)*x.sh[2]+i)*x.sh[3]+j].F
+	}
+	turned := func(x tensor, b, h, i, j int) *float64 { // [B, n, H, m]
+		return &x.v[((b*x.sh[1]+i)*c.h+h)*x.sh[3]+j].F
+	}
+	for b := range c.b {
+		for h := range c.h {
+			for i := range c.t {
+				p := make([]float64, c.s)
+				top, sum := math.Inf(-1), 0.0
+				for j := range p {
+					for e := range c.dk {
+						p[j] += *at(q, b, h, i, e) * *at(k, b, h, j, e)
+					}
+					p[j] *= scale
+					if c.mask != nil {
+						n := 0
+						for a, x := range []int{b, h, i, j} {
+							n *= c.mask[a]
+							if c.mask[a] > 1 {
+								n += x
+							}
+						}
+						if c.boolean && mask.v[n].I == 0 {
+							p[j] = math.Inf(-1)
+						}
+						p[j] += mask.v[n].F
+					}
+					if c.causal && j > i {
+						p[j] = math.Inf(-1)
+					}
+					top = max(top, p[j])
+				}
+				if math.IsInf(top, -1) {
+					top = 0
+				}
+				for j := range p {
+					p[j] = math.Exp(p[j] - top)
+					sum += p[j]
+				}
+				if sum == 0 {
+					sum = 1
+				}
+				lse.v[(b*c.h+h)*c.t+i].F = top + math.Log(sum)
+				delta := 0.0
+				for j := range p {
+					p[j] /= sum
+					for e := range c.dv {
+						*turned(y, b, h, i, e) += p[j] * *at(v, b, h, j, e)
+						*turned(dv, b, h, j, e) += p[j] * *turned(dy, b, h, i, e)
+					}
+				}
+				for e := range c.dv {
+					delta += *turned(y, b, h, i, e) * *turned(dy, b, h, i, e)
+				}
+				for j := range p {
+					ds := -delta
+					for e := range c.dv {
+						ds += *turned(dy, b, h, i, e) * *at(v, b, h, j, e)
+					}
+					ds *= p[j] * scale
+					for e := range c.dk {
+						*turned(dq, b, h, i, e) += ds * *at(k, b, h, j, e)
+						*turned(dk, b, h, j, e) += ds * *at(q, b, h, i, e)
+					}
+				}
+			}
+		}
+	}
+	return
+}
+
+// TestAttention compares attention and its gradient with their definition: blocks that
+// are full and not, heads narrower and wider than a slice, masks of both kinds, queries
+// that see nothing, operands as projections leave them.
+func TestAttention(t *testing.T) {
+	devices := some([]*card{newCard(t, true, 2), newCard(t, false, 4)}, 1)
+	r := rand.New(rand.NewPCG(3, 1))
+	for i, x := range some([]attentionCase{
+		{dtype.Float32, 2, 3, 70, 70, 32, 32, true, nil, false},
+		{dtype.Float32, 1, 2, 65, 130, 20, 40, false, []int{1, 2, 65, 130}, true},
+		{dtype.BFloat16, 1, 2, 64, 100, 64, 64, true, nil, false},
+		{dtype.Float32, 2, 1, 5, 64, 64, 64, false, []int{2, 1, 1, 64}, false},
+		{dtype.Float32, 1, 1, 66, 33, 300, 260, true, nil, false},
+		{dtype.Float16, 1, 1, 40, 40, 128, 128, false, []int{1, 1, 40, 1}, true},
+		{dtype.Float64, 1, 2, 40, 37, 16, 48, true, []int{1, 1, 40, 37}, true},
+	}, 3) {
+		c := devices[i%len(devices)]
+		t.Run(fmt.Sprintf("%v %dx%d %dx%d", x.d, x.t, x.s, x.dk, x.dv), func(t *testing.T) {
+			q, k, v := random(r, x.d, x.b, x.h, x.t, x.dk), random(r, x.d, x.b, x.h, x.s, x.dk), random(r, x.d, x.b, x.h, x.s, x.dv)
+			dy := random(r, x.d, x.b, x.t, x.h, x.dv)
+			in := []tensor{q, k, v}
+			var mask tensor
+			if x.mask != nil {
+				if mask = random(r, x.d.Compute(), x.mask...); x.boolean {
+					mask = newTensor(dtype.Bool, x.mask...)
+					for i := range mask.v {
+						mask.v[i].I = int64(r.IntN(3)) / 2
+					}
+				}
+				in = append(in, mask)
+			}
+			scale := 1 / math.Sqrt(float64(x.dk))
+			y, lse, dq, dk, dv := x.attended(scale, q, k, v, mask, dy)
+			region := func(name string) *ir.Region {
+				return &ir.Region{Name: name, Attr: ir.Attention{Scale: scale, Causal: x.causal}, Strided: true}
+			}
+			tolerance := map[dtype.DType]float64{dtype.Float32: 2e-5, dtype.BFloat16: 1.0 / 64, dtype.Float16: 1.0 / 512, dtype.Float64: 1e-12}[x.d]
+			between := []int{0, 2, 1, 3} // rows of all heads behind each other
+			orders := [][]int{between, between, between}
+			got := c.compute(t, &kernel.Library{Op: ir.Composite, Attr: region("attention")}, in, orders, newTensor(y.d, y.sh...), newTensor(lse.d, lse.sh...))
+			near(t, "result", got[0], y, tolerance)
+			near(t, "logarithms", got[1], lse, min(tolerance, 2e-3))
+
+			in = append(in, tensor{y.d, y.sh, slices.Clone(y.v)}.rounded(), lse.rounded(), dy)
+			outs := []tensor{newTensor(dq.d, dq.sh...), newTensor(dk.d, dk.sh...), newTensor(dv.d, dv.sh...)}
+			packed := slices.Equal(q.sh, k.sh) && slices.Equal(q.sh, v.sh)
+			if packed {
+				outs = []tensor{newTensor(dq.d, x.b, x.t, 3*x.h*x.dk)}
+			}
+			got = c.compute(t, &kernel.Library{Op: ir.Composite, Attr: region("attention_grad")}, in, orders, outs...)
+			for i, want := range []tensor{dq, dk, dv} {
+				g := got[min(i, len(got)-1)]
+				if packed {
+					all := g
+					g = newTensor(all.d, want.sh...)
+					n := x.h * x.dk
+					for j := range g.v {
+						g.v[j] = all.v[(j/n*3+i)*n+j%n]
+					}
+				}
+				near(t, []string{"queries", "keys", "values"}[i], g, want, 8*tolerance)
+			}
+		})
+	}
 }

@@ -18,12 +18,11 @@ type product struct {
 	serial    bool // by groups of one thread
 	splits    int  // parts of the sum that different groups compute
 	scratch   int
-	workspace int // bytes
 }
 
-func newProduct(t *codegen.Target, a, b, out kernel.Operand) product {
+func newProduct(t *codegen.Target, a, b, out kernel.Operand, scratch int) *product {
 	r := len(out.Shape)
-	p := product{target: t, a: a, b: b, out: out, batches: elements(out.Shape[:r-2]), m: out.Shape[r-2], n: out.Shape[r-1], k: a.Shape[r-1], acc: compute(a.DType)}
+	p := &product{target: t, scratch: scratch, a: a, b: b, out: out, batches: elements(out.Shape[:r-2]), m: out.Shape[r-2], n: out.Shape[r-1], k: a.Shape[r-1], acc: compute(a.DType)}
 	p.t, p.serial = serialTile(t, p.acc)
 	if !p.serial {
 		p.t = chooseTile(t, p.acc, p.m, p.n, p.batches)
@@ -32,10 +31,17 @@ func newProduct(t *codegen.Target, a, b, out kernel.Operand) product {
 		return p
 	}
 	p.splits = splits(t, ceil(p.m, p.t.bm)*ceil(p.n, p.t.bn)*p.batches, p.k, p.t)
-	if p.splits > 1 {
-		p.workspace = p.splits * out.Elements() * bytes(p.acc)
-	}
 	return p
+}
+
+func (p *product) workspace() int { return partsBytes(p.splits, &p.out, p.acc) }
+
+// partsBytes is the size of the parts of sums, if there is more than one.
+func partsBytes(parts int, out *kernel.Operand, acc string) int {
+	if parts < 2 {
+		return 0
+	}
+	return parts * out.Elements() * bytes(acc)
 }
 
 // chooseTile is the largest tile of which there are enough to occupy the device.
@@ -109,8 +115,8 @@ func (p *product) lower() []codegen.Launch {
 	}
 	r := len(p.out.Shape)
 	w.groups(p.m, p.n, p.k, p.batches, p.splits, p.t)
-	a := w.newStrided("A", &p.a, r-2, r-1, p.t, true)
-	b := w.newStrided("B", &p.b, r-1, r-2, p.t, false)
+	a := w.newStrided("A", &p.a, r-2, r-1, span{p.t.bm, p.t.bk, "M", "m0", "kend"})
+	b := w.newStrided("B", &p.b, r-1, r-2, span{p.t.bn, p.t.bk, "N", "n0", "kend"})
 	w.open("")
 	w.P("i32 rest = batch, at;")
 	axes := batchAxes(&p.a, &p.b)

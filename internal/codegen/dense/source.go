@@ -10,24 +10,26 @@ import (
 // strided is an operand that has one distance between adjacent rows, or columns, and
 // one between adjacent steps.
 type strided struct {
+	span
 	name  string // of the pointer to the beginning of the matrix
 	d     dtype.DType
-	width int    // rows or columns of a tile
-	count string // how many there are in all
-	first string // where the tile begins
-	steps int    // of a tile
-	along bool   // adjacent threads fetch adjacent steps, not rows
-	vec   int    // elements that are fetched at once, in the direction that along tells
-	each  int    // elements of the tile that a thread fetches
+	along bool // adjacent threads fetch adjacent steps, not rows
+	vec   int  // elements that are fetched at once, in the direction that along tells
+	each  int  // elements of the tile that a thread fetches
 }
 
-// newStrided is operand o, whose axes row and step are numbered by its last two.
-func (w *writer) newStrided(name string, o *kernel.Operand, x, k int, t tile, left bool) *strided {
+// span is the part of an operand that a tile is: how many rows or columns and steps, and
+// expressions for how many rows there are in all, where the tile's begin, and where the
+// steps end.
+type span struct {
+	width, steps      int
+	count, first, end string
+}
+
+// newStrided is operand o, with rows or columns along its axis x and steps along k.
+func (w *writer) newStrided(name string, o *kernel.Operand, x, k int, of span) *strided {
 	w.operand(name, o)
-	s := &strided{name: name, d: o.DType, width: t.bn, count: "N", first: "n0", steps: t.bk}
-	if left {
-		s.width, s.count, s.first = t.bm, "M", "m0"
-	}
+	s := &strided{span: of, name: name, d: o.DType}
 	sx, sk := o.Stride[x], o.Stride[k]
 	s.along = sk == 1 && o.Shape[k] > 1 && !(sx == 1 && o.Shape[x] > 1)
 	s.each = s.width * s.steps / w.group
@@ -56,12 +58,11 @@ func (s *strided) begin(w *writer) {
 	if s.along {
 		across = s.steps / s.vec
 	}
-	low, high := fmt.Sprintf("tid %% %d * %d", across, s.vec), fmt.Sprintf("tid / %d", across)
+	low, high := "x", "k"
 	if s.along {
-		w.P("const i32 %s_k0 = %s, %s_x0 = %s + %s;", n, low, n, s.first, high)
-	} else {
-		w.P("const i32 %s_x0 = %s + %s, %s_k0 = %s;", n, s.first, low, n, high)
+		low, high = "k", "x"
 	}
+	w.P("const i32 %s_%s0 = tid %% %d * %d, %s_%s0 = tid / %d;", n, low, across, s.vec, n, high, across)
 	w.P("%s %s;", compute(s.d), list(s.each, func(i int) string { return fmt.Sprintf("%s_r%d = 0", n, i) }))
 	if s.vec > 1 {
 		w.P("const i32 %s_fast = %s_vec && ((u64)%s & %d) == 0;", n, n, n, s.vec*s.d.Size()-1)
@@ -81,15 +82,15 @@ func (s *strided) fetch(w *writer, kk string) {
 	for i := range s.each / s.vec {
 		dx, dk := s.part(w, i)
 		w.open("")
-		w.P("const i32 x = %s_x0 + %d, k = %s + %s_k0 + %d;", n, dx, kk, n, dk)
+		w.P("const i32 x = %s + %s_x0 + %d, k = %s + %s_k0 + %d;", s.first, n, dx, kk, n, dk)
 		w.P("const %s at = (%s)x * %s_x + (%s)k * %s_k;", w.index, w.index, n, w.index, n)
 		r := func(j int) string { return fmt.Sprintf("%s_r%d", n, i*s.vec+j) }
 		if s.vec > 1 {
-			end := fmt.Sprintf("x + %d <= %s && k < kend", s.vec, s.count)
+			fits := fmt.Sprintf("x + %d <= %s && k < %s", s.vec, s.count, s.end)
 			if s.along {
-				end = fmt.Sprintf("x < %s && k + %d <= kend", s.count, s.vec)
+				fits = fmt.Sprintf("x < %s && k + %d <= %s", s.count, s.vec, s.end)
 			}
-			w.open("if (%s_fast && %s)", n, end)
+			w.open("if (%s_fast && %s)", n, fits)
 			w.vector(s.d, s.vec, n, "at", r)
 			w.close()
 			w.open("else")
@@ -101,7 +102,7 @@ func (s *strided) fetch(w *writer, kk string) {
 			} else if j > 0 {
 				x, at = fmt.Sprintf("x + %d", j), fmt.Sprintf("at + (%s)%d * %s_x", w.index, j, n)
 			}
-			w.P("%s = %s < %s && %s < kend ? %s : 0;", r(j), x, s.count, k, load(s.d, n, at))
+			w.P("%s = %s < %s && %s < %s ? %s : 0;", r(j), x, s.count, k, s.end, load(s.d, n, at))
 		}
 		if s.vec > 1 {
 			w.close()
@@ -118,7 +119,7 @@ func (s *strided) stash(w *writer, dst string) {
 			if !s.along {
 				x, k = dx+j, dk
 			}
-			w.P("%s[(%s_k0 + %d) * %d + %s_x0 - %s + %d] = %s_r%d;", dst, s.name, k, pitch(s.width), s.name, s.first, x, s.name, i*s.vec+j)
+			w.P("%s[(%s_k0 + %d) * %d + %s_x0 + %d] = %s_r%d;", dst, s.name, k, pitch(s.width), s.name, x, s.name, i*s.vec+j)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func (w *writer) tiled(t tile, acc string, a, b source) {
 	w.P("const i32 tid = LOCAL(0), tx = tid %% %d, ty = tid / %d;", t.bn/t.tn, t.bn/t.tn)
 	a.begin(w)
 	b.begin(w)
-	w.accumulators(t, acc)
+	w.accumulators(t, acc, "c")
 	w.P("i32 stage = 0;")
 	a.fetch(w, "kbegin")
 	b.fetch(w, "kbegin")
@@ -79,7 +79,7 @@ func (w *writer) tiled(t tile, acc string, a, b source) {
 	a.fetch(w, "next")
 	b.fetch(w, "next")
 	w.close()
-	w.multiply(t, acc, fmt.Sprintf("As + stage * %d", t.bk*lda), lda, fmt.Sprintf("Bs + stage * %d", t.bk*ldb), ldb, fmt.Sprint(t.bk))
+	w.multiply(t, acc, "c", fmt.Sprintf("As + stage * %d", t.bk*lda), lda, fmt.Sprintf("Bs + stage * %d", t.bk*ldb), ldb)
 	w.P("stage ^= 1;")
 	w.open("if (next < kend)")
 	a.stash(w, fmt.Sprintf("(As + stage * %d)", t.bk*lda))
@@ -89,24 +89,27 @@ func (w *writer) tiled(t tile, acc string, a, b source) {
 	w.close()
 }
 
-// accumulators declares the thread's results.
-func (w *writer) accumulators(t tile, acc string) {
+// accumulators declares the thread's results, c0_0 and so on.
+func (w *writer) accumulators(t tile, acc, c string) {
 	for i := range t.tm {
-		w.P("%s %s;", acc, list(t.tn, func(j int) string { return fmt.Sprintf("c%d_%d = 0", i, j) }))
+		w.P("%s %s;", acc, list(t.tn, func(j int) string { return fmt.Sprintf("%s%d_%d = 0", c, i, j) }))
 	}
 }
 
-// multiply adds the products of so many steps that lie in local memory.
-func (w *writer) multiply(t tile, acc, as string, lda int, bs string, ldb int, steps string) {
+// multiply adds the products of a tile's steps, which lie in local memory at as and bs
+// with rows of lda and ldb elements.
+func (w *writer) multiply(t tile, acc, c, as string, lda int, bs string, ldb int) {
 	w.open("")
 	w.P("SHARED_PTR %s *pa = %s + ty * %d, *pb = %s + tx * %d;", acc, as, min(t.tm, 4), bs, min(t.tn, 4))
-	w.P("UNROLL")
-	w.open("for (i32 k = 0; k < %s; k++)", steps)
+	if !w.target.Serial { // where it only makes more text to compile
+		w.P("UNROLL")
+	}
+	w.open("for (i32 k = 0; k < %d; k++)", t.bk)
 	w.P("const %s %s;", acc, list(t.tm, func(i int) string { return fmt.Sprintf("a%d = pa[%d]", i, spread(i, t.bm, t.tm)) }))
 	w.P("const %s %s;", acc, list(t.tn, func(j int) string { return fmt.Sprintf("b%d = pb[%d]", j, spread(j, t.bn, t.tn)) }))
 	for i := range t.tm {
 		for j := range t.tn {
-			w.P("c%d_%d = %s;", i, j, mad(acc, fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", j), fmt.Sprintf("c%d_%d", i, j)))
+			w.P("%s%d_%d = %s;", c, i, j, mad(acc, fmt.Sprintf("a%d", i), fmt.Sprintf("b%d", j), fmt.Sprintf("%s%d_%d", c, i, j)))
 		}
 	}
 	w.P("pa += %d; pb += %d;", lda, ldb)
