@@ -44,6 +44,7 @@ type convolution struct {
 	along                       bool // adjacent threads gather adjacent steps, not columns
 
 	t       tile
+	direct  bool // without tiles
 	serial  bool
 	splits  int
 	scratch int
@@ -82,6 +83,33 @@ func newGeometry(l *kernel.Library) (*geometry, ir.ConvAttr, error) {
 		x: x[2:], w: w[2:], y: y[2:], stride: at.Stride, low: at.Low, dilation: at.Dilation}, at, nil
 }
 
+// pointwise is a convolution with one tap as a product for every image and group, if it
+// is one and the images are not too small for that; else nil.
+func (g *geometry) pointwise(l *kernel.Library, dir ir.Direction, t *codegen.Target) operation {
+	n := elements(g.x)
+	if dir == ir.WeightGrad || n != elements(g.y) || n < 32 || elements(g.w) != 1 || elements(g.stride) != 1 || g.fewChannels() {
+		return nil
+	}
+	for _, low := range g.low {
+		if low != 0 {
+			return nil
+		}
+	}
+	view := func(o kernel.Operand, shape, stride []int) kernel.Operand {
+		o.Shape, o.Stride = shape, stride
+		return o
+	}
+	image := func(o kernel.Operand, channels int) kernel.Operand {
+		return view(o, []int{g.n, g.groups, channels, n}, []int{g.groups * channels * n, channels * n, n, 1})
+	}
+	if dir == ir.Forward {
+		w := view(l.In[1], []int{g.n, g.groups, g.kg, g.cg}, []int{0, g.kg * g.cg, g.cg, 1})
+		return newProduct(t, w, image(l.In[0], g.cg), image(l.Out[0], g.kg), l.Scratch)
+	}
+	w := view(l.In[1], []int{g.n, g.groups, g.cg, g.kg}, []int{0, g.kg * g.cg, 1, g.cg})
+	return newProduct(t, w, image(l.In[0], g.kg), image(l.Out[0], g.cg), l.Scratch)
+}
+
 // distances are those of a contiguous tensor's axes.
 func distances(shape []int) []int {
 	l, n := make([]int, len(shape)), 1
@@ -99,6 +127,9 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 	g, at, err := newGeometry(l)
 	if err != nil {
 		return nil, err
+	}
+	if p := g.pointwise(l, at.Dir, t); p != nil {
+		return p, nil
 	}
 	X, W, Y := elements(g.x), elements(g.w), elements(g.y)
 	xs, ws, ys := distances(g.x), distances(g.w), distances(g.y)
@@ -153,6 +184,16 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 	if l.Out[0].Elements() == 0 {
 		return phases(nil), nil
 	}
+	if g.fewChannels() && l.Out[0].Elements() < 1<<30 {
+		for _, c := range list {
+			c.splits, c.direct = 1, true
+			if c.along {
+				lines := c.k / max(1, c.axes[len(c.axes)-1].steps)
+				c.splits = max(1, min(ceil(8*t.Units, c.m*c.n*c.groups), lines/8))
+			}
+		}
+		return list, nil
+	}
 	tiles, k := 0, 0
 	s, serial := serialTile(t, base.acc)
 	for _, c := range list {
@@ -163,7 +204,7 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 		tiles += ceil(c.m, s.bm) * ceil(c.n, s.bn) * c.groups
 		k = max(k, c.k)
 	}
-	parts := splits(t, tiles, k, s)
+	parts := splits(t, tiles, k, s.bk)
 	for _, c := range list {
 		c.splits = parts
 	}
@@ -222,11 +263,37 @@ func gcd(a, b int) int {
 
 // lower writes the product.
 func (c *convolution) lower() codegen.Launch {
+	if c.direct {
+		return c.lowerDirect()
+	}
 	threads := 1
 	if !c.serial {
 		threads = c.t.threads()
 	}
 	w := newWriter(c.target, "conv", threads, &c.a, &c.g, &c.out)
+	c.declare(w)
+	w.groups(c.m, c.n, c.k, c.groups, c.splits, c.t)
+	w.P("A += (i64)batch * A_GROUP + A_ORIGIN; G += (i64)batch * G_GROUP; C += (i64)batch * C_GROUP + C_ORIGIN;")
+	left, right := &convLeft{c}, &gathered{c}
+	result := func(value, row, col string) {
+		w.open("")
+		c.digits(w, "h", "u", "U", col)
+		at := fmt.Sprintf("(%s)%s * C_ROW + h * C_COLUMN + %s", w.index, row, c.sum("u%[1]d * C_%[1]d"))
+		c.store(w, at, value)
+		w.close()
+	}
+	if c.serial {
+		w.serial(c.t, c.acc, left, right)
+		w.serialResults(c.t, c.acc, result)
+	} else {
+		w.tiled(c.t, c.acc, left, right)
+		w.results(c.t, result)
+	}
+	return w.launch()
+}
+
+// declare passes operands and distances.
+func (c *convolution) declare(w *writer) {
 	w.operand("A", &c.a)
 	w.operand("G", &c.g)
 	if c.splits > 1 {
@@ -256,28 +323,15 @@ func (c *convolution) lower() codegen.Launch {
 		w.stride(fmt.Sprint("A_", i), a.a)
 		w.stride(fmt.Sprint("C_", i), a.out)
 	}
-	w.groups(c.m, c.n, c.k, c.groups, c.splits, c.t)
-	w.P("A += (i64)batch * A_GROUP + A_ORIGIN; G += (i64)batch * G_GROUP; C += (i64)batch * C_GROUP + C_ORIGIN;")
-	left, right := &convLeft{c}, &gathered{c}
-	result := func(value, row, col string) {
-		w.open("")
-		c.digits(w, "h", "u", "U", col)
-		at := fmt.Sprintf("(%s)%s * C_ROW + h * C_COLUMN + %s", w.index, row, c.sum("u%[1]d * C_%[1]d"))
-		if c.splits > 1 {
-			w.P("C[split * (i64)PART + %s] = %s;", at, value)
-		} else {
-			w.P("C[%s] = %s;", at, narrowed(c.out.DType, value))
-		}
-		w.close()
-	}
-	if c.serial {
-		w.serial(c.t, c.acc, left, right)
-		w.serialResults(c.t, c.acc, result)
+}
+
+// store writes a sum to the result, or a part of one to scratch memory.
+func (c *convolution) store(w *writer, at, value string) {
+	if c.splits > 1 {
+		w.P("C[split * (i64)PART + %s] = %s;", at, value)
 	} else {
-		w.tiled(c.t, c.acc, left, right)
-		w.results(c.t, result)
+		w.P("C[%s] = %s;", at, narrowed(c.out.DType, value))
 	}
-	return w.launch()
 }
 
 // each joins what a form gives for every axis.

@@ -15,8 +15,9 @@ type product struct {
 	m, n, k   int
 	acc       string
 	t         tile
-	serial    bool // by groups of one thread
-	splits    int  // parts of the sum that different groups compute
+	skinny    *skinny // not nil: without tiles
+	serial    bool    // by groups of one thread
+	splits    int     // parts of the sum that different groups compute
 	scratch   int
 }
 
@@ -30,7 +31,14 @@ func newProduct(t *codegen.Target, a, b, out kernel.Operand, scratch int) *produ
 	if out.Elements() == 0 {
 		return p
 	}
-	p.splits = splits(t, ceil(p.m, p.t.bm)*ceil(p.n, p.t.bn)*p.batches, p.k, p.t)
+	if !p.serial {
+		p.skinny = newSkinny(p)
+	}
+	if s := p.skinny; s != nil {
+		p.splits = splits(t, ceil(s.columns, s.width())*p.batches, p.k, s.stride())
+	} else {
+		p.splits = splits(t, ceil(p.m, p.t.bm)*ceil(p.n, p.t.bn)*p.batches, p.k, p.t.bk)
+	}
 	return p
 }
 
@@ -67,13 +75,14 @@ func chooseTile(t *codegen.Target, acc string, m, n, batch int) tile {
 }
 
 // splits is in how many parts to cut sums of k steps, of which so many tiles exist:
-// enough to give every unit some groups, none shorter than 128 steps.
-func splits(t *codegen.Target, tiles, k int, s tile) int {
+// enough to give every unit some groups, none shorter than 128 steps, all but the last
+// a multiple.
+func splits(t *codegen.Target, tiles, k, multiple int) int {
 	if k == 0 || tiles >= 2*t.Units {
 		return 1
 	}
 	n := max(1, min(ceil(4*t.Units, tiles), k/128))
-	return ceil(k, round(ceil(k, n), s.bk))
+	return ceil(k, round(ceil(k, n), multiple))
 }
 
 // batchAxes are the batch axes of both operands, put together where they allow.
@@ -103,20 +112,59 @@ func (p *product) lower() []codegen.Launch {
 	if p.out.Elements() == 0 {
 		return nil
 	}
+	l := []codegen.Launch{p.sums()}
+	if p.splits > 1 {
+		l = append(l, addParts(p.target, p.acc, p.scratch, p.splits, &p.out))
+	}
+	return l
+}
+
+// sums writes the product, or its parts.
+func (p *product) sums() codegen.Launch {
+	if p.skinny != nil {
+		return p.skinny.lower()
+	}
 	threads := 1
 	if !p.serial {
 		threads = p.t.threads()
 	}
 	w := newWriter(p.target, "dot", threads, &p.a, &p.b, &p.out)
+	p.result(w)
+	r := len(p.out.Shape)
+	w.groups(p.m, p.n, p.k, p.batches, p.splits, p.t)
+	a := w.newStrided("A", &p.a, r-2, r-1, span{p.t.bm, p.t.bk, "M", "m0", "kend"})
+	b := w.newStrided("B", &p.b, r-1, r-2, span{p.t.bn, p.t.bk, "N", "n0", "kend"})
+	p.moveBatch(w, "A", "B")
+	result := func(value, row, col string) { p.store(w, "("+w.index+")"+row+" * N + "+col, value) }
+	if p.serial {
+		w.serial(p.t, p.acc, a, b)
+		w.serialResults(p.t, p.acc, result)
+	} else {
+		w.tiled(p.t, p.acc, a, b)
+		w.results(p.t, result)
+	}
+	return w.launch()
+}
+
+// result passes where sums go: to the result, or as parts of it to scratch memory.
+func (p *product) result(w *writer) {
 	if p.splits > 1 {
 		w.pointer("C", p.acc, p.scratch, 0)
 	} else {
 		w.operand("C", &p.out)
 	}
-	r := len(p.out.Shape)
-	w.groups(p.m, p.n, p.k, p.batches, p.splits, p.t)
-	a := w.newStrided("A", &p.a, r-2, r-1, span{p.t.bm, p.t.bk, "M", "m0", "kend"})
-	b := w.newStrided("B", &p.b, r-1, r-2, span{p.t.bn, p.t.bk, "N", "n0", "kend"})
+}
+
+func (p *product) store(w *writer, at, value string) {
+	if p.splits == 1 {
+		value = narrowed(p.out.DType, value)
+	}
+	w.P("C[%s] = %s;", at, value)
+}
+
+// moveBatch moves the operands to the matrices of this group's batch, and the result
+// to its own or to its part.
+func (p *product) moveBatch(w *writer, a, b string) {
 	w.open("")
 	w.P("i32 rest = batch, at;")
 	axes := batchAxes(&p.a, &p.b)
@@ -125,34 +173,14 @@ func (p *product) lower() []codegen.Launch {
 		w.size(e, axes[i].extent)
 		w.stride(sa, axes[i].a)
 		w.stride(sb, axes[i].b)
-		w.P("at = rest %% %s; rest /= %s; A += (%s)at * %s; B += (%s)at * %s;", e, e, w.index, sa, w.index, sb)
+		w.P("at = rest %% %s; rest /= %s; %s += (%s)at * %s; %s += (%s)at * %s;", e, e, a, w.index, sa, b, w.index, sb)
 	}
 	w.close()
-	d, z := p.out.DType, "batch"
 	if p.splits > 1 {
-		z = "z"
-	}
-	w.P("C += (i64)%s * M * N;", z)
-	result := func(value, row, col string) {
-		at := "(" + w.index + ")" + row + " * N + " + col
-		if p.splits > 1 {
-			w.P("C[%s] = %s;", at, value)
-		} else {
-			w.P("C[%s] = %s;", at, narrowed(d, value))
-		}
-	}
-	if p.serial {
-		w.serial(p.t, p.acc, a, b)
-		w.serialResults(p.t, p.acc, result)
+		w.P("C += (i64)z * M * N;")
 	} else {
-		w.tiled(p.t, p.acc, a, b)
-		w.results(p.t, result)
+		w.P("C += (i64)batch * M * N;")
 	}
-	l := []codegen.Launch{w.launch()}
-	if p.splits > 1 {
-		l = append(l, addParts(p.target, p.acc, p.scratch, p.splits, &p.out))
-	}
-	return l
 }
 
 // addParts adds the parts of sums, in their order.
