@@ -61,7 +61,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cpu/pool", others: "golang.org/x/sys"},
 	{packages: "internal/backend/null", internal: backend},
 	{packages: "internal/backend/cuda/simcuda", internal: "internal/dl internal/testenv"},
-	{packages: "internal/backend/cuda/standin", internal: backend + " internal/dl internal/testenv internal/graphtest internal/codegen"},
+	{packages: "internal/backend/cuda/standin", internal: backend + " internal/dl internal/testenv internal/backend/cpu internal/codegen"},
 	{packages: "internal/backend/cuda/lt internal/backend/cuda/dnn", internal: backend + " internal/backend/cuda/card internal/codegen internal/dl internal/dl/*"},
 	{packages: "internal/backend/cuda/card", internal: backend},
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},

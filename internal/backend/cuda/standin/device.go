@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/sinter-dl/sinter/internal/backend/cpu"
 	"github.com/sinter-dl/sinter/internal/codegen"
 	"github.com/sinter-dl/sinter/internal/device"
-	"github.com/sinter-dl/sinter/internal/graphtest"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
@@ -19,7 +19,7 @@ type Routine interface {
 }
 
 // Device runs a program's library operations by routines, where Plan makes one, and all
-// else element by element. Its memory is the host's, as a stand-in's is.
+// else by the CPU's backend. Its memory is the host's, as a stand-in's is.
 type Device struct {
 	// Plan makes the routine of an operation; nil for none. unread is as lt.Unread says.
 	Plan func(l *kernel.Library, unread bool) (Routine, error)
@@ -122,7 +122,9 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 	for i, s := range e.p.Steps {
 		r := e.routines[i]
 		if r == nil {
-			e.interpret(s, slots)
+			if err := e.interpret(s, slots); err != nil {
+				return err
+			}
 			continue
 		}
 		var at []uintptr
@@ -133,17 +135,42 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 			return err
 		}
 		if l := s.(*kernel.Library); l.Epilogue != nil && !r.Epilogue() {
-			e.interpret(l.Epilogue, slots)
+			if err := e.interpret(l.Epilogue, slots); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// interpret does one step: a program of its own whose leaves are all slots.
-func (e *executable) interpret(s kernel.Step, slots [][]byte) {
-	p := &kernel.Program{Steps: []kernel.Step{s}, Leaves: len(slots), Slots: make([]kernel.Slot, len(slots))}
-	for i := range slots {
-		p.Slots[i] = kernel.Slot{Kind: kernel.Leaf, Index: i, Bytes: len(slots[i])}
+// interpret has the CPU do one step: a program of its own whose leaves are all slots.
+func (e *executable) interpret(s kernel.Step, slots [][]byte) error {
+	p := &kernel.Program{Leaves: len(slots)}
+	leaves := make([]device.Buffer, len(slots))
+	for i, m := range slots {
+		b, err := others.Wrap(m)
+		if err != nil {
+			return err
+		}
+		leaves[i] = b
+		p.Slots = append(p.Slots, kernel.Slot{Kind: kernel.Leaf, Index: i, Bytes: len(m)})
 	}
-	graphtest.Run(p, slots)
+	if l, ok := s.(*kernel.Library); ok {
+		c := *l
+		if c.Scratch = -1; others.Workspace(&c) > 0 {
+			p.Arena, c.Scratch = others.Workspace(&c), len(p.Slots)
+			p.Slots = append(p.Slots, kernel.Slot{Kind: kernel.Arena, Bytes: p.Arena})
+		}
+		s = &c
+	}
+	p.Steps = []kernel.Step{s}
+	x, err := others.Compile(p)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	return x.Run(leaves, nil)
 }
+
+// others does what no routine does.
+var others = cpu.New()
