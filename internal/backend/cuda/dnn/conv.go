@@ -16,7 +16,6 @@ func convolution(l *kernel.Library, to *kernel.Operand) *graph {
 	if to != nil {
 		out = to
 	}
-	in := types[l.In[0].DType]
 	if _, ok := types[out.DType]; !ok || l.In[0].DType.Size() == 8 || l.In[1].DType != l.In[0].DType {
 		return refuse("no convolutions of %v and %v to %v", l.In[0].DType, l.In[1].DType, out.DType)
 	}
@@ -30,7 +29,6 @@ func convolution(l *kernel.Library, to *kernel.Operand) *graph {
 			return refuse("padding of %d", n)
 		}
 	}
-	_ = in
 	g := &graph{epilogue: to != nil}
 	spatial := len(a.Stride)
 	// cuDNN has no convolutions along one axis: it is given one of extent 1 before it.

@@ -33,14 +33,38 @@ type Library struct {
 // there is no compiler.
 func Open(t testing.TB, name string) *Library {
 	t.Helper()
+	lib := compile(t, name, "cpp", "g++", "-std=c++17", "-ldl")
+	l := &Library{Library: lib}
+	for name, f := range map[string]*dl.Func{"standinLive": &l.live, "standinRecord": &l.record, "standinClear": &l.clear, "standinFail": &l.fail} {
+		var err error
+		if *f, err = lib.Lookup(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.keepsNaN, _ = lib.Lookup("standinKeepsNaN")
+	l.Clear()
+	return l
+}
+
+// Driver makes up for a driver that is not there, as far as the real cuDNN looks for one
+// when it makes plans for a card that is described to it.
+func Driver(t testing.TB) {
+	t.Helper()
+	if _, err := dl.Open("libcuda.so.1"); err != nil {
+		compile(t, "driver", "c", "g++", "-xc", "-Wl,-soname,libcuda.so.1")
+	}
+}
+
+func compile(t testing.TB, name, suffix, compiler string, options ...string) *dl.Library {
+	t.Helper()
 	if err := dl.Supported(); err != nil {
 		t.Skip(err)
 	}
-	gcc, err := exec.LookPath("g++")
-	testenv.Require(t, "g++", err == nil, "no g++ to compile a stand-in with")
+	gcc, err := exec.LookPath(compiler)
+	testenv.Require(t, compiler, err == nil, "no "+compiler+" to compile a stand-in with")
 	hash := sha256.New()
 	dir := t.TempDir()
-	for _, file := range []string{"common.h", name + ".cpp"} {
+	for _, file := range []string{"common.h", name + "." + suffix} {
 		text, err := sources.ReadFile("src/" + file)
 		if err != nil {
 			t.Fatal(err)
@@ -58,7 +82,8 @@ func Open(t testing.TB, name string) *Library {
 			t.Fatal(err)
 		}
 		made.Close()
-		out, err := exec.Command(gcc, "-std=c++17", "-O2", "-Wall", "-fPIC", "-shared", "-fvisibility=hidden", "-o", made.Name(), filepath.Join(dir, name+".cpp"), "-ldl").CombinedOutput()
+		args := append([]string{"-O2", "-Wall", "-fPIC", "-shared", "-fvisibility=hidden", "-o", made.Name()}, options...)
+		out, err := exec.Command(gcc, append(args, filepath.Join(dir, name+"."+suffix))...).CombinedOutput()
 		if err != nil {
 			os.Remove(made.Name())
 			t.Fatalf("g++: %v\n%s", err, out)
@@ -71,15 +96,7 @@ func Open(t testing.TB, name string) *Library {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Library{Library: lib}
-	for name, f := range map[string]*dl.Func{"standinLive": &l.live, "standinRecord": &l.record, "standinClear": &l.clear, "standinFail": &l.fail} {
-		if *f, err = lib.Lookup(name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l.keepsNaN, _ = lib.Lookup("standinKeepsNaN")
-	l.Clear()
-	return l
+	return lib
 }
 
 // Live is the number of objects that were created and not destroyed.
