@@ -116,7 +116,7 @@ func Workspace(c card.Card, l *kernel.Library) int {
 		if n == 0 {
 			return 0
 		}
-		return min(2*n+8<<20, 1<<30)
+		return min(2*n+min(4*n+64<<10, 8<<20), 1<<30)
 	case l.Op == ir.Composite && c.Head > 0 && half(l.In[0].DType):
 		a := heads(l)
 		if a == nil {
