@@ -109,14 +109,13 @@ func (w *lowering) scatter() error {
 		if err != nil {
 			return err
 		}
-		v["kind"], v["T"] = "scatteradd_"+data.DType.String(), t.storage
-		v["begin"] = t.sum + " sum = " + t.load("data", "at") + ";"
-		v["apply"] = "sum += " + t.load("updates", "from") + ";"
-		v["end"] = t.store("y", "at", "sum") + ";"
-		for i := range 8 {
-			v["eight"] += fmt.Sprintf("%s e%d = %s;\n\t\t", t.sum, i, t.load("updates", fmt.Sprintf("(plane * I + run[k + %d]) * Q + column", i)))
+		v["kind"] = "scatteradd_" + data.DType.String()
+		if u := unit(x.q*data.DType.Size(), data, updates, out); u == 16 && t.lane != nil {
+			q = x.q * data.DType.Size() / u
+			w.addVectors(v, &t)
+		} else {
+			w.addElements(v, &t)
 		}
-		v["eight"] += "sum = sum + e0 + e1 + e2 + e3 + e4 + e5 + e6 + e7;"
 	} else {
 		u := unit(x.q*data.DType.Size(), data, updates, out)
 		q = x.q * data.DType.Size() / u
@@ -140,6 +139,45 @@ func (w *lowering) scatter() error {
 		w.launch(scatterRuns, v, each(count), place(data), begins, order, place(updates), place(out), count, x.p, x.d, x.i, q)
 	}
 	return nil
+}
+
+// addElements adds updates up one element at a time, addVectors 16 bytes at a time.
+func (w *lowering) addElements(v vars, t *number) {
+	v["T"] = t.storage
+	v["begin"] = t.sum + " sum = " + t.load("data", "at") + ";"
+	v["apply"] = "sum += " + t.load("updates", "from") + ";"
+	v["end"] = t.store("y", "at", "sum") + ";"
+	v["ahead"], v["several"] = "8", ""
+	for i := range 8 {
+		v["several"] += fmt.Sprintf("%s e%d = %s;\n\t\t", t.sum, i, t.load("updates", fmt.Sprintf("(plane * I + run[k + %d]) * Q + column", i)))
+	}
+	v["several"] += "sum = sum + e0 + e1 + e2 + e3 + e4 + e5 + e6 + e7;"
+}
+
+func (w *lowering) addVectors(v vars, t *number) {
+	v["T"], v["kind"] = "vec16", v["kind"]+"_vec16"
+	v["begin"] = "$T start = data[at];\n"
+	v["apply"] = "$T e = updates[from];\n"
+	v["ahead"], v["several"] = "4", ""
+	for i := range 4 {
+		v["several"] += fmt.Sprintf("$T e%d = updates[(plane * I + run[k + %d]) * Q + column];\n\t\t", i, i)
+	}
+	var sums []string
+	for j, l := range t.lanes("start") {
+		sum := fmt.Sprintf("sum%d", j)
+		v["begin"] += fmt.Sprintf("\t%s %s = %s;\n", t.sum, sum, l)
+		v["apply"] += fmt.Sprintf("\t\t%s += %s;\n", sum, t.lanes("e")[j])
+		v["several"] += sum + " = " + sum
+		for i := range 4 {
+			v["several"] += " + " + t.lanes(fmt.Sprintf("e%d", i))[j]
+		}
+		v["several"] += ";\n\t\t"
+		sums = append(sums, sum)
+	}
+	v["end"] = "$T result; " + t.pack("result", sums) + "y[at] = result;"
+	for _, name := range []string{"begin", "apply", "end", "several"} {
+		v[name] = expand(v[name], vars{"T": v["T"]})
+	}
 }
 
 var scatterFew = text{
@@ -228,14 +266,14 @@ var scatterLast = text{
 	$end
 `}
 
-// The updates are added one after the other, but read eight at a time.
+// The updates are added one after the other, but several are read at a time.
 var scatterRuns = text{
 	name:   "${kind}_runs",
 	params: "const $T *data, const u32 *begins, const u32 *order, const $T *updates, $T *y, $N count, $N P, $N D, $N I, $N Q",
 	body: ofRun + `
 	u32 k = first;
-	for (; k + 8 <= last; k += 8) {
-		$eight
+	for (; k + $ahead <= last; k += $ahead) {
+		$several
 	}
 	for (; k < last; k++) {
 		$N from = (plane * I + run[k]) * Q + column;

@@ -16,6 +16,11 @@ type number struct {
 
 	get, put string // patterns of an element read, $p[$i], and of a sum $v to be stored there
 
+	// Patterns of the elements in a word $w of 32 bits, and of the word that sums $v0 and
+	// $v1 make; none where elements are not moved by words.
+	lane []string
+	word string
+
 	// A running sum: its beginning, the addition of e, and what it comes to. Those of
 	// floats keep aside what every addition rounds off (Knuth's TwoSum), unless there are
 	// infinities.
@@ -31,14 +36,18 @@ func numberOf(d dtype.DType, t *codegen.Target) (number, error) {
 		n.storage, n.sum, n.wide = "u8", "u32", dtype.Int32
 	case dtype.Int32:
 		n.storage, n.sum, n.wide = "u32", "u32", dtype.Int32
+		n.lane, n.word = []string{"$w"}, "$v0"
 	case dtype.Int64:
 		n.storage, n.sum, n.wide = "u64", "u64", dtype.Int64
 	case dtype.Float16:
 		n.storage, n.sum, n.wide, n.get, n.put = "u16", "f32", dtype.Float32, "f32_of_f16($p[$i])", "$p[$i] = f16_of_f32($v)"
+		n.lane, n.word = []string{"f32_of_f16(half_word($w, 0))", "f32_of_f16(half_word($w, 1))"}, "pack_f16($v0, $v1)"
 	case dtype.BFloat16:
 		n.storage, n.sum, n.wide, n.get, n.put = "u16", "f32", dtype.Float32, "f32_of_bf16($p[$i])", "$p[$i] = bf16_of_f32($v)"
+		n.lane, n.word = []string{"f32_of_bf16(half_word($w, 0))", "f32_of_bf16(half_word($w, 1))"}, "pack_bf16($v0, $v1)"
 	case dtype.Float32:
 		n.storage, n.sum, n.wide = "f32", "f32", d
+		n.lane, n.word = []string{"f32_of_bits($w)"}, "bits_f32($v0)"
 	case dtype.Float64:
 		if !t.Float64 {
 			return n, fmt.Errorf("the device has no float64; use float32")
@@ -65,4 +74,27 @@ func (n *number) load(p, i string) string {
 // store is the statement that makes element i of memory p the sum v.
 func (n *number) store(p, i, v string) string {
 	return expand(n.put, vars{"p": p, "i": i, "v": v, "storage": n.storage})
+}
+
+// lanes are the elements of a vec16, as terms of sums.
+func (n *number) lanes(vector string) (list []string) {
+	for _, w := range []string{"x", "y", "z", "w"} {
+		for _, l := range n.lane {
+			list = append(list, expand(l, vars{"w": vector + "." + w}))
+		}
+	}
+	return list
+}
+
+// pack are statements that make sums the elements of a vec16.
+func (n *number) pack(vector string, sums []string) string {
+	s := ""
+	for i, w := range []string{"x", "y", "z", "w"} {
+		v := vars{"v0": sums[i*len(n.lane)]}
+		if len(n.lane) > 1 {
+			v["v1"] = sums[i*len(n.lane)+1]
+		}
+		s += vector + "." + w + " = " + expand(n.word, v) + "; "
+	}
+	return s
 }
