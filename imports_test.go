@@ -65,6 +65,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cuda/lt internal/backend/cuda/dnn", internal: backend + " internal/backend/cuda/card internal/codegen internal/dl internal/dl/*"},
 	{packages: "internal/backend/cuda/card", internal: backend},
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
+	{packages: "internal/codegen/cudatest", internal: "internal/codegen internal/dl/* internal/testenv"},
 	{packages: "internal/codegen/dense internal/codegen/indexing", internal: "internal/codegen internal/kernel internal/ir internal/shape internal/dtype"},
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/philox"},
 	{packages: "internal/nvtx", internal: "internal/dl"},

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"github.com/sinter-dl/sinter/internal/codegen"
+	"github.com/sinter-dl/sinter/internal/codegen/cudatest"
 	"github.com/sinter-dl/sinter/internal/dl/opencl"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
@@ -328,6 +329,68 @@ func (r *runner) longLines(t *testing.T) {
 		}
 		x[c.first], x[c.second], x[n+c.second] = 1, 1, 1
 	}
+}
+
+// The texts of all operations on all types compile for NVIDIA's GPUs.
+func TestCompile(t *testing.T) {
+	cudatest.Check(t, texts)
+}
+
+func texts(t *testing.T, target *codegen.Target) (kernels []*codegen.Kernel) {
+	add := func(op ir.Op, attr ir.Attr, out kernel.Operand, in ...kernel.Operand) {
+		t.Helper()
+		launches, _, err := Lower(&kernel.Library{Op: op, Attr: attr, In: in, Out: []kernel.Operand{out}}, target)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, l := range launches {
+			kernels = append(kernels, l.Kernel)
+		}
+	}
+	types := []dtype.DType{dtype.Int64, dtype.BFloat16}
+	if cudatest.All() {
+		types = dtype.All()
+	}
+	for _, d := range types {
+		number := d != dtype.Bool
+		for _, n := range []int{100, 600, 5000, 100000} {
+			for _, q := range []int{1, 3, 64} { // elements apart, and rows in pieces of 16 bytes
+				x, line, start := operand(d, n, q), operand(dtype.Int64, q), operand(dtype.Int64, 2)
+				add(ir.ArgMax, ir.Axis{}, line, x)
+				add(ir.ArgMin, ir.Axis{}, line, x)
+				add(ir.Sort, ir.Order{}, operand(dtype.Int64, n, q), x)
+				add(ir.DynamicSlice, ir.Extent{Size: []int{5, q}}, operand(d, 5, q), x, start)
+				add(ir.DynamicUpdateSlice, nil, x, x, operand(d, 5, q), start)
+				if number {
+					add(ir.CumSum, ir.Cumulate{}, x, x)
+				}
+				for _, index := range []dtype.DType{dtype.Int32, dtype.Int64} {
+					for _, many := range []int{2, n} {
+						i, u := operand(index, many), operand(d, many, q)
+						add(ir.Gather, ir.Index{}, u, x, i)
+						add(ir.Scatter, ir.Index{}, x, x, i, u)
+						if number {
+							add(ir.ScatterAdd, ir.Index{}, x, x, i, u)
+						}
+					}
+				}
+			}
+		}
+		x, y := operand(d, 2, 3, 8, 8), operand(d, 2, 3, 4, 4)
+		w := ir.Window{Size: []int{2, 2}, Stride: []int{2, 2}, Low: []int{0, 0}, High: []int{0, 0}, Dilation: []int{1, 1}}
+		add(ir.ReduceWindowMax, w, y, x)
+		add(ir.ReduceWindowArgMax, w, operand(dtype.Int32, y.Shape...), x)
+		if number {
+			add(ir.ReduceWindowSum, w, y, x)
+			add(ir.ReduceWindowMaxGrad, w, x, x, y)
+		}
+	}
+	long := operand(dtype.Float32, 3<<30) // places of 64 bits
+	add(ir.CumSum, ir.Cumulate{}, long, long)
+	add(ir.ArgMax, ir.Axis{}, operand(dtype.Int64), long)
+	add(ir.Gather, ir.Index{}, operand(dtype.Float32, 10), long, operand(dtype.Int64, 10))
+	add(ir.Sort, ir.Order{}, operand(dtype.Int64, 3<<29, 2), operand(dtype.Float32, 3<<29, 2))
+	return kernels
 }
 
 // What is asked of a device that lacks it, and what has nowhere to put its workspace, is
