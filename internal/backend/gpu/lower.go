@@ -1,11 +1,12 @@
 package gpu
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/sinter-dl/sinter/internal/codegen"
+	"github.com/sinter-dl/sinter/internal/codegen/dense"
+	"github.com/sinter-dl/sinter/internal/codegen/indexing"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
@@ -24,12 +25,13 @@ func Lower(p *kernel.Program, t *codegen.Target, own Routines) (*Sequence, error
 	}
 	s := w.seq
 	s.Ops = ops
-	if w.partial > 0 {
-		at := roundUp(p.Arena)
-		s.Slots = append(s.Slots, kernel.Slot{Kind: kernel.Arena, Offset: at, Bytes: w.partial})
-		s.Arena = at + roundUp(w.partial)
+	if w.scratch > 0 {
+		const multiple = 256
+		at := (p.Arena + multiple - 1) / multiple * multiple
+		s.Slots = append(s.Slots, kernel.Slot{Kind: kernel.Arena, Offset: at, Bytes: w.scratch})
+		s.Arena = at + roundUp(w.scratch)
 		each(ops, func(a *codegen.Arg) {
-			if a.Slot == partial {
+			if a.Slot == codegen.Scratch {
 				a.Slot = len(p.Slots)
 			}
 		})
@@ -43,16 +45,13 @@ const aligned = 64
 
 func roundUp(bytes int) int { return (bytes + aligned - 1) &^ (aligned - 1) }
 
-// partial stands for the slot that is added to the program's until all is lowered.
-const partial = -2
-
 // lowering is a Sequence in the making.
 type lowering struct {
 	target  *codegen.Target
 	own     Routines
 	seq     *Sequence
 	seen    map[string]bool // names of kernels
-	partial int             // bytes of the slot that is added
+	scratch int             // bytes that launches hand on to each other
 }
 
 // program lowers a program or the body of a Scan. The operations' arguments are in its
@@ -93,6 +92,7 @@ func (w *lowering) launches(l []codegen.Launch, nudged nudge) []Op {
 			w.seen[k.Name] = true
 			w.seq.Kernels = append(w.seq.Kernels, k)
 		}
+		w.scratch = max(w.scratch, l[i].Scratch)
 		nudged.back(l[i].Args)
 		ops = append(ops, Op{Launch: &l[i]})
 	}
@@ -100,7 +100,26 @@ func (w *lowering) launches(l []codegen.Launch, nudged nudge) []Op {
 }
 
 func (w *lowering) fused(f *kernel.Fused, slots []kernel.Slot, align []int) ([]Op, error) {
-	return nil, errors.New("fused kernels are not there yet")
+	l, err := codegen.Fused(f, placed(slots, align), w.target)
+	if err != nil {
+		return nil, err
+	}
+	return w.launches(l, nil), nil
+}
+
+// placed is slots as codegen wants them: with an offset that is as little aligned as the
+// places are.
+func placed(slots []kernel.Slot, align []int) []kernel.Slot {
+	if nudge(align).idle() {
+		return slots
+	}
+	slots = slices.Clone(slots)
+	for i := range slots {
+		if slots[i].Kind != kernel.Arena {
+			slots[i].Offset = align[i]
+		}
+	}
+	return slots
 }
 
 func (w *lowering) library(l *kernel.Library, slots []kernel.Slot, align []int) (ops []Op, err error) {
@@ -119,7 +138,11 @@ func (w *lowering) library(l *kernel.Library, slots []kernel.Slot, align []int) 
 		n.back(args)
 		ops, inlined = []Op{{Routine: r, Args: args}}, r.Epilogue()
 	} else {
-		return nil, fmt.Errorf("%v is not there yet", l.Op)
+		var some []codegen.Launch
+		if some, inlined, err = lowerLibrary(moved, w.target); err != nil {
+			return nil, err
+		}
+		ops = w.launches(some, n)
 	}
 	if l.Epilogue != nil && !inlined {
 		after, err := w.fused(l.Epilogue, slots, align)
@@ -131,26 +154,42 @@ func (w *lowering) library(l *kernel.Library, slots []kernel.Slot, align []int) 
 	return ops, nil
 }
 
+// lowerLibrary is the launches of an operation by our own kernels.
+func lowerLibrary(l *kernel.Library, t *codegen.Target) ([]codegen.Launch, bool, error) {
+	switch l.Op {
+	case ir.DotGeneral, ir.Conv, ir.Composite:
+		return dense.Lower(l, t)
+	}
+	return indexing.Lower(l, t)
+}
+
+// Supports tells whether there are kernels for a composite operation of that name.
+func Supports(composite string) bool { return dense.Supports(composite) }
+
 // Workspace is the number of bytes of scratch memory that l needs if its kernels are
 // ours.
 func Workspace(l *kernel.Library, t *codegen.Target) int {
 	if l.Op == ir.Scan {
 		return newScanLayout(l).bytes
 	}
-	return 0
+	switch l.Op {
+	case ir.DotGeneral, ir.Conv, ir.Composite:
+		return dense.Workspace(l, t)
+	}
+	return indexing.Workspace(l, t)
 }
 
-// nudge is how slots are aligned. What writes kernels takes the memory of every slot
-// for aligned and reads several elements at once where offsets allow it. For a slot that
-// is not aligned, it is shown offsets that are as little aligned as the places are: they
-// are larger by the alignment, and what comes out is moved back by it.
+// nudge is how slots are aligned. What lowers a library operation does not see the slots,
+// takes their memory for aligned, and reads several elements at once where offsets allow
+// it. Of a slot that is not aligned it is shown offsets that are as little aligned as the
+// places are: they are larger by the alignment, and what comes out is moved back by it.
 type nudge []int
 
 // wide is the alignment that the widest loads need.
 const wide = 16
 
 func (n nudge) by(slot int) int {
-	if slot < 0 || n[slot]%wide == 0 {
+	if n == nil || slot < 0 || n[slot]%wide == 0 {
 		return 0
 	}
 	return n[slot]
