@@ -204,8 +204,8 @@ func (e *BuildError) Error() string {
 func (e *BuildError) Unwrap() error { return e.Err }
 
 // message finds the line that a compiler complains about: clang's "<source>:12:3: error",
-// NVIDIA's "<kernel>:12:3: error", Intel's "12:3: error".
-var message = regexp.MustCompile(`(?m)(?:^|:)(\d+):\d+: (?:fatal )?error`)
+// NVIDIA's "<kernel>:12:3: error", Intel's "12:3: error", PoCL's "error: file:12:3:".
+var message = regexp.MustCompile(`(?m)(?:(?:^|:)(\d+):\d+: (?:fatal )?error|^error: .*?:(\d+):\d+:)`)
 
 // where is the line of text that log complains about first, with the kernel that it is in.
 func where(text, log string) string {
@@ -213,7 +213,7 @@ func where(text, log string) string {
 	if m == nil {
 		return ""
 	}
-	n, _ := strconv.Atoi(m[1])
+	n, _ := strconv.Atoi(m[1] + m[2])
 	lines := strings.Split(text, "\n")
 	if n < 1 || n > len(lines) {
 		return ""
