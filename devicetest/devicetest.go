@@ -59,8 +59,16 @@ import (
 
 // Run tests a device. With names, it runs the tests of these alone: for a part of a
 // backend.
-func Run(t *testing.T, d device.Device, names ...string) {
-	s := &suite{d}
+func Run(t *testing.T, d device.Device, names ...string) { (&suite{Device: d}).run(t, names) }
+
+// Sample is Run for a device whose compiler takes so long that thousands of kernels are
+// too many: every elementwise operation is tested on every type, and in every layout, but
+// not in every layout on every type.
+func Sample(t *testing.T, d device.Device, names ...string) {
+	(&suite{Device: d, sample: true}).run(t, names)
+}
+
+func (s *suite) run(t *testing.T, names []string) {
 	for _, test := range []struct {
 		name string
 		run  func(t *testing.T)
@@ -88,7 +96,7 @@ func Run(t *testing.T, d device.Device, names ...string) {
 
 // Fused tests a device's fused kernels alone.
 func Fused(t *testing.T, d device.Device) {
-	s := &suite{d}
+	s := &suite{Device: d}
 	t.Run("elementwise", s.elementwise)
 	t.Run("loop", s.loops)
 	t.Run("reduce", s.reductions)
@@ -98,4 +106,7 @@ func Fused(t *testing.T, d device.Device) {
 }
 
 // suite holds the tests of a device.
-type suite struct{ device.Device }
+type suite struct {
+	device.Device
+	sample bool
+}

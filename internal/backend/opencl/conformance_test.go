@@ -1,6 +1,7 @@
 package opencl
 
 import (
+	"os"
 	"testing"
 
 	"github.com/sinter-dl/sinter/devicetest"
@@ -30,4 +31,17 @@ func testDevice(t testing.TB) *Device {
 	panic("unreachable")
 }
 
-func TestConformance(t *testing.T) { devicetest.Run(t, testDevice(t)) }
+// PoCL takes about 65 ms to compile a kernel, and the suite has thousands. So `go test` runs
+// the parts that are about this package, SINTER_STRESS=1 all parts, with a sample of the
+// elementwise kernels, and SINTER_STRESS=all everything.
+func TestConformance(t *testing.T) {
+	d := testDevice(t)
+	switch os.Getenv("SINTER_STRESS") {
+	case "":
+		devicetest.Sample(t, d, "memory", "multi", "scan", "execution")
+	case "all":
+		devicetest.Run(t, d)
+	default:
+		devicetest.Sample(t, d)
+	}
+}

@@ -147,7 +147,7 @@ func TestSnapshot(t *testing.T) {
 	const n = 1 << 18
 	e := compile(t, d, increments(n, 1))
 	b := words(t, d, n, 1)
-	var waits []func()
+	var waits []func() error
 	var dst [][]byte
 	for range 5 {
 		dst = append(dst, make([]byte, 4*n))
@@ -162,8 +162,9 @@ func TestSnapshot(t *testing.T) {
 	}
 	runtime.GC()
 	for i, wait := range waits {
-		wait()
-		wait()
+		if err := errors.Join(wait(), wait()); err != nil {
+			t.Error(err)
+		}
 		if !bytes.Equal(dst[i], repeated(n, int32(1+i))) {
 			t.Errorf("snapshot %d is not what was there", i)
 		}

@@ -229,7 +229,7 @@ func (s *staging) upload(d *Device, b *buffer, src []byte) error {
 
 // Snapshot copies buffers to host memory as they are now. The copies are in the queue, so
 // that programs that come later overwrite nothing that has not been copied.
-func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func(), err error) {
+func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func() error, err error) {
 	own := make([]*buffer, len(src))
 	for i, s := range src {
 		if own[i], err = d.own(s); err != nil {
@@ -266,14 +266,15 @@ func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func(), err e
 	if err := d.cl.Flush(d.queue); err != nil {
 		return nil, d.fail("a snapshot", err)
 	}
-	return sync.OnceFunc(func() {
+	return sync.OnceValue(func() error {
 		err := d.cl.WaitForEvents(done)
 		d.cl.ReleaseEvent(done)
 		pinned.Unpin()
 		if err != nil {
 			d.mu.Lock()
-			d.fail("a snapshot", err)
-			d.mu.Unlock()
+			defer d.mu.Unlock()
+			err = d.fail("a snapshot", err)
 		}
+		return err
 	}), nil
 }
