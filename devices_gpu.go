@@ -4,8 +4,9 @@ package sinter
 
 import (
 	"github.com/sinter-dl/sinter/internal/backend/cpu"
+	"github.com/sinter-dl/sinter/internal/backend/opencl"
 	"github.com/sinter-dl/sinter/internal/device"
 )
 
 // backends are the ways to devices, the best first but for the processor.
-var backends = []device.Backend{cpu.Backend()}
+var backends = []device.Backend{opencl.Backend(), cpu.Backend()}
