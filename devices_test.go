@@ -351,7 +351,7 @@ func TestNoDevice(t *testing.T) {
 		name string
 		say  []string
 	}{
-		{"fake:3", []string{`no device "fake:3"`, "auto, cpu", "fake:0, fake:1"}},
+		{"fake:3", []string{`no device "fake:3"`, "there are: auto, ", "cpu, fake:0, fake:1"}},
 		{"tpu", []string{`no device "tpu"`, "fake:1"}},
 		{"fake:2", []string{"cannot be used", "1999", "install another"}},
 	} {
