@@ -2,6 +2,7 @@ package codegen
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -33,7 +34,8 @@ type emitter struct {
 	vec   []int // by argument: bytes of one access to the lanes of a step, 0: element by element
 	steps int   // U, of the block at hand
 
-	wide bool // coordinates need 64 bits
+	wide bool           // coordinates need 64 bits
+	base map[int]string // of arguments of Index: parameters with their offsets, if not literals
 	// outside is how an element's code names a value that was not computed with it.
 	outside func(i int) string
 }
@@ -60,6 +62,41 @@ func bind(b *Builder, part *kernel.Part, sp *space) (ptr []string, args []Arg) {
 		ptr = append(ptr, names[p])
 	}
 	return ptr, args
+}
+
+// pass makes extents, strides and the offsets of Index parameters, for a device that
+// compiles slowly and gains nothing from literals, unless they are too many or too large.
+func (g *emitter) pass(p *kernel.Part) []Arg {
+	if !g.t.Serial || g.wide {
+		return nil
+	}
+	rank := len(g.sp.outer) + len(g.sp.inner)
+	if paramBytes(g.b.params, g.t)+8*(2*rank+4)*(len(p.Args)+1) > g.t.ParamBytes {
+		return nil
+	}
+	for _, axes := range [][]axis{g.sp.outer, g.sp.inner} {
+		for i := range axes {
+			for _, st := range axes[i].stride {
+				if st > math.MaxInt32 || st < math.MinInt32 {
+					return nil
+				}
+			}
+		}
+	}
+	var args, more []Arg
+	g.sp.outer, args = passed(g.b, g.sp.outer, len(p.Args))
+	if p.Inner != nil {
+		g.sp.inner, more = passed(g.b, g.sp.inner, len(p.Args))
+	}
+	args = append(args, more...)
+	g.base = make(map[int]string)
+	for i := range p.Args {
+		if p.Args[i].Slot < 0 {
+			g.base[i] = g.b.Number("i64")
+			args = append(args, Int(g.sp.offset[i]))
+		}
+	}
+	return args
 }
 
 // weights says what it counts that arguments are contiguous: stores more than loads,
@@ -169,13 +206,9 @@ func (g *emitter) unpack(index string, axes []axis, lanes int, prefix string) []
 	}
 	for k := len(axes) - 1; k >= 0; k-- {
 		names[k] = fmt.Sprintf("%s%d", prefix, k)
-		n := axes[k].n
-		last := ""
-		if k == len(axes)-1 {
-			n /= lanes
-			if lanes > 1 {
-				last = fmt.Sprintf(" * %d", lanes)
-			}
+		n, last := axes[k].extent(1), ""
+		if k == len(axes)-1 && lanes > 1 {
+			n, last = axes[k].extent(lanes), fmt.Sprintf(" * %d", lanes)
 		}
 		switch {
 		case len(axes) == 1:
@@ -183,7 +216,7 @@ func (g *emitter) unpack(index string, axes []axis, lanes int, prefix string) []
 		case k == 0:
 			g.b.P("%s %s = (%s)%sq%s;", g.int(), names[k], g.int(), prefix, last)
 		default:
-			g.b.P("%s %s = (%s)(%sq %% %du)%s; %sq /= %du;", g.int(), names[k], g.int(), prefix, n, last, prefix, n)
+			g.b.P("%s %s = (%s)(%sq %% %s)%s; %sq /= %s;", g.int(), names[k], g.int(), prefix, n, last, prefix, n)
 		}
 	}
 	return names
@@ -197,6 +230,10 @@ func (g *emitter) offset(arg int, axes []axis, names []string) string {
 	}
 	var terms []string
 	for k := range axes {
+		if axes[k].step != nil {
+			terms = append(terms, fmt.Sprintf("%s%s * %s", cast, names[k], axes[k].step[arg]))
+			continue
+		}
 		switch st := axes[k].stride[arg]; st {
 		case 0:
 		case 1:
@@ -317,7 +354,11 @@ func (g *emitter) gather(list []int, p point, laneAxes []axis, u string) {
 		case in.Kind == kernel.Index:
 			st := lastStride(laneAxes, in.Arg)
 			for l := range g.lanes {
-				g.b.P("x%d[%s] = (i64)(%s) + %s;", i, g.element(u, l), g.at(in.Arg, p), literal(dtype.Int64, uint64(g.sp.offset[in.Arg]+l*st)))
+				base := g.base[in.Arg]
+				if base == "" {
+					base = literal(dtype.Int64, uint64(g.sp.offset[in.Arg]+l*st))
+				}
+				g.b.P("x%d[%s] = (i64)(%s) + %s;", i, g.element(u, l), g.at(in.Arg, p), base)
 			}
 		default: // blocks of random words
 			at, step := g.f.Code[in.X[0]].Arg, g.f.Code[in.X[1]].Arg

@@ -15,15 +15,18 @@ const loopThreads = 256
 // threads of a group read memory without gaps.
 func loop(f *kernel.Fused, p *kernel.Part, w []int, slots []kernel.Slot, t *Target) ([]Launch, error) {
 	sp := simplify(p, w)
-	if a := transposed(f, p, sp); a >= 0 {
-		return tiles(f, p, sp, a, t)
+	lanes := 1
+	if !t.Serial { // where threads run one after the other, the compiler makes vectors of them
+		if a := transposed(f, p, sp); a >= 0 {
+			return tiles(f, p, sp, a, t)
+		}
+		lanes = lanesFor(f, p, sp, sp.outer, slots, len(sp.outer) == 1)
 	}
-	lanes := lanesFor(f, p, sp, sp.outer, slots, len(sp.outer) == 1)
 	n := points(sp.outer)
 	whole, tail := n/lanes, n%lanes // a tail only of a single axis
 	steps := loopSteps(f, p, sp, lanes, whole, t)
 	threads := loopThreads
-	for threads > 64 && ceil(whole, threads*steps) < t.Units {
+	for threads > 64 && !t.Serial && ceil(whole, threads*steps) < t.Units {
 		threads /= 2
 	}
 
@@ -34,13 +37,17 @@ func loop(f *kernel.Fused, p *kernel.Part, w []int, slots []kernel.Slot, t *Targ
 	count := b.Number("i64")
 	args = append(args, Int(whole))
 	g.vec = vectors(f, p, sp, sp.outer, lanes, slots)
+	// One axis without strides but 0 and 1 is code for any extent as it is.
+	if plain := len(sp.outer) == 1 && !slices.ContainsFunc(sp.outer[0].stride, func(st int) bool { return st&^1 != 0 }); !plain {
+		args = append(args, g.pass(p)...)
+	}
 
 	b.P("%s count = (%s)%s;", g.int(), g.int(), count)
 	b.P("%s first = (%s)GROUP(0) * %d + LOCAL(0);", g.int(), g.int(), threads*steps)
 	if tail > 0 {
 		b.P("if (first < count) {")
 	}
-	err := g.block1("first", fmt.Sprint(threads), "count", whole%(threads*steps) != 0, sp.outer)
+	err := g.block1("first", fmt.Sprint(threads), "count", t.Serial || whole%(threads*steps) != 0, sp.outer)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +79,9 @@ func loopSteps(f *kernel.Fused, p *kernel.Part, sp *space, lanes, whole int, t *
 		}
 	}
 	steps := 4
+	if t.Serial {
+		return 1
+	}
 	for steps > 1 && (steps*loads > 8 || steps*lanes > 32 || ceil(whole, loopThreads*steps) < 2*t.Units) {
 		steps /= 2
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
@@ -32,13 +34,15 @@ type reducer struct {
 	phase []int
 	last  int // pass in which the last reductions or stores of inner values are done
 
-	cols     bool
-	ti, to   int // inner and outer threads
-	o, r     int // outer points (vectors, in cols), inner ones (vectors, in rows)
-	slices   int // > 1: the inner axes are cut
-	unrolled int // > 0: all inner points of a thread, kept in registers
-	stream   int // steps of a block, if not
-	v        int // lanes
+	cols   bool
+	ti, to int // inner and outer threads
+	o, r   int // outer points (vectors, in cols), inner ones (vectors, in rows)
+	slices int // > 1: the inner axes are cut
+
+	nO, nR, nSlices, nSize string // the same as text, and the length of a slice
+	unrolled               int    // > 0: all inner points of a thread, kept in registers
+	stream                 int    // steps of a block, if not
+	v                      int    // lanes
 
 	innerVec, outerVec []int
 	shared             map[string]bool // types for which memory of the group has been used
@@ -111,7 +115,16 @@ func (r *reducer) geometry(p *kernel.Part, w []int, slots []kernel.Slot) {
 	r.slices = 1
 	enough := 2 * t.Units
 
-	if r.cols {
+	switch {
+	case t.Serial:
+		// A thread does all that belongs to an outer point, as plainly as can be. What it
+		// reads again comes from a cache, and it adds in float64.
+		r.v, r.o, r.r = 1, nO, nR
+		r.cols, r.ti, r.to = false, 1, 1
+		for r.to < 64 && ceil(nO, 8*r.to) >= t.Units {
+			r.to *= 8
+		}
+	case r.cols:
 		r.v = min(8, lanesFor(f, p, sp, sp.outer, slots, false))
 		for r.v > 1 && nO/r.v < 32 {
 			r.v /= 2
@@ -122,7 +135,7 @@ func (r *reducer) geometry(p *kernel.Part, w []int, slots []kernel.Slot) {
 		for r.to*r.ti < 256 && r.to < r.o {
 			r.to *= 2
 		}
-	} else {
+	default:
 		r.v = lanesFor(f, p, sp, sp.inner, slots, false)
 		if nR == 0 {
 			r.v = 1
@@ -140,7 +153,7 @@ func (r *reducer) geometry(p *kernel.Part, w []int, slots []kernel.Slot) {
 	if t.Warp > 1 && r.ti*r.to < t.Warp { // whole warps
 		r.to = t.Warp / r.ti
 	}
-	if k := ceil(r.r, r.ti); k <= 8 && k*r.v <= 32 {
+	if k := ceil(r.r, r.ti); k <= 8 && k*r.v <= 32 && !t.Serial {
 		r.unrolled = max(1, k)
 	}
 	groups := ceil(r.o, r.to)
@@ -154,6 +167,9 @@ func (r *reducer) geometry(p *kernel.Part, w []int, slots []kernel.Slot) {
 		}
 	}
 	r.stream = 8
+	if t.Serial {
+		r.stream = 1
+	}
 	for r.stream > 1 && (r.stream*loads > 12 || r.stream*r.v > 32) {
 		r.stream /= 2
 	}
@@ -239,6 +255,17 @@ func (r *reducer) launch(p *kernel.Part, from, to int, final bool) (Launch, erro
 		}
 	}
 
+	size := ceil(ceil(r.r, r.slices), r.ti) * r.ti
+	r.nO, r.nR, r.nSlices, r.nSize = fmt.Sprint(r.o), fmt.Sprint(r.r), fmt.Sprint(r.slices), fmt.Sprint(size)
+	saved := *r.sp
+	defer func() { *r.sp = saved }()
+	if more := r.emitter.pass(p); more != nil {
+		args = append(args, more...)
+		for i, text := range []*string{&r.nO, &r.nR, &r.nSlices, &r.nSize} {
+			*text = b.Number("i32")
+			args = append(args, Int([]int{r.o, r.r, r.slices, size}[i]))
+		}
+	}
 	if r.cols {
 		b.P("i32 x = LOCAL(0) %% %d, t = LOCAL(0) / %d;", r.to, r.to)
 	} else {
@@ -246,15 +273,14 @@ func (r *reducer) launch(p *kernel.Part, from, to int, final bool) (Launch, erro
 	}
 	b.P("%s o = (%s)GROUP(0) * %d + x;", r.int(), r.int(), r.to)
 	live := "1"
-	if r.o%r.to != 0 {
+	if r.o%r.to != 0 || r.t.Serial && r.to > 1 {
 		live = "live"
-		b.P("i32 live = o < %d; o = live ? o : %d;", r.o, r.o-1)
+		b.P("i32 live = o < %s; o = live ? o : %s - 1;", r.nO, r.nO)
 	}
 	at := point{outer: r.unpack("o", r.sp.outer, r.vo(), "a")}
 	sliced := r.slices > 1 && from <= to
 	if sliced {
-		size := ceil(ceil(r.r, r.slices), r.ti) * r.ti
-		b.P("%s begin = (%s)GROUP(1) * %d, end = begin + %d; end = end < %d ? end : %d;", r.int(), r.int(), size, size, r.r, r.r)
+		b.P("%s begin = (%s)GROUP(1) * %s, end = begin + %s; end = end < %s ? end : %s;", r.int(), r.int(), r.nSize, r.nSize, r.nR, r.nR)
 	}
 
 	if err := r.outerStage(0, at); err != nil {
@@ -267,13 +293,13 @@ func (r *reducer) launch(p *kernel.Part, from, to int, final bool) (Launch, erro
 				r.collect(i, partial[i])
 			}
 		case pass <= to:
-			if err := r.pass(pass, at, live, sliced); err != nil {
+			if err := r.through(pass, at, live, sliced); err != nil {
 				return Launch{}, err
 			}
 			if r.slices > 1 {
 				for _, i := range r.reductions(pass) {
-					b.P("if (%s && t == 0) { UNROLL for (i32 l = 0; l < %d; l++) %s[((%s)GROUP(1) * %d + o) * %d + l] = o%d[l]; }",
-						live, r.vo(), partial[i], r.int(), r.o, r.vo(), i)
+					b.P("if (%s && t == 0) { UNROLL for (i32 l = 0; l < %d; l++) %s[((%s)GROUP(1) * %s + o) * %d + l] = o%d[l]; }",
+						live, r.vo(), partial[i], r.int(), r.nO, r.vo(), i)
 				}
 			}
 		}
@@ -371,8 +397,8 @@ func (r *reducer) outerStores(at point, live string, sliced bool) error {
 	return nil
 }
 
-// pass goes through the inner points.
-func (r *reducer) pass(pass int, at point, live string, sliced bool) error {
+// through goes through the inner points.
+func (r *reducer) through(pass int, at point, live string, sliced bool) error {
 	b := r.b
 	reds := r.reductions(pass)
 	var stores []int
@@ -381,18 +407,21 @@ func (r *reducer) pass(pass int, at point, live string, sliced bool) error {
 	}
 	for _, i := range reds {
 		in := &r.f.Code[i]
-		b.P("%s acc%d[%d], o%d[%d];", register(in.DType), i, r.accumulators(), i, r.vo())
+		b.P("%s acc%d[%d]; %s o%d[%d];", r.sumType(i), i, r.accumulators(), register(in.DType), i, r.vo())
 		b.P("UNROLL for (i32 j = 0; j < %d; j++) acc%d[j] = %s;", r.accumulators(), i, identity(in.Op, in.DType))
 	}
-	if r.r > 0 && len(reds)+len(stores) > 0 {
+	if (r.r > 0 || r.t.Serial) && len(reds)+len(stores) > 0 {
 		var err error
-		begin, end := "0", fmt.Sprint(r.r)
+		begin, end := "0", r.nR
 		if sliced {
 			begin, end = "begin", "end"
 		}
 		if r.unrolled > 0 {
 			err = r.block(pass, reds, stores, at, r.unrolled, begin+" + t", end, r.r%r.ti != 0, live)
 		} else {
+			if r.t.Serial && live != "1" {
+				end = fmt.Sprintf("(live ? %s : 0)", end)
+			}
 			b.P("{ %s c = %s + t;", r.int(), begin)
 			if r.stream > 1 {
 				b.P("for (; c + %d < %s; c += %d) {", (r.stream-1)*r.ti, end, r.stream*r.ti)
@@ -412,20 +441,44 @@ func (r *reducer) pass(pass int, at point, live string, sliced bool) error {
 	for _, i := range reds {
 		in := &r.f.Code[i]
 		n := r.accumulators()
+		if n == scattered {
+			b.P("for (i32 j = 1; j < %d; j++) acc%d[0] = %s;", n, i, combine(in.Op, in.DType, fmt.Sprintf("acc%d[0]", i), fmt.Sprintf("acc%d[j]", i)))
+			n = 1
+		}
 		for l := range r.vo() {
 			x := fmt.Sprintf("acc%d[%d]", i, l)
 			for j := l + r.vo(); j < n; j += r.vo() {
 				x = "(" + combine(in.Op, in.DType, x, fmt.Sprintf("acc%d[%d]", i, j)) + ")"
 			}
-			b.P("o%d[%d] = %s;", i, l, x)
+			b.P("o%d[%d] = (%s)%s;", i, l, register(in.DType), x)
 		}
 		r.exchange(i)
 	}
 	return nil
 }
 
+// sumType is the C type in which reduction i is done.
+func (r *reducer) sumType(i int) string {
+	in := &r.f.Code[i]
+	if r.t.Serial && r.t.Float64 && in.Op == ir.ReduceSum && in.DType.IsFloat() {
+		return "f64"
+	}
+	return register(in.DType)
+}
+
+// scattered is the number of sums of a thread that adds a long row of float64 alone.
+const scattered = 64
+
 // accumulators is the number of partial results that a thread has of a reduction.
 func (r *reducer) accumulators() int {
+	if r.t.Serial {
+		if points(r.sp.inner) > 4*scattered && slices.ContainsFunc(r.f.Code, func(in kernel.Instr) bool {
+			return in.Kind == kernel.Reduce && in.Op == ir.ReduceSum && in.DType == dtype.Float64
+		}) {
+			return scattered
+		}
+		return 1
+	}
 	steps := max(r.unrolled, r.stream)
 	if r.cols {
 		return r.v * min(2, power2(steps+1)/2)
@@ -506,6 +559,9 @@ func (r *reducer) block(pass int, reds, stores []int, at point, steps int, first
 		for _, i := range reds {
 			in := &r.f.Code[i]
 			acc := fmt.Sprintf("acc%d[e %% %d]", i, r.accumulators())
+			if r.t.Serial {
+				acc = fmt.Sprintf("acc%d[(%s) & %d]", i, first, r.accumulators()-1)
+			}
 			b.P("%s = %s;", acc, combine(in.Op, in.DType, acc, r.value(in.X[0], code)))
 		}
 		b.P("}")
@@ -625,7 +681,7 @@ func (r *reducer) collect(i int, partial string) {
 	b.P("%s o%d[%d];", register(in.DType), i, r.vo())
 	b.P("UNROLL for (i32 l = 0; l < %d; l++) o%d[l] = %s;", r.vo(), i, identity(in.Op, in.DType))
 	acc := fmt.Sprintf("o%d[l]", i)
-	b.P("for (i32 j = t; j < %d; j += %d) { UNROLL for (i32 l = 0; l < %d; l++) %s = %s; }", r.slices, r.ti, r.vo(), acc,
-		combine(in.Op, in.DType, acc, fmt.Sprintf("%s[((%s)j * %d + o) * %d + l]", partial, r.int(), r.o, r.vo())))
+	b.P("for (i32 j = t; j < %s; j += %d) { UNROLL for (i32 l = 0; l < %d; l++) %s = %s; }", r.nSlices, r.ti, r.vo(), acc,
+		combine(in.Op, in.DType, acc, fmt.Sprintf("%s[((%s)j * %s + o) * %d + l]", partial, r.int(), r.nO, r.vo())))
 	r.exchange(i)
 }

@@ -1,6 +1,7 @@
 package codegen
 
 import (
+	"fmt"
 	"math"
 	"slices"
 
@@ -11,6 +12,45 @@ import (
 type axis struct {
 	n      int
 	stride []int
+
+	// Names of parameters that extent and strides are passed in; literals if empty.
+	count string
+	step  []string
+}
+
+// passed makes extents and strides of axes parameters, so that one kernel serves all
+// shapes: axes of extent 1 are put in front until there are two, four or eight. It gives
+// the arguments.
+func passed(b *Builder, axes []axis, places int) ([]axis, []Arg) {
+	rank := 2
+	for rank < len(axes) {
+		rank *= 2
+	}
+	l := make([]axis, rank-len(axes), rank)
+	for i := range l {
+		l[i] = axis{n: 1, stride: make([]int, places)}
+	}
+	l = append(l, axes...)
+	var args []Arg
+	for i := range l {
+		a := &l[i]
+		a.count = b.Number("u32")
+		args = append(args, Int(a.n))
+		a.step = nil
+		for _, st := range a.stride {
+			a.step = append(a.step, b.Number("i32"))
+			args = append(args, Int(st))
+		}
+	}
+	return l, args
+}
+
+// extent is an axis's as text, so many points taken as one.
+func (a *axis) extent(lanes int) string {
+	if a.count != "" {
+		return a.count
+	}
+	return fmt.Sprintf("%du", a.n/lanes)
 }
 
 // space is a part as it is walked: axes of extent 1 are left out, reversed ones are
