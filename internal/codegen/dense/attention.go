@@ -140,37 +140,36 @@ func (a *attention) workspace() int {
 	return a.b * a.h * max(1, a.t) * bytes(a.acc)
 }
 
-func (a *attention) lower() []codegen.Launch {
-	if a.b*a.h == 0 {
-		return nil
-	}
-	var l []codegen.Launch
-	if !a.backward {
-		if a.t > 0 {
-			l = append(l, a.forward())
-		}
-		return l
-	}
-	if a.t > 0 {
-		l = append(l, a.deltas())
-		if a.out[0].Slot >= 0 && a.dk > 0 {
-			l = append(l, a.gradient("attention_dq", true, false, false))
-		}
-	}
-	dk, dv := a.out[1].Slot >= 0 && a.dk > 0, a.out[2].Slot >= 0 && a.dv > 0
+func (a *attention) inlines() bool { return false }
+
+func (a *attention) lower() ([]codegen.Launch, error) {
+	var l launches
 	switch {
-	case a.s == 0:
-	case dk && dv && a.slice(a.dk) == a.slice(a.dv) && max(a.dk, a.dv) <= 128:
-		l = append(l, a.gradient("attention_dkv", false, true, true))
-	default:
-		if dv {
-			l = append(l, a.gradient("attention_dv", false, false, true))
+	case a.b*a.h == 0:
+	case a.backward:
+		if a.t > 0 {
+			l.add(a.deltas())
+			if a.out[0].Slot >= 0 && a.dk > 0 {
+				l.add(a.gradient("attention_dq", true, false, false))
+			}
 		}
-		if dk {
-			l = append(l, a.gradient("attention_dk", false, true, false))
+		dk, dv := a.out[1].Slot >= 0 && a.dk > 0, a.out[2].Slot >= 0 && a.dv > 0
+		switch {
+		case a.s == 0:
+		case dk && dv && a.slice(a.dk) == a.slice(a.dv) && max(a.dk, a.dv) <= 128:
+			l.add(a.gradient("attention_dkv", false, true, true))
+		default:
+			if dv {
+				l.add(a.gradient("attention_dv", false, false, true))
+			}
+			if dk {
+				l.add(a.gradient("attention_dk", false, true, false))
+			}
 		}
+	case a.t > 0:
+		l.add(a.forward())
 	}
-	return l
+	return l.list, l.err
 }
 
 // begin begins a kernel over blocks of rows, of queries or of keys: the numbers of head,
@@ -385,7 +384,7 @@ func (a *attention) larger(x, y string) string {
 }
 
 // forward gives [B, T, H, E] and the logarithms of the sums.
-func (a *attention) forward() codegen.Launch {
+func (a *attention) forward() (codegen.Launch, error) {
 	slice := a.slice(a.dv)
 	t, r := a.scoreTile(), a.resultTile(slice)
 	w := a.begin("attention", a.t, max(1, ceil(a.dv, slice)), true)
@@ -470,7 +469,7 @@ func (w *writer) operandIf(name string, o *kernel.Operand, more func()) {
 }
 
 // deltas computes the inner products of results and their cotangents.
-func (a *attention) deltas() codegen.Launch {
+func (a *attention) deltas() (codegen.Launch, error) {
 	w := newWriter(a.target, "attention_delta", 256, &a.y, &a.dy)
 	rows := a.b * a.h * a.t
 	w.grid = ceil(rows, 16)
@@ -505,7 +504,7 @@ func (a *attention) deltas() codegen.Launch {
 
 // gradient computes the cotangents of a block of queries, or those of a block of keys,
 // of values or of both.
-func (a *attention) gradient(label string, queries, dk, dv bool) codegen.Launch {
+func (a *attention) gradient(label string, queries, dk, dv bool) (codegen.Launch, error) {
 	rows, width := a.s, a.dk
 	if queries {
 		rows = a.t

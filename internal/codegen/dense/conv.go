@@ -27,13 +27,12 @@ import (
 // With a stride, inputs of different residues see different taps. The input gradient is
 // done in phases, one for each residue, that are convolutions with stride 1.
 type convolution struct {
-	target  *codegen.Target
+	sums
+	dir     ir.Direction
 	d       dtype.DType
-	acc     string
 	groups  int
 	m, n, k int
 	a, g    kernel.Operand // left operand, gathered operand
-	out     kernel.Operand
 	axes    []convAxis
 
 	aRow, aStep, aGroup         int // distances in the left operand: rows, s, groups
@@ -46,7 +45,6 @@ type convolution struct {
 	t       tile
 	direct  bool // without tiles
 	serial  bool
-	splits  int
 	scratch int
 }
 
@@ -56,6 +54,7 @@ type convAxis struct {
 	columnStep, stepStep, origin int
 	extent, distance             int // of the gathered tensor
 	a, out                       int // distance of adjacent v in the left operand, of adjacent u in the result
+	apart, first                 int // u is position first + u·apart of the result
 }
 
 // geometry is a convolution's shape.
@@ -104,10 +103,10 @@ func (g *geometry) pointwise(l *kernel.Library, dir ir.Direction, t *codegen.Tar
 	}
 	if dir == ir.Forward {
 		w := view(l.In[1], []int{g.n, g.groups, g.kg, g.cg}, []int{0, g.kg * g.cg, g.cg, 1})
-		return newProduct(t, w, image(l.In[0], g.cg), image(l.Out[0], g.kg), l.Scratch)
+		return newProduct(l, w, image(l.In[0], g.cg), image(l.Out[0], g.kg), t)
 	}
 	w := view(l.In[1], []int{g.n, g.groups, g.cg, g.kg}, []int{0, g.kg * g.cg, 1, g.cg})
-	return newProduct(t, w, image(l.In[0], g.kg), image(l.Out[0], g.cg), l.Scratch)
+	return newProduct(l, w, image(l.In[0], g.kg), image(l.Out[0], g.cg), t)
 }
 
 // distances are those of a contiguous tensor's axes.
@@ -133,7 +132,7 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 	}
 	X, W, Y := elements(g.x), elements(g.w), elements(g.y)
 	xs, ws, ys := distances(g.x), distances(g.w), distances(g.y)
-	base := convolution{target: t, d: l.In[0].DType, acc: compute(l.In[0].DType), groups: g.groups, out: l.Out[0], scratch: l.Scratch}
+	base := convolution{sums: sums{target: t, l: l, out: l.Out[0], acc: compute(l.In[0].DType), splits: 1}, dir: at.Dir, d: l.In[0].DType, groups: g.groups}
 	var list phases
 	switch at.Dir {
 	case ir.Forward:
@@ -145,7 +144,7 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 		c.outRow, c.outColumn, c.outGroup = Y, g.groups*g.kg*Y, g.kg*Y
 		for i := range g.x {
 			c.axes = append(c.axes, convAxis{columns: g.y[i], steps: g.w[i], columnStep: g.stride[i], stepStep: g.dilation[i], origin: -g.low[i],
-				extent: g.x[i], distance: xs[i], a: ws[i], out: ys[i]})
+				extent: g.x[i], distance: xs[i], a: ws[i], out: ys[i], apart: 1})
 		}
 		list = append(list, &c)
 	case ir.WeightGrad:
@@ -157,7 +156,7 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 		c.outRow, c.outColumn, c.outGroup = g.cg*W, W, g.kg*g.cg*W
 		for i := range g.x {
 			c.axes = append(c.axes, convAxis{columns: g.w[i], steps: g.y[i], columnStep: g.dilation[i], stepStep: g.stride[i], origin: -g.low[i],
-				extent: g.x[i], distance: xs[i], a: ys[i], out: ws[i]})
+				extent: g.x[i], distance: xs[i], a: ys[i], out: ws[i], apart: 1})
 		}
 		list = append(list, &c)
 	case ir.InputGrad:
@@ -176,7 +175,7 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 				c.aOrigin += p.tap * ws[i]
 				c.outOrigin += p.first * xs[i]
 				c.axes = append(c.axes, convAxis{columns: p.positions, steps: p.taps, columnStep: 1, stepStep: -p.back, origin: p.origin,
-					extent: g.y[i], distance: ys[i], a: p.apart * ws[i], out: g.stride[i] * xs[i]})
+					extent: g.y[i], distance: ys[i], a: p.apart * ws[i], out: g.stride[i] * xs[i], apart: g.stride[i], first: p.first})
 			}
 			list = append(list, &c)
 		}
@@ -186,7 +185,7 @@ func newConvolution(l *kernel.Library, t *codegen.Target) (operation, error) {
 	}
 	if g.fewChannels() && l.Out[0].Elements() < 1<<30 {
 		for _, c := range list {
-			c.splits, c.direct = 1, true
+			c.direct = true
 			if c.along {
 				lines := c.k / max(1, c.axes[len(c.axes)-1].steps)
 				c.splits = max(1, min(ceil(8*t.Units, c.m*c.n*c.groups), lines/8))
@@ -215,21 +214,26 @@ func (l phases) workspace() int {
 	if len(l) == 0 {
 		return 0
 	}
-	return partsBytes(l[0].splits, &l[0].out, l[0].acc)
+	return l[0].workspace()
 }
 
-func (l phases) lower() []codegen.Launch {
-	var launches []codegen.Launch
+func (l phases) inlines() bool { return len(l) > 0 && l[0].inlines() }
+
+func (l phases) lower() ([]codegen.Launch, error) {
+	var all launches
 	for _, c := range l {
-		if c.n > 0 {
-			launches = append(launches, c.lower())
+		switch {
+		case c.n == 0:
+		case c.direct:
+			all.add(c.launchDirect())
+		default:
+			all.add(c.launch())
 		}
 	}
 	if l.workspace() > 0 {
-		c := l[0]
-		launches = append(launches, addParts(c.target, c.acc, c.scratch, c.splits, &c.out))
+		all.add(l[0].addParts())
 	}
-	return launches
+	return all.list, all.err
 }
 
 // phase is what the inputs of one residue see along one axis: inputs first, first+stride,
@@ -262,10 +266,7 @@ func gcd(a, b int) int {
 }
 
 // lower writes the product.
-func (c *convolution) lower() codegen.Launch {
-	if c.direct {
-		return c.lowerDirect()
-	}
+func (c *convolution) launch() (codegen.Launch, error) {
 	threads := 1
 	if !c.serial {
 		threads = c.t.threads()
@@ -273,13 +274,15 @@ func (c *convolution) lower() codegen.Launch {
 	w := newWriter(c.target, "conv", threads, &c.a, &c.g, &c.out)
 	c.declare(w)
 	w.groups(c.m, c.n, c.k, c.groups, c.splits, c.t)
+	end := c.ending(w)
+	coords := c.coords(w, end)
 	w.P("A += (i64)batch * A_GROUP + A_ORIGIN; G += (i64)batch * G_GROUP; C += (i64)batch * C_GROUP + C_ORIGIN;")
 	left, right := &convLeft{c}, &gathered{c}
 	result := func(value, row, col string) {
 		w.open("")
 		c.digits(w, "h", "u", "U", col)
 		at := fmt.Sprintf("(%s)%s * C_ROW + h * C_COLUMN + %s", w.index, row, c.sum("u%[1]d * C_%[1]d"))
-		c.store(w, at, value)
+		end.finish(w, at, value, func() []string { return coords(row) })
 		w.close()
 	}
 	if c.serial {
@@ -287,7 +290,7 @@ func (c *convolution) lower() codegen.Launch {
 		w.serialResults(c.t, c.acc, result)
 	} else {
 		w.tiled(c.t, c.acc, left, right)
-		w.results(c.t, result)
+		w.results(c.t, c.acc, result)
 	}
 	return w.launch()
 }
@@ -296,12 +299,6 @@ func (c *convolution) lower() codegen.Launch {
 func (c *convolution) declare(w *writer) {
 	w.operand("A", &c.a)
 	w.operand("G", &c.g)
-	if c.splits > 1 {
-		w.pointer("C", c.acc, c.scratch, 0)
-		w.stride("PART", c.out.Elements())
-	} else {
-		w.operand("C", &c.out)
-	}
 	for _, s := range []struct {
 		name string
 		n    int
@@ -325,12 +322,28 @@ func (c *convolution) declare(w *writer) {
 	}
 }
 
-// store writes a sum to the result, or a part of one to scratch memory.
-func (c *convolution) store(w *writer, at, value string) {
-	if c.splits > 1 {
-		w.P("C[split * (i64)PART + %s] = %s;", at, value)
-	} else {
-		w.P("C[%s] = %s;", at, narrowed(c.out.DType, value))
+// coords are the coordinates of a row of this group and of the column with digits h and
+// u, and what they take is passed.
+func (c *convolution) coords(w *writer, end *ending) func(row string) []string {
+	if end.epilogue != nil && c.dir == ir.InputGrad {
+		for i, a := range c.axes {
+			w.size(fmt.Sprint("APART", i), a.apart)
+			w.size(fmt.Sprint("FIRST", i), a.first)
+		}
+	}
+	return func(row string) []string {
+		l := []string{"h", "batch * M + " + row}
+		if c.dir == ir.WeightGrad {
+			l[0], l[1] = l[1], l[0]
+		}
+		for i := range c.axes {
+			u := fmt.Sprint("u", i)
+			if c.dir == ir.InputGrad {
+				u = fmt.Sprintf("u%d * APART%d + FIRST%d", i, i, i)
+			}
+			l = append(l, u)
+		}
+		return l
 	}
 }
 
@@ -371,10 +384,10 @@ func (c *convLeft) begin(w *writer) {
 
 func (c *convLeft) fetch(w *writer, kk string) {
 	w.open("")
-	w.P("const %s at = (m0 + A_x0) * A_ROW + stepA[now + A_k0];", w.index)
+	w.P("const %s at = (mBegin + A_x0) * A_ROW + stepA[now + A_k0];", w.index)
 	w.P("const i32 some = %s + A_k0 < kend;", kk)
 	for i := range c.t.bm / c.apart(w) {
-		w.P("A_r%d = some && m0 + A_x0 + %d < M ? %s : 0;", i, i*c.apart(w), load(c.d, "A", fmt.Sprintf("at + %d * A_ROW", i*c.apart(w))))
+		w.P("A_r%d = some && mBegin + A_x0 + %d < M ? %s : 0;", i, i*c.apart(w), load(c.d, "A", fmt.Sprintf("at + %d * A_ROW", i*c.apart(w))))
 	}
 	w.close()
 }
@@ -391,7 +404,7 @@ func (c *convLeft) pack(w *writer, dst string, panel int) {
 	w.P("const i32 many = min_i32(rows - x, %d);", panel)
 	c.digits(w, "s", "v", "V", "kk")
 	w.open("for (i32 k = 0; k < kn; k++, to += %d)", panel)
-	w.P("GLOBAL %s *from = A + ((m0 + x) * A_ROW + s * A_STEP + %s);", storage(c.d), c.sum("v%[1]d * A_%[1]d"))
+	w.P("GLOBAL %s *from = A + ((mBegin + x) * A_ROW + s * A_STEP + %s);", storage(c.d), c.sum("v%[1]d * A_%[1]d"))
 	w.P("for (i32 j = 0; j < many; j++) to[j] = %s;", load(c.d, "from", "j * A_ROW"))
 	w.P("for (i32 j = many; j < %d; j++) to[j] = 0;", panel)
 	c.advance(w, "1")
@@ -449,20 +462,20 @@ func (c *gathered) begin(w *writer) {
 			w.shared("i32", fmt.Sprint("columnC", i), c.t.bn)
 		}
 		w.open("if (tid < %d)", c.t.bn)
-		column("n0 + tid")
+		column("nBegin + tid")
 		w.P("columnG[tid] = at;")
 		for i := range c.axes {
-			w.P("columnC%d[tid] = n0 + tid < N ? u%d * USTEP%d + ORIGIN%d : -(1 << 30);", i, i, i, i)
+			w.P("columnC%d[tid] = nBegin + tid < N ? u%d * USTEP%d + ORIGIN%d : -(1 << 30);", i, i, i, i)
 		}
 		w.close()
 	} else {
 		w.P("const i32 B_k0 = tid / %d, B_x0 = tid %% %d;", c.t.bn, c.t.bn)
 		w.P("%s columnG; i32 %s;", w.index, c.each("columnC%d", ", "))
 		w.open("")
-		column("n0 + B_x0")
+		column("nBegin + B_x0")
 		w.P("columnG = at;")
 		for i := range c.axes {
-			w.P("columnC%d = n0 + B_x0 < N ? u%d * USTEP%d + ORIGIN%d : -(1 << 30);", i, i, i, i)
+			w.P("columnC%d = nBegin + B_x0 < N ? u%d * USTEP%d + ORIGIN%d : -(1 << 30);", i, i, i, i)
 		}
 		w.close()
 	}
@@ -518,7 +531,7 @@ func (c *gathered) pack(w *writer, dst string, panel int) {
 	w.P("SHARED_PTR %s *to = %s + x * kn;", c.acc, dst)
 	w.P("%s columnG[%d]; i32 %s;", w.index, panel, c.each(fmt.Sprintf("columnC%%d[%d]", panel), ", "))
 	w.open("for (i32 j = 0; j < %d; j++)", panel)
-	c.digits(w, "h", "u", "U", "n0 + x + j")
+	c.digits(w, "h", "u", "U", "nBegin + x + j")
 	w.P("columnG[j] = h * G_COLUMN + %s;", c.sum("(u%[1]d * USTEP%[1]d + ORIGIN%[1]d) * G_%[1]d"))
 	for i := range c.axes {
 		w.P("columnC%d[j] = x + j < cols ? u%d * USTEP%d + ORIGIN%d : -(1 << 30);", i, i, i, i)

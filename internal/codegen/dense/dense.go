@@ -23,7 +23,10 @@ func Lower(l *kernel.Library, t *codegen.Target) (launches []codegen.Launch, epi
 	if err != nil {
 		return nil, false, fmt.Errorf("dense: %s: %w", l.Label(), err)
 	}
-	return op.lower(), false, nil
+	if launches, err = op.lower(); err != nil {
+		return nil, false, fmt.Errorf("dense: %s: %w", l.Label(), err)
+	}
+	return launches, op.inlines(), nil
 }
 
 // Workspace is how many bytes of scratch memory the launches of l need.
@@ -37,14 +40,15 @@ func Workspace(l *kernel.Library, t *codegen.Target) int {
 
 // operation is a library operation with everything decided.
 type operation interface {
-	lower() []codegen.Launch
+	lower() ([]codegen.Launch, error)
 	workspace() int // bytes
+	inlines() bool  // whether the epilogue is in the launches
 }
 
 func newOperation(l *kernel.Library, t *codegen.Target) (operation, error) {
 	switch l.Op {
 	case ir.DotGeneral:
-		return newProduct(t, l.In[0], l.In[1], l.Out[0], l.Scratch), nil
+		return newProduct(l, l.In[0], l.In[1], l.Out[0], t), nil
 	case ir.Conv:
 		return newConvolution(l, t)
 	case ir.Composite:

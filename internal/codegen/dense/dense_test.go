@@ -486,3 +486,105 @@ func TestAttention(t *testing.T) {
 		})
 	}
 }
+
+// TestEpilogue compares operations that include their epilogue with the same operations
+// and an interpreter of epilogues behind them.
+func TestEpilogue(t *testing.T) {
+	c := newCard(t, false, 4)
+	r := rand.New(rand.NewPCG(4, 1))
+	f, h := dtype.Float32, dtype.BFloat16
+	conv := func(dir ir.Direction, stride, low, groups int, size ...int) ir.ConvAttr {
+		return ir.ConvAttr{Dir: dir, Stride: []int{stride, stride}, Low: []int{low, low}, High: []int{low, low}, Dilation: []int{1, 1}, Groups: groups, Size: size}
+	}
+	for _, x := range some([]struct {
+		op      ir.Op
+		attr    ir.Attr
+		d       dtype.DType
+		a, b, y []int
+	}{
+		{ir.DotGeneral, nil, h, []int{2, 3, 33, 20}, []int{2, 3, 20, 40}, []int{2, 3, 33, 40}},
+		{ir.Conv, conv(ir.InputGrad, 2, 1, 2, 9, 8), f, []int{2, 6, 5, 4}, []int{6, 10, 3, 3}, []int{2, 20, 9, 8}},
+		{ir.DotGeneral, nil, f, []int{3, 600}, []int{600, 70}, []int{3, 70}},
+		{ir.Conv, conv(ir.Forward, 1, 0, 2), f, []int{2, 8, 6, 6}, []int{12, 4, 1, 1}, []int{2, 12, 6, 6}},
+		{ir.Conv, conv(ir.Forward, 1, 1, 2), f, []int{2, 8, 6, 5}, []int{10, 4, 3, 3}, []int{2, 10, 6, 5}},
+		{ir.Conv, conv(ir.WeightGrad, 1, 1, 2, 3, 3), f, []int{2, 8, 6, 5}, []int{2, 10, 6, 5}, []int{10, 4, 3, 3}},
+		{ir.Conv, conv(ir.Forward, 1, 1, 4), f, []int{2, 4, 6, 5}, []int{4, 1, 3, 3}, []int{2, 4, 6, 5}},
+		{ir.Conv, conv(ir.WeightGrad, 1, 1, 4, 3, 3), f, []int{2, 4, 6, 5}, []int{2, 4, 6, 5}, []int{4, 1, 3, 3}},
+		{ir.DotGeneral, nil, f, []int{300, 50}, []int{50, 5}, []int{300, 5}},
+		{ir.DotGeneral, nil, dtype.Int32, []int{150, 50}, []int{50, 130}, []int{150, 130}},
+	}, 4) {
+		bias, residual := short(r, x.d, x.y[len(x.y)-1]), short(r, x.d, x.y...)
+		var got [2][]tensor
+		in := []tensor{short(r, x.d, x.a...), short(r, x.d, x.b...), bias, residual}
+		for i := range got {
+			got[i] = c.computeWith(t, &kernel.Library{Op: x.op, Attr: x.attr}, in, newTensor(x.d, x.y...), i == 0)
+		}
+		for i := range got[0] {
+			near(t, fmt.Sprintf("%v %v %v %v, result %d", x.op, x.d, x.a, x.b, i), got[1][i], got[0][i], 0)
+		}
+	}
+}
+
+// computeWith runs an operation on the first two tensors, with an epilogue that adds a
+// bias along the last axis and a residual, cuts off at zero, and stores what comes out
+// over the result and, as float32, beside it. Apart says that the epilogue is a step of
+// its own, which is interpreted.
+func (c *card) computeWith(t *testing.T, l *kernel.Library, in []tensor, y tensor, apart bool) []tensor {
+	t.Helper()
+	l.Name, l.Scratch = l.Op.String(), -1
+	var slots [][]byte
+	for i, x := range in {
+		o, mem := x.place(i, straight(len(x.sh)), 0)
+		if slots = append(slots, mem); i < 2 {
+			l.In = append(l.In, o)
+		}
+	}
+	n, last := elements(y.sh), len(y.sh)-1
+	l.Out = []kernel.Operand{{Slot: 4, DType: y.d, Shape: y.sh, Stride: shape.Strides(y.sh)}}
+	beside := newTensor(dtype.Float32, y.sh...)
+	slots = append(slots, make([]byte, n*y.d.Size()), make([]byte, 4*n))
+	along := make([]int, len(y.sh))
+	along[last] = 1
+	st := shape.Strides(y.sh)
+	e := &kernel.Fused{Name: "epilogue", Code: []kernel.Instr{
+		{Kind: kernel.Load, DType: y.d, Arg: 0},
+		{Kind: kernel.Load, DType: y.d, Arg: 1},
+		{Kind: kernel.Load, DType: y.d, Arg: 2},
+		{Kind: kernel.Apply, Op: ir.Add, DType: y.d, X: [3]int{0, 1}},
+		{Kind: kernel.Apply, Op: ir.Add, DType: y.d, X: [3]int{3, 2}},
+		{Kind: kernel.Imm, DType: y.d},
+		{Kind: kernel.Apply, Op: ir.Max, DType: y.d, X: [3]int{4, 5}},
+		{Kind: kernel.Store, DType: y.d, X: [3]int{6}, Arg: 0},
+		{Kind: kernel.Apply, Op: ir.Convert, DType: dtype.Float32, X: [3]int{6}},
+		{Kind: kernel.Store, DType: dtype.Float32, X: [3]int{8}, Arg: 3},
+	}, Parts: []kernel.Part{{Outer: y.sh, Args: []kernel.Arg{
+		{Slot: 4, DType: y.d, Stride: st}, {Slot: 2, DType: y.d, Stride: along}, {Slot: 3, DType: y.d, Stride: st}, {Slot: 5, DType: dtype.Float32, Stride: st},
+	}}}}
+	p := &kernel.Program{Steps: []kernel.Step{l}}
+	if apart {
+		p.Steps = append(p.Steps, e)
+	} else {
+		l.Epilogue = e
+	}
+	if n := Workspace(l, c.target); n > 0 {
+		l.Scratch = len(slots)
+		slots = append(slots, make([]byte, n))
+	}
+	for i := range slots {
+		p.Slots = append(p.Slots, kernel.Slot{Kind: kernel.Leaf, Index: i, Bytes: len(slots[i])})
+	}
+	if _, inside, err := Lower(l, c.target); err != nil || inside == apart {
+		t.Fatalf("the epilogue is included: %v, not %v; %v", inside, !apart, err)
+	}
+	x, err := c.Compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := x.Run(c.bind(slots), nil); err != nil {
+		t.Fatal(err)
+	}
+	for i := range y.v {
+		y.v[i], beside.v[i] = scalar.Get(y.d, slots[4], i), scalar.Get(dtype.Float32, slots[5], i)
+	}
+	return []tensor{tensor{y.d, y.sh, slices.Clone(y.v)}, beside}
+}

@@ -9,8 +9,8 @@ import "github.com/sinter-dl/sinter/internal/codegen"
 // fewChannels tells whether groups are that small.
 func (g *geometry) fewChannels() bool { return g.groups > 1 && g.cg*g.kg <= 16 }
 
-// lowerDirect writes the convolution without tiles.
-func (c *convolution) lowerDirect() codegen.Launch {
+// launchDirect writes the convolution without tiles.
+func (c *convolution) launchDirect() (codegen.Launch, error) {
 	w := newWriter(c.target, "conv_direct", 256, &c.a, &c.g, &c.out)
 	c.declare(w)
 	w.size("M", c.m)
@@ -22,8 +22,8 @@ func (c *convolution) lowerDirect() codegen.Launch {
 	}
 	w.size("NUMBERS", numbers)
 	place := func(id string) {
-		w.P("const i32 col = %s %% N, row = %s / N %% M, group = %s / N / M;", id, id, id)
-		w.P("A += (i64)group * A_GROUP + A_ORIGIN + row * A_ROW; G += (i64)group * G_GROUP; C += (i64)group * C_GROUP + C_ORIGIN;")
+		w.P("const i32 col = %s %% N, row = %s / N %% M, batch = %s / N / M;", id, id, id)
+		w.P("A += (i64)batch * A_GROUP + A_ORIGIN + row * A_ROW; G += (i64)batch * G_GROUP; C += (i64)batch * C_GROUP + C_ORIGIN;")
 		c.digits(w, "h", "u", "U", "col")
 		w.P("G += h * G_COLUMN;")
 		for i := range c.axes {
@@ -43,6 +43,8 @@ func (c *convolution) lowerDirect() codegen.Launch {
 	at := "row * C_ROW + h * C_COLUMN + " + c.sum("u%[1]d * C_%[1]d")
 	if !c.along {
 		w.grid = ceil(c.m*c.n*c.groups, w.group)
+		end := c.ending(w)
+		coords := c.coords(w, end)
 		w.P("const i32 id = GROUP(0) * %d + LOCAL(0);", w.group)
 		w.open("if (id < M * N * GROUPS)")
 		place("id")
@@ -53,7 +55,7 @@ func (c *convolution) lowerDirect() codegen.Launch {
 		w.open("")
 		add()
 		w.close()
-		w.P("C[%s] = %s;", at, narrowed(c.out.DType, "sum"))
+		end.finish(w, at, "sum", func() []string { return coords("row") })
 		w.close()
 		return w.launch()
 	}
@@ -67,6 +69,8 @@ func (c *convolution) lowerDirect() codegen.Launch {
 	w.grid = c.m * c.n * c.groups * c.splits
 	w.shared(c.acc, "R", 256)
 	w.P("const i32 tid = LOCAL(0), split = GROUP(0) / RESULTS, id = GROUP(0) - split * RESULTS;")
+	end := c.ending(w)
+	coords := c.coords(w, end)
 	place("id")
 	w.P("const i32 end = min_i32(ALL, (split + 1) * LINES);")
 	w.open("for (i32 line = split * LINES + tid / 32; line < end; line += %d)", w.group/32)
@@ -85,7 +89,7 @@ func (c *convolution) lowerDirect() codegen.Launch {
 		w.P("BARRIER();")
 	}
 	w.open("if (tid == 0)")
-	c.store(w, at, "R[0]")
+	end.finish(w, at, "R[0]", func() []string { return coords("row") })
 	w.close()
 	return w.launch()
 }

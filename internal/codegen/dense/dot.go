@@ -2,28 +2,28 @@ package dense
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sinter-dl/sinter/internal/codegen"
+	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
 // product is a matrix product [batch…, M, K] × [batch…, K, N], and how it is done.
 type product struct {
-	target    *codegen.Target
-	a, b, out kernel.Operand
-	batches   int
-	m, n, k   int
-	acc       string
-	t         tile
-	skinny    *skinny // not nil: without tiles
-	serial    bool    // by groups of one thread
-	splits    int     // parts of the sum that different groups compute
-	scratch   int
+	sums
+	a, b    kernel.Operand
+	batches int
+	m, n, k int
+	t       tile
+	skinny  *skinny // not nil: without tiles
+	serial  bool    // by groups of one thread
 }
 
-func newProduct(t *codegen.Target, a, b, out kernel.Operand, scratch int) *product {
+// newProduct is the product of a and b that l is, or comes to.
+func newProduct(l *kernel.Library, a, b, out kernel.Operand, t *codegen.Target) *product {
 	r := len(out.Shape)
-	p := &product{target: t, scratch: scratch, a: a, b: b, out: out, batches: elements(out.Shape[:r-2]), m: out.Shape[r-2], n: out.Shape[r-1], k: a.Shape[r-1], acc: compute(a.DType)}
+	p := &product{sums: sums{target: t, l: l, out: out, acc: compute(a.DType), splits: 1}, a: a, b: b, batches: elements(out.Shape[:r-2]), m: out.Shape[r-2], n: out.Shape[r-1], k: a.Shape[r-1]}
 	p.t, p.serial = serialTile(t, p.acc)
 	if !p.serial {
 		p.t = chooseTile(t, p.acc, p.m, p.n, p.batches)
@@ -40,16 +40,6 @@ func newProduct(t *codegen.Target, a, b, out kernel.Operand, scratch int) *produ
 		p.splits = splits(t, ceil(p.m, p.t.bm)*ceil(p.n, p.t.bn)*p.batches, p.k, p.t.bk)
 	}
 	return p
-}
-
-func (p *product) workspace() int { return partsBytes(p.splits, &p.out, p.acc) }
-
-// partsBytes is the size of the parts of sums, if there is more than one.
-func partsBytes(parts int, out *kernel.Operand, acc string) int {
-	if parts < 2 {
-		return 0
-	}
-	return parts * out.Elements() * bytes(acc)
 }
 
 // chooseTile is the largest tile of which there are enough to occupy the device.
@@ -107,64 +97,50 @@ func batchAxes(a, b *kernel.Operand) []batchAxis {
 	return l
 }
 
-// lower writes the product, and the addition of its parts.
-func (p *product) lower() []codegen.Launch {
-	if p.out.Elements() == 0 {
-		return nil
+func (p *product) lower() ([]codegen.Launch, error) {
+	var l launches
+	switch {
+	case p.out.Elements() == 0:
+	case p.skinny != nil:
+		l.add(p.skinny.launch())
+	default:
+		l.add(p.launch())
 	}
-	l := []codegen.Launch{p.sums()}
-	if p.splits > 1 {
-		l = append(l, addParts(p.target, p.acc, p.scratch, p.splits, &p.out))
+	if p.workspace() > 0 {
+		l.add(p.addParts())
 	}
-	return l
+	return l.list, l.err
 }
 
-// sums writes the product, or its parts.
-func (p *product) sums() codegen.Launch {
-	if p.skinny != nil {
-		return p.skinny.lower()
-	}
+// launch writes the product on tiles.
+func (p *product) launch() (codegen.Launch, error) {
 	threads := 1
 	if !p.serial {
 		threads = p.t.threads()
 	}
 	w := newWriter(p.target, "dot", threads, &p.a, &p.b, &p.out)
-	p.result(w)
 	r := len(p.out.Shape)
 	w.groups(p.m, p.n, p.k, p.batches, p.splits, p.t)
-	a := w.newStrided("A", &p.a, r-2, r-1, span{p.t.bm, p.t.bk, "M", "m0", "kend"})
-	b := w.newStrided("B", &p.b, r-1, r-2, span{p.t.bn, p.t.bk, "N", "n0", "kend"})
-	p.moveBatch(w, "A", "B")
-	result := func(value, row, col string) { p.store(w, "("+w.index+")"+row+" * N + "+col, value) }
+	a := w.newStrided("A", &p.a, r-2, r-1, span{p.t.bm, p.t.bk, "M", "mBegin", "kend"})
+	b := w.newStrided("B", &p.b, r-1, r-2, span{p.t.bn, p.t.bk, "N", "nBegin", "kend"})
+	end := p.ending(w)
+	coords := p.moveBatch(w, end, "A", "B")
+	result := func(value, row, col string) {
+		end.finish(w, "("+w.index+")"+row+" * N + "+col, value, func() []string { return coords(row, col) })
+	}
 	if p.serial {
 		w.serial(p.t, p.acc, a, b)
 		w.serialResults(p.t, p.acc, result)
 	} else {
 		w.tiled(p.t, p.acc, a, b)
-		w.results(p.t, result)
+		w.results(p.t, p.acc, result)
 	}
 	return w.launch()
 }
 
-// result passes where sums go: to the result, or as parts of it to scratch memory.
-func (p *product) result(w *writer) {
-	if p.splits > 1 {
-		w.pointer("C", p.acc, p.scratch, 0)
-	} else {
-		w.operand("C", &p.out)
-	}
-}
-
-func (p *product) store(w *writer, at, value string) {
-	if p.splits == 1 {
-		value = narrowed(p.out.DType, value)
-	}
-	w.P("C[%s] = %s;", at, value)
-}
-
-// moveBatch moves the operands to the matrices of this group's batch, and the result
-// to its own or to its part.
-func (p *product) moveBatch(w *writer, a, b string) {
+// moveBatch moves operands and result to the matrices of this group's batch. It gives the
+// coordinates of a row and column there.
+func (p *product) moveBatch(w *writer, end *ending, a, b string) func(row, col string) []string {
 	w.open("")
 	w.P("i32 rest = batch, at;")
 	axes := batchAxes(&p.a, &p.b)
@@ -176,27 +152,19 @@ func (p *product) moveBatch(w *writer, a, b string) {
 		w.P("at = rest %% %s; rest /= %s; %s += (%s)at * %s; %s += (%s)at * %s;", e, e, a, w.index, sa, b, w.index, sb)
 	}
 	w.close()
-	if p.splits > 1 {
-		w.P("C += (i64)z * M * N;")
-	} else {
-		w.P("C += (i64)batch * M * N;")
+	rows, columns := "M", "N"
+	if s := p.skinny; s != nil && s.outCol != 1 {
+		rows, columns = columns, rows
 	}
-}
-
-// addParts adds the parts of sums, in their order.
-func addParts(t *codegen.Target, acc string, scratch, parts int, out *kernel.Operand) codegen.Launch {
-	w := newWriter(t, "add_parts", 256, out)
-	n := out.Elements()
-	w.grid = ceil(n, w.group)
-	w.pointer("P", acc, scratch, 0)
-	w.operand("C", out)
-	w.stride("COUNT", n)
-	w.size("PARTS", parts)
-	w.P("const %s i = (%s)GROUP(0) * %d + LOCAL(0);", w.index, w.index, w.group)
-	w.open("if (i < COUNT)")
-	w.P("%s sum = P[i];", acc)
-	w.P("for (i32 s = 1; s < PARTS; s++) sum += P[i + s * (i64)COUNT];")
-	w.P("C[i] = %s;", narrowed(out.DType, "sum"))
-	w.close()
-	return w.launch()
+	w.P("C += (i64)batch * M * N;")
+	if p.l.Op != ir.DotGeneral { // the result has another shape
+		return func(row, col string) []string {
+			return end.unfold(w, fmt.Sprintf("((i64)batch * %s + %s) * %s + %s", rows, row, columns, col), len(p.l.Out[0].Shape))
+		}
+	}
+	var outer []string
+	if end.epilogue != nil {
+		outer = end.unfold(w, "batch", len(p.out.Shape)-2)
+	}
+	return func(row, col string) []string { return append(slices.Clone(outer), row, col) }
 }

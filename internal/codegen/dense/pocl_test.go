@@ -116,23 +116,49 @@ func (c *card) Compile(p *kernel.Program) (device.Executable, error) {
 		}
 		e.steps = append(e.steps, st)
 	}
-	text := codegen.Module(kernels, c.target)
+	var err error
+	e.built, err = c.build(codegen.Module(kernels, c.target))
+	return e, err
+}
+
+// build compiles a text, once.
+func (c *card) build(text string) (opencl.Program, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b, ok := c.programs[text]; ok {
-		e.built = b
-		return e, nil
+		return b, nil
 	}
 	b, err := c.cl.CreateProgramWithSource(c.ctx, text)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	if err := c.cl.BuildProgram(b, c.id, strings.Join(codegen.Options(c.target), " ")); err != nil {
 		log, _ := c.cl.ProgramBuildLog(b, c.id)
-		return nil, fmt.Errorf("%w\n%s\n%s", err, log, text[len(codegen.Prelude(c.target.Dialect, c.target)):])
+		return 0, fmt.Errorf("%w\n%s\n%s", err, log, text[len(codegen.Prelude(c.target.Dialect, c.target)):])
 	}
-	e.built, c.programs[text] = b, b
-	return e, nil
+	c.programs[text] = b
+	return b, nil
+}
+
+// bindArgs gives a kernel the arguments of a launch.
+func (c *card) bindArgs(k opencl.Kernel, l codegen.Launch, buffers map[int]opencl.Mem) error {
+	n := 0
+	var failed error
+	arg := func(bytes int, bits uint64) {
+		if err := c.cl.SetKernelArg(k, n, bytes, bits); err != nil && failed == nil {
+			failed = err
+		}
+		n++
+	}
+	for i, a := range l.Args {
+		if l.Kernel.Params[i].Pointer {
+			arg(8, uint64(buffers[a.Slot]))
+			arg(8, uint64(a.Offset))
+		} else {
+			arg(l.Kernel.Params[i].Bytes, a.Bits)
+		}
+	}
+	return failed
 }
 
 func (e *cardProgram) Close() {}
@@ -191,29 +217,17 @@ func (c *card) run(program opencl.Program, launches []codegen.Launch, slots [][]
 			return err
 		}
 		defer c.cl.ReleaseKernel(k)
-		n := 0
-		arg := func(bytes int, bits uint64) {
-			if err == nil {
-				err = c.cl.SetKernelArg(k, n, bytes, bits)
-			}
-			n++
-		}
 		for i, a := range l.Args {
-			if !l.Kernel.Params[i].Pointer {
-				arg(l.Kernel.Params[i].Bytes, a.Bits)
+			if _, ok := buffers[a.Slot]; ok || !l.Kernel.Params[i].Pointer {
 				continue
 			}
-			if _, ok := buffers[a.Slot]; !ok {
-				m, err := c.cl.CreateBuffer(c.ctx, opencl.ReadWrite|opencl.CopyHostPtr, max(64, len(slots[a.Slot])), append(append([]byte(nil), slots[a.Slot]...), make([]byte, 64)...))
-				if err != nil {
-					return err
-				}
-				buffers[a.Slot] = m
+			m, err := c.cl.CreateBuffer(c.ctx, opencl.ReadWrite|opencl.CopyHostPtr, max(64, len(slots[a.Slot])), append(append([]byte(nil), slots[a.Slot]...), make([]byte, 64)...))
+			if err != nil {
+				return err
 			}
-			arg(8, uint64(buffers[a.Slot]))
-			arg(8, uint64(a.Offset))
+			buffers[a.Slot] = m
 		}
-		if err != nil {
+		if err := c.bindArgs(k, l, buffers); err != nil {
 			return err
 		}
 		g, s := l.Kernel.Group, l.Grid

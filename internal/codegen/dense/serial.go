@@ -35,7 +35,7 @@ func (w *writer) serial(t tile, acc string, a, b source) {
 	w.shared(acc, "Ap", t.bm*t.bk)
 	w.shared(acc, "Bp", t.bk*t.bn)
 	w.shared(acc, "Ct", t.bm*t.bn)
-	w.P("const i32 rows = min_i32(M - m0, %d), cols = min_i32(N - n0, %d);", t.bm, t.bn)
+	w.P("const i32 rows = min_i32(M - mBegin, %d), cols = min_i32(N - nBegin, %d);", t.bm, t.bn)
 	w.P("for (i32 i = 0; i < (rows + %d) / %d * %d; i++) Ct[i] = 0;", t.tm-1, t.tm, t.tm*t.bn)
 	w.open("for (i32 kk = kbegin; kk < kend; kk += %d)", t.bk)
 	w.P("const i32 kn = min_i32(kend - kk, %d);", t.bk)
@@ -69,6 +69,6 @@ func (w *writer) serial(t tile, acc string, a, b source) {
 func (w *writer) serialResults(t tile, acc string, f func(value, row, col string)) {
 	w.open("for (i32 i = 0; i < rows; i++) for (i32 j = 0; j < cols; j++)")
 	w.P("const %s v = Ct[i * %d + j];", acc, t.bn)
-	f("v", "(m0 + i)", "(n0 + j)")
+	f("v", "(mBegin + i)", "(nBegin + j)")
 	w.close()
 }

@@ -65,7 +65,7 @@ func (s *skinny) stride() int {
 	return 32 * s.vec
 }
 
-func (s *skinny) lower() codegen.Launch {
+func (s *skinny) launch() (codegen.Launch, error) {
 	rows := 1
 	for rows < s.rows {
 		rows *= 2
@@ -73,7 +73,6 @@ func (s *skinny) lower() codegen.Launch {
 	w := newWriter(s.target, "dot_skinny", 256, s.small, s.large, &s.out)
 	w.operand("A", s.small)
 	w.operand("B", s.large)
-	s.result(w)
 	each := max(s.stride(), round(ceil(s.k, s.splits), s.stride()))
 	tiles := ceil(s.columns, s.width())
 	w.grid = tiles * s.batches * s.splits
@@ -89,20 +88,21 @@ func (s *skinny) lower() codegen.Launch {
 	w.stride("B_k", s.large.Stride[s.largeK])
 	w.stride("C_row", s.outRow)
 	w.stride("C_col", s.outCol)
-	w.P("const i32 tid = LOCAL(0), z = GROUP(0) / TILES, n0 = (GROUP(0) - z * TILES) * %d, split = z / BATCH, batch = z - split * BATCH;", s.width())
+	w.P("const i32 tid = LOCAL(0), z = GROUP(0) / TILES, nBegin = (GROUP(0) - z * TILES) * %d, split = z / BATCH, batch = z - split * BATCH;", s.width())
 	w.P("const i32 kbegin = split * STEPS, kend = min_i32(K, kbegin + STEPS);")
-	if s.small == &s.a {
-		s.moveBatch(w, "A", "B")
-	} else {
-		s.moveBatch(w, "B", "A")
+	end := s.ending(w)
+	a, b := "A", "B"
+	if s.small != &s.a {
+		a, b = b, a
 	}
+	coords := s.moveBatch(w, end, a, b)
 	n := s.vec
 	if s.down {
-		w.P("const i32 lane = tid / 32, col = n0 + tid %% 32 * %d;", n)
+		w.P("const i32 lane = tid / 32, col = nBegin + tid %% 32 * %d;", n)
 		w.P("const %s over = (%s)col * B_x;", w.index, w.index)
 	} else {
 		n = 1
-		w.P("const i32 lane = tid %% 32, col = n0 + tid / 32;")
+		w.P("const i32 lane = tid %% 32, col = nBegin + tid / 32;")
 		w.P("const %s over = (%s)min_i32(col, N - 1) * B_x;", w.index, w.index)
 	}
 	acc := s.acc
@@ -156,10 +156,15 @@ func (s *skinny) lower() codegen.Launch {
 			}
 		}
 		w.P("BARRIER();")
-		w.open("if (%d < M && tid < %d && n0 + tid < N)", i, cols)
+		w.open("if (%d < M && tid < %d && nBegin + tid < N)", i, cols)
 		w.P("%s sum = R[tid];", acc)
 		w.P("for (i32 l = 1; l < %d; l++) sum += R[l * %d + tid];", lanes, cols+1)
-		s.store(w, fmt.Sprintf("%d * C_row + (%s)(n0 + tid) * C_col", i, w.index), "sum")
+		end.finish(w, fmt.Sprintf("%d * C_row + (%s)(nBegin + tid) * C_col", i, w.index), "sum", func() []string {
+			if s.outCol == 1 {
+				return coords(fmt.Sprint(i), "nBegin + tid")
+			}
+			return coords("nBegin + tid", fmt.Sprint(i))
+		})
 		w.close()
 	}
 	return w.launch()

@@ -53,7 +53,7 @@ func (w *writer) groups(m, n, k, batch, splits int, t tile) {
 	w.P("i32 at = GROUP(0) - z * (TILES_M * TILES_N);")
 	w.P("const i32 band = at / (8 * TILES_N) * 8, high = min_i32(TILES_M - band, 8);")
 	w.P("at -= band * TILES_N;")
-	w.P("const i32 m0 = (band + at %% high) * %d, n0 = at / high * %d;", t.bm, t.bn)
+	w.P("const i32 mBegin = (band + at %% high) * %d, nBegin = at / high * %d;", t.bm, t.bn)
 	w.P("const i32 kbegin = split * STEPS, kend = min_i32(K, kbegin + STEPS);")
 }
 
@@ -127,19 +127,27 @@ func spread(i, width, each int) int {
 	return i/4*(width/(each/4)) + i%4
 }
 
-// results calls f for each of the thread's results with its row and column, as
+// results calls f for the thread's results with the row and column of each, as
 // expressions, inside of a test that they exist.
-func (w *writer) results(t tile, f func(value, row, col string)) {
-	w.P("const i32 row = m0 + ty * %d, col = n0 + tx * %d;", min(t.tm, 4), min(t.tn, 4))
+func (w *writer) results(t tile, acc string, f func(value, row, col string)) {
+	w.P("const i32 row0 = mBegin + ty * %d, col0 = nBegin + tx * %d;", min(t.tm, 4), min(t.tn, 4))
 	for i := range t.tm {
-		r := fmt.Sprintf("row + %d", spread(i, t.bm, t.tm))
-		w.open("if (%s < M)", r)
-		for j := range t.tn {
-			c := fmt.Sprintf("col + %d", spread(j, t.bn, t.tn))
-			w.open("if (%s < N)", c)
-			f(fmt.Sprintf("c%d_%d", i, j), "("+r+")", "("+c+")")
-			w.close()
+		w.open("")
+		w.P("const %s line[%d] = {%s};", acc, t.tn, list(t.tn, func(j int) string { return fmt.Sprintf("c%d_%d", i, j) }))
+		w.P("const i32 row = row0 + %d;", spread(i, t.bm, t.tm))
+		if !w.target.Serial {
+			w.P("UNROLL")
 		}
+		w.open("for (i32 j = 0; j < %d; j++)", t.tn)
+		if t.tn > 4 {
+			w.P("const i32 col = col0 + j / 4 * %d + j %% 4;", spread(4, t.bn, t.tn))
+		} else {
+			w.P("const i32 col = col0 + j;")
+		}
+		w.open("if (row < M && col < N)")
+		f("line[j]", "row", "col")
+		w.close()
+		w.close()
 		w.close()
 	}
 }

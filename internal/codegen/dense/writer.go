@@ -18,6 +18,7 @@ type writer struct {
 	group  int    // threads
 	grid   int    // groups
 	args   []codegen.Arg
+	err    error
 }
 
 // newWriter begins a kernel over operands.
@@ -76,8 +77,23 @@ func (w *writer) flag(name string, b bool) {
 }
 
 // launch ends the kernel.
-func (w *writer) launch() codegen.Launch {
-	return w.Kernel().Launch([3]int{w.grid, 1, 1}, w.args...)
+func (w *writer) launch() (codegen.Launch, error) {
+	if w.err != nil {
+		return codegen.Launch{}, w.err
+	}
+	return w.Kernel().Launch([3]int{w.grid, 1, 1}, w.args...), nil
+}
+
+// launches collects launches until one fails.
+type launches struct {
+	list []codegen.Launch
+	err  error
+}
+
+func (l *launches) add(a codegen.Launch, err error) {
+	if l.err == nil {
+		l.list, l.err = append(l.list, a), err
+	}
 }
 
 // storage is the C type of an element in memory.
