@@ -1,6 +1,27 @@
 // Package dense writes the kernels of matrix products, convolutions and attention.
 //
-// (doc to come)
+//	product.go   matrix products, cut into tiles and sums cut into parts
+//	skinny.go    those with few rows or columns
+//	conv.go      convolutions in three directions, as products with a gathered operand
+//	direct.go    those in groups of a few channels
+//	attention.go softmax(q·kᵀ)·v and its gradient, without a matrix of scores
+//
+//	tile.go      what they have in common: tiles in local memory and registers
+//	serial.go    the same for CPUs
+//	source.go    how strided operands come to tiles
+//	ending.go    where sums go: to the result, to parts of it, through an epilogue
+//	writer.go    C text
+//
+// An operation is decided first (newProduct, newConvolution, newAttention): tiles, and in
+// how many parts sums are cut where there are too few tiles to occupy the device. That
+// depends on shapes and the Target alone, and so does Workspace. Then it is written.
+// Extents and distances are arguments, so that operations of one type and layout share a
+// kernel whatever their shapes; only what changes the text (types, tiles, which axis is
+// adjacent, the number of axes, the epilogue) makes another one.
+//
+// Operands of 16 bits become float32 on their way to local memory, and sums are float32;
+// integers wrap. Sums are added in an order that depends on shapes and Target alone, and
+// nothing is added atomically, so that equal operands give equal bits.
 package dense
 
 import (
