@@ -185,7 +185,11 @@ func (a *attention) begin(label string, rows, slices int, queries bool) *writer 
 	if a.mask != nil {
 		ops = append(ops, a.mask)
 	}
-	w := newWriter(a.target, label, 256, ops...)
+	threads := 256
+	if a.serial() {
+		threads = 1
+	}
+	w := newWriter(a.target, label, threads, ops...)
 	blocks := ceil(rows, a.block())
 	w.grid = a.b * a.h * blocks * slices
 	w.size("T", a.t)
@@ -201,7 +205,9 @@ func (a *attention) begin(label string, rows, slices int, queries bool) *writer 
 		bits = uint64(math.Float32bits(float32(a.scale)))
 	}
 	w.args = append(w.args, codegen.Arg{Slot: -1, Bits: bits})
-	w.P("const i32 tid = LOCAL(0), tx = tid %% 16, ty = tid / 16;")
+	if threads > 1 {
+		w.P("const i32 tid = LOCAL(0), tx = tid %% 16, ty = tid / 16;")
+	}
 	w.P("const i32 head = GROUP(0) / (BLOCKS * SLICES), batch = head / HEADS, h = head %% HEADS;")
 	w.P("i32 part = GROUP(0) - head * (BLOCKS * SLICES);")
 	w.P("const i32 slice = part / BLOCKS; part -= slice * BLOCKS;")
@@ -385,6 +391,9 @@ func (a *attention) larger(x, y string) string {
 
 // forward gives [B, T, H, E] and the logarithms of the sums.
 func (a *attention) forward() (codegen.Launch, error) {
+	if a.serial() {
+		return a.serialForward()
+	}
 	slice := a.slice(a.dv)
 	t, r := a.scoreTile(), a.resultTile(slice)
 	w := a.begin("attention", a.t, max(1, ceil(a.dv, slice)), true)
@@ -505,6 +514,9 @@ func (a *attention) deltas() (codegen.Launch, error) {
 // gradient computes the cotangents of a block of queries, or those of a block of keys,
 // of values or of both.
 func (a *attention) gradient(label string, queries, dk, dv bool) (codegen.Launch, error) {
+	if a.serial() {
+		return a.serialGradient(label, queries, dk, dv)
+	}
 	rows, width := a.s, a.dk
 	if queries {
 		rows = a.t

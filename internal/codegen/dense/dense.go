@@ -7,7 +7,7 @@
 //	attention.go softmax(q·kᵀ)·v and its gradient, without a matrix of scores
 //
 //	tile.go      what they have in common: tiles in local memory and registers
-//	serial.go    the same for CPUs
+//	serial.go    the same for CPUs, and serial_attention.go
 //	source.go    how strided operands come to tiles
 //	ending.go    where sums go: to the result, to parts of it, through an epilogue
 //	writer.go    C text

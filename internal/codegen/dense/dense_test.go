@@ -426,9 +426,7 @@ func (c *attentionCase) attended(scale float64, q, k, v, mask, dy tensor) (y, ls
 // are full and not, heads narrower and wider than a slice, masks of both kinds, queries
 // that see nothing, operands as projections leave them.
 func TestAttention(t *testing.T) {
-	devices := some([]*card{newCard(t, true, 2), newCard(t, false, 4)}, 1)
-	r := rand.New(rand.NewPCG(3, 1))
-	for i, x := range some([]attentionCase{
+	cases := []attentionCase{
 		{dtype.Float32, 2, 3, 70, 70, 32, 32, true, nil, false},
 		{dtype.Float32, 1, 2, 65, 130, 20, 40, false, []int{1, 2, 65, 130}, true},
 		{dtype.BFloat16, 1, 2, 64, 100, 64, 64, true, nil, false},
@@ -436,55 +434,66 @@ func TestAttention(t *testing.T) {
 		{dtype.Float32, 1, 1, 66, 33, 300, 260, true, nil, false},
 		{dtype.Float16, 1, 1, 40, 40, 128, 128, false, []int{1, 1, 40, 1}, true},
 		{dtype.Float64, 1, 2, 40, 37, 16, 48, true, []int{1, 1, 40, 37}, true},
-	}, 3) {
-		c := devices[i%len(devices)]
-		t.Run(fmt.Sprintf("%v %dx%d %dx%d", x.d, x.t, x.s, x.dk, x.dv), func(t *testing.T) {
-			q, k, v := random(r, x.d, x.b, x.h, x.t, x.dk), random(r, x.d, x.b, x.h, x.s, x.dk), random(r, x.d, x.b, x.h, x.s, x.dv)
-			dy := random(r, x.d, x.b, x.t, x.h, x.dv)
-			in := []tensor{q, k, v}
-			var mask tensor
-			if x.mask != nil {
-				if mask = random(r, x.d.Compute(), x.mask...); x.boolean {
-					mask = newTensor(dtype.Bool, x.mask...)
-					for i := range mask.v {
-						mask.v[i].I = int64(r.IntN(3)) / 2
-					}
-				}
-				in = append(in, mask)
-			}
-			scale := 1 / math.Sqrt(float64(x.dk))
-			y, lse, dq, dk, dv := x.attended(scale, q, k, v, mask, dy)
-			region := func(name string) *ir.Region {
-				return &ir.Region{Name: name, Attr: ir.Attention{Scale: scale, Causal: x.causal}, Strided: true}
-			}
-			tolerance := map[dtype.DType]float64{dtype.Float32: 2e-5, dtype.BFloat16: 1.0 / 64, dtype.Float16: 1.0 / 512, dtype.Float64: 1e-12}[x.d]
-			between := []int{0, 2, 1, 3} // rows of all heads behind each other
-			orders := [][]int{between, between, between}
-			got := c.compute(t, &kernel.Library{Op: ir.Composite, Attr: region("attention")}, in, orders, newTensor(y.d, y.sh...), newTensor(lse.d, lse.sh...))
-			near(t, "result", got[0], y, tolerance)
-			near(t, "logarithms", got[1], lse, min(tolerance, 2e-3))
-
-			in = append(in, tensor{y.d, y.sh, slices.Clone(y.v)}.rounded(), lse.rounded(), dy)
-			outs := []tensor{newTensor(dq.d, dq.sh...), newTensor(dk.d, dk.sh...), newTensor(dv.d, dv.sh...)}
-			packed := slices.Equal(q.sh, k.sh) && slices.Equal(q.sh, v.sh)
-			if packed {
-				outs = []tensor{newTensor(dq.d, x.b, x.t, 3*x.h*x.dk)}
-			}
-			got = c.compute(t, &kernel.Library{Op: ir.Composite, Attr: region("attention_grad")}, in, orders, outs...)
-			for i, want := range []tensor{dq, dk, dv} {
-				g := got[min(i, len(got)-1)]
-				if packed {
-					all := g
-					g = newTensor(all.d, want.sh...)
-					n := x.h * x.dk
-					for j := range g.v {
-						g.v[j] = all.v[(j/n*3+i)*n+j%n]
-					}
-				}
-				near(t, []string{"queries", "keys", "values"}[i], g, want, 8*tolerance)
-			}
-		})
 	}
+	onBoth(t, func(t *testing.T, c *card) {
+		n := 1
+		if c.target.Serial {
+			n = 3
+		}
+		for _, x := range some(cases, n) {
+			x.test(t, c)
+		}
+	})
+}
+
+func (x *attentionCase) test(t *testing.T, c *card) {
+	r := rand.New(rand.NewPCG(3, 1))
+	t.Run(fmt.Sprintf("%v %dx%d %dx%d", x.d, x.t, x.s, x.dk, x.dv), func(t *testing.T) {
+		q, k, v := random(r, x.d, x.b, x.h, x.t, x.dk), random(r, x.d, x.b, x.h, x.s, x.dk), random(r, x.d, x.b, x.h, x.s, x.dv)
+		dy := random(r, x.d, x.b, x.t, x.h, x.dv)
+		in := []tensor{q, k, v}
+		var mask tensor
+		if x.mask != nil {
+			if mask = random(r, x.d.Compute(), x.mask...); x.boolean {
+				mask = newTensor(dtype.Bool, x.mask...)
+				for i := range mask.v {
+					mask.v[i].I = int64(r.IntN(3)) / 2
+				}
+			}
+			in = append(in, mask)
+		}
+		scale := 1 / math.Sqrt(float64(x.dk))
+		y, lse, dq, dk, dv := x.attended(scale, q, k, v, mask, dy)
+		region := func(name string) *ir.Region {
+			return &ir.Region{Name: name, Attr: ir.Attention{Scale: scale, Causal: x.causal}, Strided: true}
+		}
+		tolerance := map[dtype.DType]float64{dtype.Float32: 2e-5, dtype.BFloat16: 1.0 / 64, dtype.Float16: 1.0 / 512, dtype.Float64: 1e-12}[x.d]
+		between := []int{0, 2, 1, 3} // rows of all heads behind each other
+		orders := [][]int{between, between, between}
+		got := c.compute(t, &kernel.Library{Op: ir.Composite, Attr: region("attention")}, in, orders, newTensor(y.d, y.sh...), newTensor(lse.d, lse.sh...))
+		near(t, "result", got[0], y, tolerance)
+		near(t, "logarithms", got[1], lse, min(tolerance, 2e-3))
+
+		in = append(in, tensor{y.d, y.sh, slices.Clone(y.v)}.rounded(), lse.rounded(), dy)
+		outs := []tensor{newTensor(dq.d, dq.sh...), newTensor(dk.d, dk.sh...), newTensor(dv.d, dv.sh...)}
+		packed := slices.Equal(q.sh, k.sh) && slices.Equal(q.sh, v.sh)
+		if packed {
+			outs = []tensor{newTensor(dq.d, x.b, x.t, 3*x.h*x.dk)}
+		}
+		got = c.compute(t, &kernel.Library{Op: ir.Composite, Attr: region("attention_grad")}, in, orders, outs...)
+		for i, want := range []tensor{dq, dk, dv} {
+			g := got[min(i, len(got)-1)]
+			if packed {
+				all := g
+				g = newTensor(all.d, want.sh...)
+				n := x.h * x.dk
+				for j := range g.v {
+					g.v[j] = all.v[(j/n*3+i)*n+j%n]
+				}
+			}
+			near(t, []string{"queries", "keys", "values"}[i], g, want, 8*tolerance)
+		}
+	})
 }
 
 // TestEpilogue compares operations that include their epilogue with the same operations

@@ -28,10 +28,15 @@ func serialTile(t *codegen.Target, acc string) (tile, bool) {
 // serialLocal is the number of elements of local memory: both operands and the sums.
 func (t tile) serialLocal() int { return t.bm*t.bk + t.bn*t.bk + t.bm*t.bn }
 
+// vectorType is OpenCL's name of a vector.
+func vectorType(acc string, lanes int) string {
+	return map[string]string{"f32": "float", "f64": "double", "u32": "uint", "u64": "ulong"}[acc] + fmt.Sprint(lanes)
+}
+
 // serial writes a product by groups of one thread.
 func (w *writer) serial(t tile, acc string, a, b source) {
 	lanes := t.tn / 2
-	vector := map[string]string{"f32": "float", "f64": "double", "u32": "uint", "u64": "ulong"}[acc] + fmt.Sprint(lanes)
+	vector := vectorType(acc, lanes)
 	w.shared(acc, "Ap", t.bm*t.bk)
 	w.shared(acc, "Bp", t.bk*t.bn)
 	w.shared(acc, "Ct", t.bm*t.bn)
