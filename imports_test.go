@@ -67,6 +67,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/opencl", internal: backend + " internal/backend/gpu internal/codegen internal/codegen/* internal/dl/*"},
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
 	{packages: "internal/codegen/cudatest", internal: "internal/codegen internal/dl/* internal/testenv"},
+	{packages: "internal/codegen/cache"},
 	{packages: "internal/codegen/dense internal/codegen/indexing", internal: "internal/codegen internal/kernel internal/ir internal/shape internal/dtype"},
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/philox"},
 	{packages: "internal/nvtx", internal: "internal/dl"},
