@@ -92,6 +92,14 @@ func classes(d dtype.DType) map[string][]*ir.Node {
 		updates = append(updates, ir.New(ir.Assign, ir.Target{Storage: w.Storage}, w, after), ir.New(ir.Assign, ir.Target{Storage: mo.Storage}, mo, next), ir.To(after, dtype.BFloat16))
 	}
 	m["update"] = updates
+
+	var norms []*ir.Node
+	for _, sh := range [][]int{{768, 3072}, {3072}, {50257, 768}, {7}, {1}} {
+		g := wide(variable(d, sh...))
+		axes := []int{0, 1}[:len(sh)]
+		norms = append(norms, ir.Fold(ir.ReduceSum, apply(ir.Mul, g, g), axes))
+	}
+	m["norms"] = norms
 	return m
 }
 

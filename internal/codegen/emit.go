@@ -416,7 +416,11 @@ func (g *emitter) compute(list []int, isGathered func(i int) bool, e string) err
 				x[k] = name(o)
 			}
 			var err error
-			if text, err = apply(in.Op, in.DType, g.f.Code[in.X[0]].DType, x); err != nil {
+			d := in.DType
+			if in.Op != ir.Bitcast && d.Compute() != d && g.stored(i) {
+				d = d.Compute() // the store rounds
+			}
+			if text, err = apply(in.Op, d, g.f.Code[in.X[0]].DType, x); err != nil {
 				return err
 			}
 		default:
@@ -425,6 +429,16 @@ func (g *emitter) compute(list []int, isGathered func(i int) bool, e string) err
 		g.b.P("%s v%d = %s;", register(in.DType), i, text)
 	}
 	return nil
+}
+
+// stored tells whether a value is stored and not used otherwise.
+func (g *emitter) stored(i int) bool {
+	for j := range g.f.Code {
+		if in := &g.f.Code[j]; in.Kind != kernel.Store && slices.Contains(in.Operands(), i) {
+			return false
+		}
+	}
+	return true
 }
 
 // value names an operand of a store or a reduction in the code of an element.

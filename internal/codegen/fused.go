@@ -92,4 +92,4 @@ func power2(n int) int {
 func ceil(n, d int) int { return (n + d - 1) / d }
 
 // one is the point of a kernel of no axes.
-var one = []int{}
+var one = []string{}
