@@ -71,6 +71,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/codegen/dense internal/codegen/indexing", internal: "internal/codegen internal/kernel internal/ir internal/shape internal/dtype"},
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/philox"},
 	{packages: "internal/nvtx", internal: "internal/dl"},
+	{packages: "internal/dl/dltest", internal: "internal/dl internal/dl/find internal/testenv"},
 	{packages: "internal/dl/*", internal: "internal/dl"},
 	{packages: "internal/dl", others: "github.com/ebitengine/purego golang.org/x/sys"},
 	{packages: "internal/graphtest", internal: "internal/kernel internal/scalar internal/ir internal/dtype"},
