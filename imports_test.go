@@ -72,6 +72,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/philox"},
 	{packages: "internal/nvtx", internal: "internal/dl"},
 	{packages: "internal/dl/dltest", internal: "internal/dl internal/dl/find internal/testenv"},
+	{packages: "internal/dl/clblast", internal: "internal/dl internal/dl/opencl"},
 	{packages: "internal/dl/*", internal: "internal/dl"},
 	{packages: "internal/dl", others: "github.com/ebitengine/purego golang.org/x/sys"},
 	{packages: "internal/graphtest", internal: "internal/kernel internal/scalar internal/ir internal/dtype"},

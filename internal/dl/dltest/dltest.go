@@ -127,9 +127,10 @@ func Offsets(v any, c string, names ...string) []Fact {
 	return facts
 }
 
-// includes is the folders with headers beside the vendors' libraries.
+// includes is the folders with headers: those that find.Variable lists, and those beside the
+// vendors' libraries.
 func includes() []string {
-	var dirs []string
+	dirs := filepath.SplitList(os.Getenv(find.Variable))
 	for _, l := range find.Search(find.Want{}).All() {
 		if l.Path == "" {
 			continue
