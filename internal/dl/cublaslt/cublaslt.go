@@ -9,6 +9,7 @@ package cublaslt
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/sinter-dl/sinter/internal/dl"
@@ -96,14 +97,17 @@ const (
 	NotSupported   Status = 15
 )
 
-var statuses = map[Status]string{1: "not initialized", 3: "allocation failed", 7: "invalid value", 8: "not on this architecture",
-	11: "mapping error", dl.Missing: "the library has no such function", 13: "execution failed", 14: "internal error", 15: "not supported", 16: "license error"}
+var statuses = map[Status]string{
+	1: "CUBLAS_STATUS_NOT_INITIALIZED", 3: "CUBLAS_STATUS_ALLOC_FAILED", 7: "CUBLAS_STATUS_INVALID_VALUE", 8: "CUBLAS_STATUS_ARCH_MISMATCH",
+	11: "CUBLAS_STATUS_MAPPING_ERROR", 13: "CUBLAS_STATUS_EXECUTION_FAILED", 14: "CUBLAS_STATUS_INTERNAL_ERROR",
+	15: "CUBLAS_STATUS_NOT_SUPPORTED", 16: "CUBLAS_STATUS_LICENSE_ERROR", dl.Missing: "the library has no such function",
+}
 
 func (s Status) Error() string {
 	if name, ok := statuses[s]; ok {
 		return fmt.Sprintf("%s (%d)", name, int32(s))
 	}
-	return fmt.Sprintf("status %d", int32(s))
+	return fmt.Sprintf("status %d of cublasStatus_t", int32(s))
 }
 
 // Handles and descriptors.
@@ -258,9 +262,13 @@ func (l *Library) Heuristic(h Handle, d Desc, a, b, c, out Layout, p Preference,
 
 // Matmul puts D = alpha·op(A)·op(B) + beta·C and its epilogue into a stream. Alpha and
 // beta are of the descriptor's scale type, in the host's memory; a, b, c, d and work are
-// addresses of the device.
+// addresses of the device. It does not allocate.
 func (l *Library) Matmul(h Handle, desc Desc, alpha unsafe.Pointer, a uintptr, al Layout, b uintptr, bl Layout,
-	beta unsafe.Pointer, c uintptr, cl Layout, d uintptr, dl Layout, algo *Algo, work uintptr, bytes int, stream uintptr) error {
-	return check("cublasLtMatmul", l.fn.Matmul.Call(uintptr(h), uintptr(desc), uintptr(alpha), a, uintptr(al), b, uintptr(bl),
-		uintptr(beta), c, uintptr(cl), d, uintptr(dl), uintptr(unsafe.Pointer(algo)), work, uintptr(bytes), stream))
+	beta unsafe.Pointer, c uintptr, cl Layout, d uintptr, ol Layout, algo *Algo, work uintptr, bytes int, stream uintptr) error {
+	r := l.fn.Matmul.Fast(uintptr(h), uintptr(desc), dl.Addr((*byte)(alpha)), a, uintptr(al), b, uintptr(bl),
+		dl.Addr((*byte)(beta)), c, uintptr(cl), d, uintptr(ol), dl.Addr(algo), work, uintptr(bytes), stream)
+	runtime.KeepAlive(alpha)
+	runtime.KeepAlive(beta)
+	runtime.KeepAlive(algo)
+	return check("cublasLtMatmul", r)
 }

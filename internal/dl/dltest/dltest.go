@@ -94,6 +94,22 @@ func Facts(t testing.TB, header string, facts []Fact) {
 	for _, dir := range dirs {
 		args = append(args, "-isystem", dir)
 	}
+	// Headers of CUDA's runtime want some of the compiler's, which pip has in packages of their
+	// own; for a host's compiler there is next to nothing in them.
+	stubs := t.TempDir()
+	for name, text := range map[string]string{
+		"crt/host_config.h": "", "crt/host_defines.h": hostDefines,
+		"nv/target": "#define NV_IF_TARGET(...)\n#define NV_IF_ELSE_TARGET(condition, then, otherwise) otherwise\n",
+	} {
+		file := filepath.Join(stubs, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args = append(args, "-idirafter", stubs)
 	out, err := compile(t, b.String(), args...)
 	if err == nil {
 		return
@@ -111,6 +127,27 @@ func Facts(t testing.TB, header string, facts []Fact) {
 		t.Fatalf("g++ with %s: %v\n%s", header, err, out)
 	}
 }
+
+const hostDefines = `
+#define __host__
+#define __device__
+#define __global__
+#define __shared__
+#define __constant__
+#define __managed__
+#define __location__(a)
+#define __forceinline__ inline
+#define __noinline__
+#define __restrict__
+#define __align__(n) __attribute__((aligned(n)))
+#define __builtin_align__(n) __align__(n)
+#define __device_builtin__
+#define __cudart_builtin__
+#define __device_builtin_surface_type__
+#define __device_builtin_texture_type__
+#define CUDARTAPI
+#define CUDARTAPI_CDECL
+`
 
 // Offsets is the facts that the fields of a Go struct lie where those of a C type do. Names
 // are pairs of a Go field and a C field.
