@@ -140,16 +140,6 @@ type functions struct {
 	ProfilerStop                 dl.Func `c:"cuProfilerStop,optional"`
 }
 
-// Names are the names of the driver's library. The second of Linux is where Windows puts
-// the driver for its Linux, the third where the container toolkit puts it. A folder called
-// stubs is never among them: a toolkit's stub of the driver only serves for linking.
-func Names() []string {
-	if runtime.GOOS == "windows" {
-		return []string{"nvcuda.dll"}
-	}
-	return []string{"libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1", "/usr/local/nvidia/lib64/libcuda.so.1"}
-}
-
 // New binds the functions of an open library.
 func New(lib dl.Symbols) (*API, error) {
 	cu := &API{path: lib.Path()}
@@ -157,19 +147,6 @@ func New(lib dl.Symbols) (*API, error) {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
 	return cu, nil
-}
-
-// Load opens the driver by one of the names, Names if there are none, and binds it. It
-// does not call Init.
-func Load(names ...string) (*API, error) {
-	if len(names) == 0 {
-		names = Names()
-	}
-	lib, err := dl.Open(names...)
-	if err != nil {
-		return nil, fmt.Errorf("cuda: %w", err)
-	}
-	return New(lib)
 }
 
 // Path is the library's file.

@@ -217,15 +217,35 @@ type Status int32
 func (s Status) NotSupported() bool { return s >= 3000 && s < 4000 }
 
 func (s Status) Error() string {
-	switch {
-	case s.NotSupported():
-		return fmt.Sprintf("not supported (%d)", int32(s))
-	case s >= 1000 && s < 2000:
-		return fmt.Sprintf("not initialized (%d)", int32(s))
-	case s >= 2000 && s < 3000:
-		return fmt.Sprintf("bad parameter (%d)", int32(s))
+	if name, ok := statuses[s]; ok {
+		return fmt.Sprintf("%s (%d)", name, int32(s))
 	}
-	return fmt.Sprintf("status %d", int32(s))
+	if s == dl.Missing {
+		return "the library has no such function"
+	}
+	return fmt.Sprintf("status %d of cudnnStatus_t", int32(s))
+}
+
+var statuses = map[Status]string{
+	0: "CUDNN_STATUS_SUCCESS", 1001: "CUDNN_STATUS_NOT_INITIALIZED", 1002: "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH",
+	1003: "CUDNN_STATUS_SERIALIZATION_VERSION_MISMATCH", 1004: "CUDNN_STATUS_DEPRECATED", 1005: "CUDNN_STATUS_LICENSE_ERROR",
+	1006: "CUDNN_STATUS_RUNTIME_IN_PROGRESS", 1007: "CUDNN_STATUS_RUNTIME_FP_OVERFLOW", 1008: "CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED",
+	2000: "CUDNN_STATUS_BAD_PARAM", 2002: "CUDNN_STATUS_BAD_PARAM_NULL_POINTER", 2003: "CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER",
+	2004: "CUDNN_STATUS_BAD_PARAM_NOT_FINALIZED", 2005: "CUDNN_STATUS_BAD_PARAM_OUT_OF_BOUND", 2006: "CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT",
+	2007: "CUDNN_STATUS_BAD_PARAM_STREAM_MISMATCH", 2008: "CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH", 2009: "CUDNN_STATUS_BAD_PARAM_DUPLICATED_ENTRIES",
+	2010: "CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE", 2011: "CUDNN_STATUS_BAD_PARAM_CUDA_GRAPH_MISMATCH", 2012: "CUDNN_STATUS_BAD_PARAM_DESCRIPTOR_TYPE",
+	3000: "CUDNN_STATUS_NOT_SUPPORTED", 3001: "CUDNN_STATUS_NOT_SUPPORTED_GRAPH_PATTERN", 3002: "CUDNN_STATUS_NOT_SUPPORTED_SHAPE",
+	3003: "CUDNN_STATUS_NOT_SUPPORTED_DATA_TYPE", 3004: "CUDNN_STATUS_NOT_SUPPORTED_LAYOUT",
+	3005: "CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDA_DRIVER", 3006: "CUDNN_STATUS_NOT_SUPPORTED_INCOMPATIBLE_CUDART",
+	3007: "CUDNN_STATUS_NOT_SUPPORTED_ARCH_MISMATCH", 3008: "CUDNN_STATUS_NOT_SUPPORTED_RUNTIME_PREREQUISITE_MISSING",
+	3009: "CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE", 3010: "CUDNN_STATUS_NOT_SUPPORTED_SHARED_MEMORY_INSUFFICIENT",
+	3011: "CUDNN_STATUS_NOT_SUPPORTED_PADDING", 3012: "CUDNN_STATUS_NOT_SUPPORTED_BAD_LAUNCH_PARAM",
+	3013: "CUDNN_STATUS_NOT_SUPPORTED_CUDA_GRAPH_NATIVE_API", 3014: "CUDNN_STATUS_NOT_SUPPORTED_INVALID_DYNAMIC_SHAPE",
+	4000: "CUDNN_STATUS_INTERNAL_ERROR", 4001: "CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED", 4002: "CUDNN_STATUS_INTERNAL_ERROR_UNEXPECTED_VALUE",
+	4003: "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED", 4004: "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+	4005: "CUDNN_STATUS_INTERNAL_ERROR_BAD_LAUNCH_PARAM", 4006: "CUDNN_STATUS_INTERNAL_ERROR_TEXTURE_CREATION_FAILED",
+	5000: "CUDNN_STATUS_EXECUTION_FAILED", 5001: "CUDNN_STATUS_EXECUTION_FAILED_CUDA_DRIVER", 5002: "CUDNN_STATUS_EXECUTION_FAILED_CUBLAS",
+	5003: "CUDNN_STATUS_EXECUTION_FAILED_CUDART", 5004: "CUDNN_STATUS_EXECUTION_FAILED_CURAND",
 }
 
 type (
@@ -295,7 +315,7 @@ func (l *Library) Destroy(h Handle) error {
 
 // SetStream says in which stream plans are executed.
 func (l *Library) SetStream(h Handle, stream uintptr) error {
-	return l.check("cudnnSetStream", l.fn.SetStream.Call(uintptr(h), stream))
+	return l.check("cudnnSetStream", l.fn.SetStream.Fast(uintptr(h), stream))
 }
 
 // New makes a descriptor.
@@ -313,9 +333,9 @@ func (l *Library) Finalize(d Descriptor) error {
 	return l.check("cudnnBackendFinalize", l.fn.Finalize.Call(uintptr(d)))
 }
 
-// Execute puts a plan into the handle's stream.
+// Execute puts a plan into the handle's stream. It does not allocate.
 func (l *Library) Execute(h Handle, plan, pack Descriptor) error {
-	return l.check("cudnnBackendExecute", l.fn.Execute.Call(uintptr(h), uintptr(plan), uintptr(pack)))
+	return l.check("cudnnBackendExecute", l.fn.Execute.Fast(uintptr(h), uintptr(plan), uintptr(pack)))
 }
 
 // Set sets an attribute, to one value or to several of one type. The type that C is told

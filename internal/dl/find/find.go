@@ -24,7 +24,7 @@
 // # Opening
 //
 // Libraries are opened by their full path, each after what it would look for itself:
-// NVRTC's built-in functions before NVRTC, NVRTC and cuBLASLt before cuDNN. So no library
+// NVRTC's built-in functions before NVRTC; the driver, NVRTC and cuBLASLt before cuDNN. So no library
 // takes another one than was found here.
 package find
 
@@ -197,7 +197,8 @@ func (s *Libraries) openNow(n Name) (*dl.Library, error) {
 			return nil, &MissingError{Library: *l}
 		}
 	case CuDNN:
-		// It opens both by name when it first has use for them, and works in part without.
+		// It opens them by name when it first has use for them, and works in part without.
+		s.open(CUDA)
 		s.open(NVRTC)
 		s.open(CublasLt)
 	}
