@@ -75,9 +75,9 @@ type Fact struct {
 	Go int64
 }
 
-// Facts compiles the facts with a vendor's header. The test is skipped where the header, or
-// g++, is not there.
-func Facts(t testing.TB, header string, facts []Fact) {
+// Facts compiles the facts with a vendor's header, before which macros are defined. The test
+// is skipped where the header, or g++, is not there.
+func Facts(t testing.TB, header string, facts []Fact, macros ...string) {
 	t.Helper()
 	dirs := includes()
 	found := slices.ContainsFunc(dirs, func(dir string) bool {
@@ -93,6 +93,9 @@ func Facts(t testing.TB, header string, facts []Fact) {
 	args := []string{"-fsyntax-only", "-w", "-std=c++17"}
 	for _, dir := range dirs {
 		args = append(args, "-isystem", dir)
+	}
+	for _, m := range macros {
+		args = append(args, "-D"+m)
 	}
 	// Headers of CUDA's runtime want some of the compiler's, which pip has in packages of their
 	// own; for a host's compiler there is next to nothing in them.
