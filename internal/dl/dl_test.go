@@ -37,7 +37,7 @@ int next() { return ++count; }
 }`
 
 // library compiles a library for a test.
-func library(t *testing.T, name, text string) string {
+func library(t testing.TB, name, text string) string {
 	t.Helper()
 	cxx, err := exec.LookPath("g++")
 	testenv.Require(t, "g++", err == nil, "no g++")
@@ -226,4 +226,27 @@ func TestOpenError(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "libnothing-of-this-name.so") || !strings.Contains(err.Error(), "libneither.so") || IsUnsupported(err) {
 		t.Errorf("%v", err)
 	}
+}
+
+func BenchmarkCall(b *testing.B) {
+	lib, err := Open(library(b, "libbench.so", source))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var f table
+	if err := Bind(lib, &f); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("Call", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			f.Next.Call(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+		}
+	})
+	b.Run("Fast", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			f.Next.Fast(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+		}
+	})
 }
