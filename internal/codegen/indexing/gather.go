@@ -126,6 +126,9 @@ func (w *lowering) scatter() error {
 		v["end"] = "y[at] = value;"
 	}
 	count := x.b * x.p * x.d * q
+	if count == 0 {
+		return nil
+	}
 	if x.i <= 4 || x.i*count <= few {
 		w.launch(scatterFew, v, each(count), place(data), nonempty(index, data), nonempty(updates, data), place(out), count, x.p, x.d, x.i, q)
 		return nil
