@@ -10,10 +10,13 @@ import (
 
 // Plans runs f and returns the programs of its evaluations as they are planned for
 // the device that is none, with the composites of the processor.
-func Plans(f func()) (programs []*kernel.Program) {
+func Plans(f func()) []*kernel.Program { return PlansFor(null.New("attention", "attention_grad"), f) }
+
+// PlansFor is Plans for another device.
+func PlansFor(t plan.Target, f func()) (programs []*kernel.Program) {
 	before := observe
 	observe = func(outputs, leaves []*ir.Node, low DType) {
-		programs = append(programs, plan.Build(outputs, leaves, null.New("attention", "attention_grad"), low))
+		programs = append(programs, plan.Build(outputs, leaves, t, low))
 	}
 	defer func() { observe = before }()
 	f()

@@ -64,7 +64,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cuda/simcuda", internal: "internal/dl internal/testenv"},
 	{packages: "internal/backend/cuda/lt internal/backend/cuda/dnn", internal: backend + " internal/backend/cuda/card internal/codegen internal/dl internal/dl/*"},
 	{packages: "internal/backend/cuda/card", internal: backend},
-	{packages: "internal/backend/opencl", internal: backend + " internal/backend/gpu internal/codegen internal/codegen/* internal/dl/*"},
+	{packages: "internal/backend/opencl", internal: backend + " internal/nvtx internal/backend/gpu internal/codegen internal/codegen/* internal/dl/*"},
 	{packages: "internal/backend/gpu", internal: backend + " internal/codegen internal/codegen/*"},
 	{packages: "internal/codegen/cudatest", internal: "internal/codegen internal/dl/* internal/testenv"},
 	{packages: "internal/codegen/cache"},

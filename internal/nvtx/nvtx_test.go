@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/internal/nvtx"
 	"github.com/sinter-dl/sinter/internal/testenv"
@@ -77,11 +78,11 @@ func injection(t *testing.T) string {
 }
 
 // run runs a child with a tool and gives what it prints and what the tool has seen.
-func run(t *testing.T, what, lib string) (printed string, seen []string) {
+func run(t *testing.T, what, device, lib string) (printed string, seen []string) {
 	t.Helper()
 	output := filepath.Join(t.TempDir(), "seen")
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), child+"="+what, "NVTX_INJECTION64_PATH="+lib, "INJECTION_OUTPUT="+output, "SINTER_DEVICE=cpu")
+	c.Env = append(os.Environ(), child+"="+what, "NVTX_INJECTION64_PATH="+lib, "INJECTION_OUTPUT="+output, "SINTER_DEVICE="+device)
 	out, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -98,7 +99,7 @@ func run(t *testing.T, what, lib string) (printed string, seen []string) {
 }
 
 func TestCalls(t *testing.T) {
-	printed, seen := run(t, "marks", injection(t))
+	printed, seen := run(t, "marks", "cpu", injection(t))
 	if strings.TrimSpace(printed) != "<nil>" {
 		t.Errorf("it says %s", printed)
 	}
@@ -153,13 +154,19 @@ func tree(t *testing.T, seen []string) (written string, kernels []string) {
 func TestTraining(t *testing.T) {
 	lib := injection(t)
 	for _, c := range []struct {
-		what, first, step, evaluated string
+		what, device           string
+		first, step, evaluated string
 	}{
-		{"recorded", "forward()backward()update()compile()run()", "forward()backward()update()run()", "forward()run()"},
-		{"compiled", "forward()backward()update()compile()run()", "run()", "run()"},
+		{"recorded", "cpu", "forward()backward()update()compile()run()", "forward()backward()update()run()", "forward()run()"},
+		{"compiled", "cpu", "forward()backward()update()compile()run()", "run()", "run()"},
+		{"compiled", "opencl:0", "forward()backward()update()compile()run()", "run()", "run()"},
 	} {
-		t.Run(c.what, func(t *testing.T) {
-			printed, seen := run(t, c.what, lib)
+		t.Run(c.what+" on "+c.device, func(t *testing.T) {
+			if c.device != "cpu" {
+				i := slices.IndexFunc(sinter.Devices(), func(d sinter.DeviceInfo) bool { return d.Name == c.device && d.Problem == "" })
+				testenv.Require(t, "opencl", i >= 0, "there is no device of OpenCL")
+			}
+			printed, seen := run(t, c.what, c.device, lib)
 			if printed != "" {
 				t.Errorf("it warns: %s", printed)
 			}
@@ -194,7 +201,7 @@ func TestTraining(t *testing.T) {
 // A library that cannot be used is warned of, and training goes on.
 func TestWrongLibrary(t *testing.T) {
 	notThere := filepath.Join(t.TempDir(), "nothing.so")
-	printed, _ := run(t, "recorded", notThere)
+	printed, _ := run(t, "recorded", "cpu", notThere)
 	if !strings.Contains(printed, "NVTX_INJECTION64_PATH") || !strings.Contains(printed, notThere) {
 		t.Errorf("nothing is said of a library that is not there: %q", printed)
 	}

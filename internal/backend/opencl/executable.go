@@ -10,6 +10,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dl/opencl"
 	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/nvtx"
 )
 
 // executable is a program. Every launch of its sequence has a kernel object of its own,
@@ -277,36 +278,51 @@ func (e *executable) bind(i int, m *memory, offset int) error {
 // enqueue puts operations into a queue: those of the program, or those of a loop that is
 // step in of the program, in pass number pass. t is nil if nobody wants to know times.
 func (e *executable) enqueue(ops []op, q opencl.Queue, pass, in int, t *timing) error {
-	cl := e.dev.cl
 	for i := range ops {
 		o := &ops[i]
-		step := o.step
+		step, named := o.step, nvtx.On() && in < 0
 		if in >= 0 {
 			step = in
 		}
-		switch {
-		case o.body != nil:
-			for pass := range o.steps {
-				if err := e.enqueue(o.body, q, pass, step, t); err != nil {
-					return err
-				}
+		if named {
+			nvtx.Push(e.seq.Program.Steps[step].Label())
+		}
+		err := e.put(o, q, pass, step, t)
+		if named {
+			nvtx.Pop()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put puts one operation into a queue, which is of the program's step of that number.
+func (e *executable) put(o *op, q opencl.Queue, pass, step int, t *timing) error {
+	cl := e.dev.cl
+	switch {
+	case o.body != nil:
+		for pass := range o.steps {
+			if err := e.enqueue(o.body, q, pass, step, t); err != nil {
+				return err
 			}
-		case o.copy != nil:
-			c := o.copy
-			to, from := &e.slots[c.To.Slot], &e.slots[c.From.Slot]
-			if err := cl.EnqueueCopyBuffer(q, from.mem, to.mem, from.offset+c.From.Offset+pass*c.From.Step, to.offset+c.To.Offset+pass*c.To.Step, c.Bytes, nil, t.event(step)); err != nil {
-				return fmt.Errorf("copying %d bytes: %w", c.Bytes, err)
+		}
+	case o.copy != nil:
+		c := o.copy
+		to, from := &e.slots[c.To.Slot], &e.slots[c.From.Slot]
+		if err := cl.EnqueueCopyBuffer(q, from.mem, to.mem, from.offset+c.From.Offset+pass*c.From.Step, to.offset+c.To.Offset+pass*c.To.Step, c.Bytes, nil, t.event(step)); err != nil {
+			return fmt.Errorf("copying %d bytes: %w", c.Bytes, err)
+		}
+	default:
+		for j := range o.moves {
+			m := &o.moves[j]
+			if err := cl.SetKernelArg(o.kernel, m.arg, 8, uint64(e.slots[m.slot].offset+m.offset+pass*m.step)); err != nil {
+				return err
 			}
-		default:
-			for j := range o.moves {
-				m := &o.moves[j]
-				if err := cl.SetKernelArg(o.kernel, m.arg, 8, uint64(e.slots[m.slot].offset+m.offset+pass*m.step)); err != nil {
-					return err
-				}
-			}
-			if err := cl.EnqueueNDRangeKernel(q, o.kernel, o.dims, o.global, o.local, nil, t.event(step)); err != nil {
-				return fmt.Errorf("%s: %w", e.seq.Program.Steps[step].Label(), err)
-			}
+		}
+		if err := cl.EnqueueNDRangeKernel(q, o.kernel, o.dims, o.global, o.local, nil, t.event(step)); err != nil {
+			return fmt.Errorf("%s: %w", e.seq.Program.Steps[step].Label(), err)
 		}
 	}
 	return nil
