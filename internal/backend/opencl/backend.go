@@ -26,6 +26,7 @@ import (
 	"sync"
 
 	"github.com/sinter-dl/sinter/internal/device"
+	"github.com/sinter-dl/sinter/internal/dl/find"
 	"github.com/sinter-dl/sinter/internal/dl/opencl"
 	"github.com/sinter-dl/sinter/internal/dtype"
 )
@@ -59,9 +60,13 @@ type traits struct {
 
 // search looks for devices, once.
 var search = sync.OnceValues(func() ([]*found, error) {
-	cl, err := opencl.Load()
+	lib, err := libraries().Open(find.OpenCL)
 	if err != nil {
-		return nil, fmt.Errorf("no OpenCL on this system: %w; %s", err, remedy())
+		return nil, err
+	}
+	cl, err := opencl.New(lib)
+	if err != nil {
+		return nil, err
 	}
 	platforms, err := cl.GetPlatformIDs()
 	if err != nil {
@@ -134,14 +139,13 @@ func (backend) Open(name string) (device.Device, error) {
 }
 
 func (backend) Libraries() []device.Library {
-	l := device.Library{Name: "OpenCL", Brings: "devices of OpenCL drivers"}
-	cl, err := opencl.Load()
-	if err != nil {
-		l.Remedy = remedy()
-		return []device.Library{l}
+	var list []device.Library
+	for _, l := range libraries().All() {
+		if l.Name == find.OpenCL || l.Name == find.CLBlast {
+			list = append(list, device.Library{Name: l.Title, Path: l.Path, Version: l.Version, Brings: l.Brings, Problem: l.Problem, Remedy: l.Get})
+		}
 	}
-	l.Path = cl.Path()
-	return []device.Library{l}
+	return list
 }
 
 // describe asks the device for what there is to know. What it does not answer is left

@@ -42,11 +42,18 @@ type store interface {
 	Put(key string, data []byte)
 }
 
+// nothing keeps nothing.
+type nothing struct{}
+
+func (nothing) Get(string) ([]byte, bool) { return nil, false }
+func (nothing) Put(string, []byte)        {}
+
 // maxModules is how many modules are kept that no program uses.
 const maxModules = 128
 
 func (b *builds) start(d *Device) {
 	b.kernels = make(map[string]*module)
+	b.store = nothing{}
 	b.options = strings.Join(codegen.Options(&d.target), " ")
 	// PoCL has its own cache, and asked for what it has compiled it compiles every kernel
 	// once more, for groups of any size: 94 ms for each, where the first launch takes 65.
@@ -153,7 +160,7 @@ func (d *Device) compileModule(kernels []*codegen.Kernel) (opencl.Program, error
 	b := &d.builds
 	text := codegen.Module(kernels, &d.target)
 	key := b.key + "\n" + text
-	if b.store != nil && !b.keeps {
+	if !b.keeps {
 		if image, ok := b.store.Get(key); ok {
 			// What the driver does not take any more is compiled again.
 			if p, err := d.cl.CreateProgramWithBinary(d.ctx, d.id, image); err == nil {
@@ -173,7 +180,7 @@ func (d *Device) compileModule(kernels []*codegen.Kernel) (opencl.Program, error
 		d.cl.ReleaseProgram(p)
 		return 0, &BuildError{Err: err, Log: log, Where: where(text, log)}
 	}
-	if b.store != nil && !b.keeps {
+	if !b.keeps {
 		if image, err := d.cl.ProgramBinary(p); err == nil && len(image) > 0 {
 			b.store.Put(key, image)
 		}

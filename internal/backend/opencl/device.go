@@ -29,7 +29,8 @@ type Device struct {
 	open   int     // programs that have run and are not closed
 	stage  staging
 
-	builds builds
+	builds  builds
+	choices choices
 }
 
 var _ interface {

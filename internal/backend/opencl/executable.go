@@ -1,7 +1,6 @@
 package opencl
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/sinter-dl/sinter/internal/backend/gpu"
@@ -49,7 +48,9 @@ type op struct {
 	global, local [3]int
 	moves         []move // arguments that a loop moves
 	copy          *gpu.Copy
-	body          []op // of a loop
+	product       *product
+	args          []codegen.Arg // of the product
+	body          []op          // of a loop
 	steps         int
 	step          int // of the program
 }
@@ -66,7 +67,11 @@ func (d *Device) Compile(p *kernel.Program) (device.Executable, error) {
 			return nil, fmt.Errorf("%s: %s computes in float64, which %s does not have (no cl_khr_fp64); use float32, or another device", d.info.Name, what, d.info.Model)
 		}
 	}
-	seq, err := gpu.Lower(p, &d.target, nil)
+	return d.compileWith(p, d.own)
+}
+
+func (d *Device) compileWith(p *kernel.Program, own gpu.Routines) (device.Executable, error) {
+	seq, err := gpu.Lower(p, &d.target, own)
 	if err != nil {
 		return nil, d.says(err)
 	}
@@ -145,7 +150,7 @@ func (e *executable) prepare(list []gpu.Op) ([]op, error) {
 			}
 			o.body, o.steps = body, from.Loop.Steps
 		default:
-			return nil, errors.New("there is an operation of no known kind")
+			o.product, o.args = from.Routine.(*product), from.Args
 		}
 		ops = append(ops, o)
 	}
@@ -314,6 +319,13 @@ func (e *executable) put(o *op, q opencl.Queue, pass, step int, t *timing) error
 		if err := cl.EnqueueCopyBuffer(q, from.mem, to.mem, from.offset+c.From.Offset+pass*c.From.Step, to.offset+c.To.Offset+pass*c.To.Step, c.Bytes, nil, t.event(step)); err != nil {
 			return fmt.Errorf("copying %d bytes: %w", c.Bytes, err)
 		}
+	case o.product != nil:
+		var at [3]span
+		for j, a := range o.args {
+			b := &e.slots[a.Slot]
+			at[j] = span{b.mem, b.offset + a.Offset + pass*a.Step}
+		}
+		return o.product.enqueue(q, at, t.event(step))
 	default:
 		for j := range o.moves {
 			m := &o.moves[j]

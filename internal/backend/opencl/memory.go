@@ -109,8 +109,8 @@ func (d *Device) Wrap(data []byte) (device.Buffer, error) {
 	return b, nil
 }
 
-// own is a buffer as one of d's.
-func (d *Device) own(b device.Buffer) (*buffer, error) {
+// mine is a buffer as one of d's.
+func (d *Device) mine(b device.Buffer) (*buffer, error) {
 	own, ok := b.(*buffer)
 	if !ok || own.memory == nil || own.dev != d {
 		return nil, fmt.Errorf("%T is not memory of %s, or was freed", b, d.info.Name)
@@ -120,7 +120,7 @@ func (d *Device) own(b device.Buffer) (*buffer, error) {
 
 // Upload copies host memory to a buffer of the same size.
 func (d *Device) Upload(dst device.Buffer, src []byte) error {
-	b, err := d.own(dst)
+	b, err := d.mine(dst)
 	if err != nil {
 		return d.says(fmt.Errorf("uploading: %w", err))
 	}
@@ -148,7 +148,7 @@ func (d *Device) Upload(dst device.Buffer, src []byte) error {
 
 // Download copies a buffer to host memory of the same size.
 func (d *Device) Download(dst []byte, src device.Buffer) error {
-	b, err := d.own(src)
+	b, err := d.mine(src)
 	if err != nil {
 		return d.says(fmt.Errorf("downloading: %w", err))
 	}
@@ -232,7 +232,7 @@ func (s *staging) upload(d *Device, b *buffer, src []byte) error {
 func (d *Device) Snapshot(dst [][]byte, src []device.Buffer) (wait func() error, err error) {
 	own := make([]*buffer, len(src))
 	for i, s := range src {
-		if own[i], err = d.own(s); err != nil {
+		if own[i], err = d.mine(s); err != nil {
 			return nil, d.says(fmt.Errorf("snapshot: %w", err))
 		}
 		if own[i].n != len(dst[i]) {
