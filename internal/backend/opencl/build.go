@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/sinter-dl/sinter/internal/codegen"
+	"github.com/sinter-dl/sinter/internal/codegen/cache"
 	"github.com/sinter-dl/sinter/internal/dl/opencl"
 )
 
@@ -42,18 +43,12 @@ type store interface {
 	Put(key string, data []byte)
 }
 
-// nothing keeps nothing.
-type nothing struct{}
-
-func (nothing) Get(string) ([]byte, bool) { return nil, false }
-func (nothing) Put(string, []byte)        {}
-
 // maxModules is how many modules are kept that no program uses.
 const maxModules = 128
 
 func (b *builds) start(d *Device) {
 	b.kernels = make(map[string]*module)
-	b.store = nothing{}
+	b.store = cache.Default()
 	b.options = strings.Join(codegen.Options(&d.target), " ")
 	// PoCL has its own cache, and asked for what it has compiled it compiles every kernel
 	// once more, for groups of any size: 94 ms for each, where the first launch takes 65.

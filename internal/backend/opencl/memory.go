@@ -38,7 +38,7 @@ type buffer struct {
 	offset int
 	n      int
 	part   bool
-	pinned *runtime.Pinner // wrapped host memory
+	host   []byte // wrapped: Go does not move it, and it stays while it is referred to
 }
 
 func (b *buffer) Bytes() int { return b.n }
@@ -48,14 +48,11 @@ func (b *buffer) Free() {
 	if b.memory == nil || b.part {
 		return
 	}
-	if b.pinned != nil {
+	if b.host != nil {
 		b.dev.Wait() // programs read Go's memory
 	}
 	b.dev.cl.ReleaseMemObject(b.mem)
-	if b.pinned != nil {
-		b.pinned.Unpin()
-	}
-	b.memory = nil
+	b.memory, b.host = nil, nil
 }
 
 // aligned is the alignment of buffers that kernels count on, in bytes.
@@ -89,14 +86,11 @@ func (d *Device) Part(b device.Buffer, offset, n int) device.Buffer {
 // host and it is aligned, else a copy of it.
 func (d *Device) Wrap(data []byte) (device.Buffer, error) {
 	if d.traits.shared && len(data) > 0 && uintptr(unsafe.Pointer(&data[0]))%aligned == 0 {
-		pinned := new(runtime.Pinner)
-		pinned.Pin(&data[0])
 		m, err := d.allocate(len(data), opencl.UseHostPtr, data, "memory of the host")
-		if err == nil {
-			return &buffer{memory: m, dev: d, n: len(data), pinned: pinned}, nil
+		if err != nil {
+			return nil, err
 		}
-		pinned.Unpin()
-		return nil, err
+		return &buffer{memory: m, dev: d, n: len(data), host: data}, nil
 	}
 	b, err := d.Alloc(len(data))
 	if err != nil {
