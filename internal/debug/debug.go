@@ -6,6 +6,8 @@
 //	nofuse    one kernel per operation
 //	verify    check the graph after every pass, and every program
 //	recompile say why a program was compiled again
+//	nograph   put kernels into a card's queue one by one, not as a graph
+//	sync      wait after every kernel on a card, so that an error names it
 //	nonative  make no machine code, as where the system refuses it
 package debug
 

@@ -49,7 +49,7 @@ var nvrtcCC string
 
 // Machine is the libraries, and what tests may do with them beyond what NVIDIA's can.
 type Machine struct {
-	Dir    string // the folder that holds them
+	Dir    string // the folder that holds them, for the environment variable SINTER_LIBRARY_PATH
 	Driver string // libcuda.so.1
 	NVRTC  string // libnvrtc.so.12
 
@@ -142,6 +142,10 @@ func build(compiler string, without []string) (*Machine, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	// Whoever opens NVRTC looks for this beside it.
+	if err := os.Symlink("libnvrtc.so.12", filepath.Join(work, "libnvrtc-builtins.so.12.8")); err != nil {
+		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(work, "complete"), nil, 0o644); err != nil {
 		return nil, err

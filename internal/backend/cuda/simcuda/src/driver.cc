@@ -117,6 +117,7 @@ struct Stream {
 	struct Context *context;
 	std::deque<Op> queue;
 	Graph *capture = nullptr;
+	int mode = 0; // of the capture
 	bool spoiled = false;
 	void *last = nullptr; // for cuStreamGetCaptureInfo
 };
@@ -308,6 +309,8 @@ void renew(const std::string &text) {
 // Memory.
 
 size_t up(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+enum { RELAXED = 2 }; // mode of a capture
 
 enum { PAGE = 4096, ALIGN = 256, MARK = 0xCB, FRESH = 0xFF };
 
@@ -546,14 +549,23 @@ int usable() {
 	if (int e = usable())                                                                                                 \
 		return e;
 
-// outside refuses what must not be done while a stream of the context captures.
+// outside refuses what must not be done while a stream captures, unless that was begun in
+// the relaxed mode, which leaves it to the caller.
 int outside() {
 	for (Stream *s : current->streams)
-		if (s->capture) {
+		if (s->capture && s->mode != RELAXED) {
 			s->spoiled = true;
 			return CAPTURE_UNSUPPORTED;
 		}
 	return OK;
+}
+
+// captured refuses to wait for a stream that captures.
+int captured(Stream *s) {
+	if (!s->capture)
+		return OK;
+	s->spoiled = true;
+	return CAPTURE_UNSUPPORTED;
 }
 
 #define OUTSIDE                                                                                                               \
@@ -816,7 +828,9 @@ API cuCtxGetDevice(int *d) {
 
 API cuCtxSynchronize() {
 	ENTER;
-	OUTSIDE;
+	for (Stream *s : current->streams)
+		if (int e = captured(s))
+			return e;
 	machine->count["syncs"]++;
 	drainAll();
 	return current->error;
@@ -850,6 +864,8 @@ API cuStreamSynchronize(void *h) {
 	ENTER;
 	STREAM(s, h);
 	OUTSIDE;
+	if (int e = captured(s))
+		return e;
 	machine->count["syncs"]++;
 	return drain(s);
 }
@@ -858,6 +874,8 @@ API cuStreamQuery(void *h) {
 	ENTER;
 	STREAM(s, h);
 	OUTSIDE;
+	if (int e = captured(s))
+		return e;
 	some();
 	return s->queue.empty() ? current->error : NOT_READY;
 }
@@ -1158,12 +1176,14 @@ API cuModuleLoadDataEx(Module **out, const void *image, unsigned, const int *, v
 	size_t n = imageSize((const unsigned char *)image);
 	if (!n)
 		return INVALID_IMAGE;
-	int fd = memfd_create("simcuda", 0);
-	if (fd < 0 || write(fd, image, n) != ssize_t(n))
+	char path[] = "/tmp/simcuda.XXXXXX"; // the loader takes files of one name for one
+	int fd = mkstemp(path);
+	if (fd < 0)
 		return INVALID_IMAGE;
-	std::string path = "/proc/self/fd/" + std::to_string(fd);
-	void *h = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+	bool written = write(fd, image, n) == ssize_t(n);
 	close(fd);
+	void *h = written ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+	unlink(path);
 	if (!h) {
 		say(dlerror());
 		return INVALID_IMAGE;
@@ -1282,12 +1302,13 @@ API cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned 
 
 // Graphs.
 
-API cuStreamBeginCapture_v2(void *h, int) {
+API cuStreamBeginCapture_v2(void *h, int mode) {
 	ENTER;
 	STREAM(s, h);
 	if (s->capture || !h)
 		return CAPTURE_UNSUPPORTED;
 	s->capture = new Graph;
+	s->mode = mode;
 	s->spoiled = false;
 	s->last = nullptr;
 	return OK;

@@ -134,13 +134,41 @@ void enter(unsigned i) {
 	siglongjmp(escape, 1);
 }
 
+int idle();
+bool same(unsigned a, unsigned b);
+
+// others is the fiber that goes on when the thread that runs waits: of the next thread of the
+// warp that can, or one for the next thread that has not begun. When all threads of the warp
+// wait for it, they can, from the first on. -1: it is the scheduler's turn.
+int others(unsigned me, int kind) {
+	if (next < limit)
+		return idle();
+	for (unsigned i = me + 1; i < limit; i++)
+		if (!threads[i].ended && threads[i].kind == 0)
+			return threads[i].fiber;
+	if (kind != SIM_WARP)
+		return -1;
+	unsigned first = me / WARP * WARP;
+	for (unsigned i = first; i < limit; i++)
+		if (!same(me, i))
+			return -1;
+	for (unsigned i = first; i < limit; i++)
+		threads[i].kind = 0;
+	return threads[first].fiber;
+}
+
 void wait(int kind, int line) {
 	unsigned me = state.linear;
 	thread &t = threads[me];
 	t.kind = kind;
 	t.line = line;
 	t.fiber = running;
-	sim_switch(&fibers[running].sp, scheduler);
+	int to = others(me, kind);
+	if (to == t.fiber)
+		return;
+	// From fiber to fiber, every return goes to where the processor expects it.
+	running = to;
+	sim_switch(&fibers[t.fiber].sp, to < 0 ? scheduler : fibers[to].sp);
 	enter(me);
 }
 
@@ -225,10 +253,15 @@ void block() {
 			for (bool again = !begun || !threads[w].ended; again;) {
 				while (next < end && next >= w)
 					resume(idle());
-				for (unsigned i = w; i < end; i++) {
-					thread &t = threads[i];
-					if (!t.ended && t.kind == 0 && t.fiber >= 0)
-						resume(t.fiber);
+				for (bool some = true; some;) {
+					some = false;
+					for (unsigned i = w; i < end; i++) {
+						thread &t = threads[i];
+						if (!t.ended && t.kind == 0) {
+							some = true;
+							resume(t.fiber);
+						}
+					}
 				}
 				for (unsigned i = w + 1; i < end; i++)
 					if (!same(w, i))
