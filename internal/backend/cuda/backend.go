@@ -287,6 +287,7 @@ func (b *backend) Open(name string) (device.Device, error) {
 		if err != nil { // not a nil *Device in an interface
 			return nil, err
 		}
+		d.useLibraries(b.locate, b.store)
 		return d, nil
 	}
 	if id, ok := strings.CutPrefix(name, "cuda:MIG-"); ok {

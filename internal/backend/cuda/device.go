@@ -39,6 +39,8 @@ type Device struct {
 	up     staging
 	down   staging
 	builds builds
+
+	libraries libraries
 }
 
 var _ interface {
@@ -116,7 +118,9 @@ func (d *Device) Info() device.Info {
 func (d *Device) Supports(composite string) bool { return gpu.Supports(composite) }
 
 // Workspace is the number of bytes of scratch memory that a library kernel needs.
-func (d *Device) Workspace(l *kernel.Library) int { return gpu.Workspace(l, &d.target) }
+func (d *Device) Workspace(l *kernel.Library) int {
+	return max(gpu.Workspace(l, &d.target), d.libraries.workspace(l))
+}
 
 // begin makes the device's context the calling thread's, which is state of the driver's that
 // a goroutine takes along only as long as it stays on its thread. end is called after it in

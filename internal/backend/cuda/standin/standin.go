@@ -26,16 +26,16 @@ var sources embed.FS
 // Library is a stand-in. It is a dl.Symbols.
 type Library struct {
 	*dl.Library
-	live, record, clear, fail, keepsNaN dl.Func
+	live, record, clear, fail, driver, keepsNaN dl.Func
 }
 
 // Open compiles and opens a stand-in: "cublaslt" or "cudnn". The test is skipped where
 // there is no compiler.
 func Open(t testing.TB, name string) *Library {
 	t.Helper()
-	lib := compile(t, name, "cpp", "g++", "-std=c++17", "-ldl")
+	lib := compile(t, name, "cpp", "g++", "-std=c++17")
 	l := &Library{Library: lib}
-	for name, f := range map[string]*dl.Func{"standinLive": &l.live, "standinRecord": &l.record, "standinClear": &l.clear, "standinFail": &l.fail} {
+	for name, f := range map[string]*dl.Func{"standinLive": &l.live, "standinRecord": &l.record, "standinClear": &l.clear, "standinFail": &l.fail, "standinDriver": &l.driver} {
 		var err error
 		if *f, err = lib.Lookup(name); err != nil {
 			t.Fatal(err)
@@ -46,9 +46,9 @@ func Open(t testing.TB, name string) *Library {
 	return l
 }
 
-// Driver makes up for a driver that is not there, as far as the real cuDNN looks for one
+// NoDriver makes up for a driver that is not there, as far as the real cuDNN looks for one
 // when it makes plans for a card that is described to it.
-func Driver(t testing.TB) {
+func NoDriver(t testing.TB) {
 	t.Helper()
 	if _, err := dl.Open("libcuda.so.1"); err != nil {
 		compile(t, "driver", "c", "g++", "-xc", "-Wl,-soname,libcuda.so.1")
@@ -98,6 +98,10 @@ func compile(t testing.TB, name, suffix, compiler string, options ...string) *dl
 	}
 	return lib
 }
+
+// Driver has a driver's cuLaunchHostFunc put into streams what the stand-in computes, where
+// it does so at once otherwise. With 0, it does so again.
+func (l *Library) Driver(launch dl.Func) { l.driver.Call(uintptr(launch)) }
 
 // Live is the number of objects that were created and not destroyed.
 func (l *Library) Live() int { return int(int32(l.live.Call())) }

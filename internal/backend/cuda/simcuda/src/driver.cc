@@ -72,7 +72,7 @@ struct Event {
 };
 
 struct Op {
-	enum Kind { KERNEL, COPY, SET, RECORD, WAIT, FREE, GRAPH } kind = KERNEL;
+	enum Kind { KERNEL, COPY, SET, RECORD, WAIT, FREE, GRAPH, HOST } kind = KERNEL;
 	Function *function = nullptr; // KERNEL
 	uint3 grid{}, block{};
 	std::shared_ptr<std::vector<char>> packed;
@@ -85,6 +85,8 @@ struct Op {
 	std::shared_ptr<Event> event; // RECORD, WAIT
 	uint64_t times = 0;
 	std::shared_ptr<std::vector<Op>> body; // GRAPH
+	void (*call)(void *) = nullptr; // HOST
+	void *data = nullptr;
 };
 
 struct Graph;
@@ -452,6 +454,10 @@ void execute(Context *c, const Op &op) {
 		break;
 	case Op::FREE:
 		discard((address)op.to);
+		break;
+	case Op::HOST:
+		if (machine->execute)
+			op.call(op.data);
 		break;
 	case Op::GRAPH:
 		if (!machine->execute && !machine->failLaunch) {
@@ -1107,6 +1113,19 @@ static int copy(address to, address from, size_t n, void *h, bool toHost, bool f
 	if (int e = tell(s, op))
 		return e;
 	return op.waited && !s->capture ? drain(s) : OK; // the driver comes back when it is done
+}
+
+// cuLaunchHostFunc is how stand-ins for libraries put what they compute into a stream.
+API cuLaunchHostFunc(void *h, void (*call)(void *), void *data) {
+	ENTER;
+	STREAM(s, h);
+	if (!call)
+		return INVALID_VALUE;
+	Op op;
+	op.kind = Op::HOST;
+	op.call = call;
+	op.data = data;
+	return tell(s, op);
 }
 
 API cuMemcpyHtoDAsync_v2(address d, const void *s, size_t n, void *h) { return copy(d, (address)s, n, h, false, true); }

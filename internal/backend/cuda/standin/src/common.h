@@ -1,7 +1,5 @@
 // What the stand-ins have in common: the record of calls, faults, numbers, the queue.
 #pragma once
-#include <dlfcn.h>
-
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace {
@@ -97,14 +95,15 @@ inline void store(int type, uint8_t *p, int64_t i, double v) {
   std::abort();
 }
 
-// enqueue does something in the order of a stream: by the driver's own function where a
-// driver is there, so that it becomes part of a graph that is being captured, else at
-// once.
-inline int enqueue(void *stream, void (*f)(void *), void *data) {
-  using Launch = int (*)(void *, void (*)(void *), void *);
-  static auto launch = (Launch)dlsym(RTLD_DEFAULT, "cuLaunchHostFunc");
-  if (stream && launch) return launch(stream, f, data) ? 13 : 0;
+// enqueue does something in the order of a stream: at once, or by the driver's function,
+// so that it becomes part of a graph that is being captured. Then it may be done again and
+// again, and is kept.
+int (*launchHostFunc)(void *, void (*)(void *), void *) = nullptr;
+
+inline int enqueue(void *stream, void (*f)(void *), void *data, void (*destroy)(void *)) {
+  if (launchHostFunc) return launchHostFunc(stream, f, data) ? 13 : 0;
   f(data);
+  destroy(data);
   return 0;
 }
 
@@ -113,3 +112,4 @@ inline int enqueue(void *stream, void (*f)(void *), void *data) {
 EXPORT const char *standinRecord() { return record.c_str(); }
 EXPORT void standinClear() { record.clear(), failing.clear(); }
 EXPORT void standinFail(const char *name, int status, int after) { failing = name, failStatus = status, failAfter = after; }
+EXPORT void standinDriver(void *f) { launchHostFunc = (int (*)(void *, void (*)(void *), void *))f; }

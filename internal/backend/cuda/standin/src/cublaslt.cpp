@@ -193,7 +193,6 @@ struct Product {
 void runProduct(void *p) {
   auto *x = (Product *)p;
   x->run();
-  delete x;
 }
 
 }  // namespace
@@ -278,7 +277,7 @@ EXPORT int cublasLtMatmul(void *h, void *d, const void *alpha, const void *a, vo
   p->beta = od->scale == 1 ? *(const double *)beta : *(const float *)beta;
   // An algorithm may leave anything in its workspace.
   if (algo->workspace) memset(work, 0xA5, algo->workspace);
-  return enqueue(stream, runProduct, p);
+  return enqueue(stream, runProduct, p, [](void *x) { delete (Product *)x; });
 }
 
 EXPORT int standinLive() { return (int)objects.size(); }

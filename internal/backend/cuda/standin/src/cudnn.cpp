@@ -347,7 +347,6 @@ struct Run {
 void runGraph(void *p) {
   auto *r = (Run *)p;
   r->run();
-  delete r;
 }
 
 int finalize(Descriptor *d) {
@@ -544,7 +543,7 @@ EXPORT int cudnnBackendExecute(void *h, void *plan, void *pack) {
     }
     memset(work, 0xA5, p->graph->bytes);
   }
-  return enqueue(current, runGraph, r);
+  return enqueue(current, runGraph, r, [](void *x) { delete (Run *)x; });
 }
 
 EXPORT int standinLive() { return (int)(descriptors.size() + handles.size()); }
