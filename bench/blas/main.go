@@ -42,7 +42,7 @@ func main() {
 		err = fmt.Errorf("give -onednn or -openblas")
 	}
 	if err == nil {
-		err = rig.ServeCases(os.Stdin, os.Stdout, prepare)
+		err = rig.ServeCases(os.Stdin, os.Stdout, prepare, nil)
 	}
 	if err != nil {
 		log.Fatal(err)

@@ -68,10 +68,37 @@ func kernelRows() []row {
 	return append(rows, row{"mlp-forward 784-128-10, batch 1", rig.Case{Op: "mlp-forward", Dims: []int{1, 784, 128, 10}}})
 }
 
+// deviceRows are the operations that are compared on a GPU: products that fill it, and
+// what is bound by its memory on more than its caches hold.
+func deviceRows() []row {
+	var rows []row
+	for _, n := range []int{4096, 8192} {
+		for _, mode := range []string{"NN", "NT", "TN"} {
+			rows = append(rows, row{fmt.Sprintf("bf16 gemm %s %d³", mode, n), rig.Case{Op: "gemm", Mode: mode, Dims: []int{n, n, n}, BF16: true}})
+		}
+	}
+	rows = append(rows, row{"sgemm NN 4096³", rig.Case{Op: "gemm", Mode: "NN", Dims: []int{4096, 4096, 4096}}})
+	for _, mode := range []string{"forward", "input", "weights"} {
+		rows = append(rows, row{"bf16 conv 3×3, 128→128, 28×28, batch 128, " + mode,
+			rig.Case{Op: "conv", Mode: mode, Dims: []int{128, 128, 128, 28, 3, 1, 1, 1}, BF16: true}})
+	}
+	for _, op := range []string{"copy", "gelu-backward", "adamw"} {
+		rows = append(rows, row{fmt.Sprintf("%s %d", op, 1<<26), rig.Case{Op: op, Dims: []int{1 << 26}}})
+	}
+	for _, op := range []string{"softmax", "layernorm"} {
+		rows = append(rows, row{op + " 16384×4096", rig.Case{Op: op, Dims: []int{16384, 4096}}})
+	}
+	return rows
+}
+
 // kernels compares single operations, those whose name contains one of the given
 // texts, or all.
 func (s *settings) kernels(wanted []string) error {
-	rows := slices.DeleteFunc(kernelRows(), func(r row) bool {
+	all := kernelRows()
+	if s.device != "cpu" {
+		all = deviceRows()
+	}
+	rows := slices.DeleteFunc(all, func(r row) bool {
 		return len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w string) bool { return strings.Contains(r.name, w) })
 	})
 	if len(rows) == 0 {
@@ -181,11 +208,11 @@ func (s *settings) kernelSides() ([]*peer.Side, error) {
 		}
 	}
 	if s.wanted("torch") && s.torch() {
-		if err := start("torch", s.python, filepath.Join(s.module, "bench", "torch", "kernels.py"), fmt.Sprint("--threads=", s.threads)); err != nil {
+		if err := start("torch", s.python, filepath.Join(s.module, "bench", "torch", "kernels.py"), s.torchDevice(), fmt.Sprint("--threads=", s.threads)); err != nil {
 			return nil, err
 		}
 	}
-	if !s.wanted("onednn", "openblas") {
+	if s.device != "cpu" || !s.wanted("onednn", "openblas") {
 		return sides, nil
 	}
 	program, err := s.build("blas", "blas")
@@ -217,5 +244,5 @@ func (s *settings) kernelSides() ([]*peer.Side, error) {
 // env is what sets the number of threads of every side.
 func (s *settings) env() []string {
 	n := fmt.Sprint(s.threads)
-	return []string{"GOMAXPROCS=" + n, "OMP_NUM_THREADS=" + n, "OPENBLAS_NUM_THREADS=" + n}
+	return []string{"SINTER_DEVICE=" + s.device, "GOMAXPROCS=" + n, "OMP_NUM_THREADS=" + n, "OPENBLAS_NUM_THREADS=" + n}
 }

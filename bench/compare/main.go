@@ -6,12 +6,18 @@
 //	go run ./bench/compare -python ~/peers/bin/python -window 60ms kernels
 //	go run ./bench/compare -python ~/peers/bin/python -window 60ms kernels sgemm "conv 3×3"
 //	go run ./bench/compare -python ~/peers/bin/python images
+//	go run ./bench/compare -python ~/peers/bin/python -device cuda:0 steps
+//	go run ./bench/compare -python ~/peers/bin/python -device cuda:0 kernels
 //
 // Whole steps are named after their models (package workload), kernels are those whose
 // name contains an argument. Every side is a process that lives through all rounds; in
 // each round each makes one window. The peers are PyTorch (bench/torch), for the two
 // models that it has GoMLX (bench/gomlx), and for matrix products oneDNN and OpenBLAS
-// (bench/blas), for files of pictures torchvision. What is not there is left out, with a word on how to get it.
+// (bench/blas), for files of pictures torchvision. What is not there is left out, with a
+// word on how to get it.
+//
+// On a GPU, steps and kernels are others, of sizes that a GPU is made for, and PyTorch,
+// with the same device, is the only peer.
 package main
 
 import (
@@ -37,6 +43,8 @@ type settings struct {
 	rounds  int
 	window  time.Duration
 	threads int
+	packed  string // a folder with the programs, which need not be built then; see scripts/gpu-check
+	device  string // as SINTER_DEVICE has it; "cpu" for none
 	dir     string // temporary, for programs and jobs
 	module  string // the root of Sinter's module
 
@@ -53,6 +61,8 @@ func main() {
 	flag.IntVar(&s.rounds, "rounds", 5, "windows of every side; the median counts")
 	flag.DurationVar(&s.window, "window", time.Second, "length of a window")
 	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads of every side")
+	flag.StringVar(&s.device, "device", "cpu", "what both Sinter and PyTorch compute on: cpu, or a CUDA device as cuda:0")
+	flag.StringVar(&s.packed, "packed", "", "the folder that scripts/gpu-check has packed, on a machine without Go")
 	flag.StringVar(&s.onednn, "onednn", "", "oneDNN's library, for kernels; empty stands for the one that Python has")
 	flag.StringVar(&s.openblas, "openblas", "", "OpenBLAS's library, for kernels; empty stands for the one that Python has")
 	flag.Parse()
@@ -68,11 +78,13 @@ func main() {
 }
 
 func (s *settings) run(what string, rows []string) (err error) {
-	mod, err := exec.Command("go", "env", "GOMOD").Output()
-	if err != nil {
-		return err
+	if s.module = s.packed; s.packed == "" {
+		mod, err := exec.Command("go", "env", "GOMOD").Output()
+		if err != nil {
+			return err
+		}
+		s.module = filepath.Dir(strings.TrimSpace(string(mod)))
 	}
-	s.module = filepath.Dir(strings.TrimSpace(string(mod)))
 	if s.dir, err = os.MkdirTemp("", "compare"); err != nil {
 		return err
 	}
@@ -91,6 +103,9 @@ func (s *settings) run(what string, rows []string) (err error) {
 // build compiles a program of the benchmarks without cgo and returns its path. dir
 // is below bench; env says how it is built.
 func (s *settings) build(name, dir string, env ...string) (string, error) {
+	if s.packed != "" {
+		return filepath.Join(s.packed, "bin", name), nil
+	}
 	path := filepath.Join(s.dir, name)
 	c := exec.Command("go", "build", "-o", path, ".")
 	c.Dir = filepath.Join(s.module, "bench", dir)
@@ -100,6 +115,9 @@ func (s *settings) build(name, dir string, env ...string) (string, error) {
 	}
 	return path, nil
 }
+
+// torchDevice is the device by PyTorch's name.
+func (s *settings) torchDevice() string { return "--device=" + s.device }
 
 // torch tells whether Python has PyTorch, and if not, says so.
 func (s *settings) torch() bool {

@@ -24,15 +24,17 @@ type side struct {
 // steps compares training steps per second, the losses and the memory.
 func (s *settings) steps(models []string) error {
 	if len(models) == 0 {
-		models = workload.Names
+		if models = workload.Names; s.device != "cpu" {
+			models = workload.OnDevice
+		}
 	}
-	sinter, err := s.build("sinter", "steps")
+	sinter, err := s.build("steps", "steps")
 	if err != nil {
 		return err
 	}
 	torch := s.wanted("eager", "compile", "eager-bf16", "compile-bf16") && s.torch()
 	gomlx := make(map[string]string) // name: program
-	if s.wanted("gomlx", "gomlx-simd") && (slices.Contains(models, "mlp") || slices.Contains(models, "cnn")) {
+	if s.device == "cpu" && s.wanted("gomlx", "gomlx-simd") && (slices.Contains(models, "mlp") || slices.Contains(models, "cnn")) {
 		if gomlx, err = s.gomlx(); err != nil {
 			fmt.Printf("Without GoMLX, whose module the first build downloads: %v\n", err)
 		}
@@ -50,9 +52,11 @@ func (s *settings) steps(models []string) error {
 		{"× best", of("eager", "compile")}, {"peaks ×", of("eager", "compile")},
 		{"Sinter bf16", of("sinter-bf16")}, {"× fp32", of("sinter-bf16")},
 		{"eager bf16", of("eager-bf16")}, {"compile bf16", of("compile-bf16")},
+		{"bf16 × eager", of("eager-bf16")}, {"bf16 × compile", of("compile-bf16")},
 		{"GoMLX", of("gomlx")}, {"GoMLX simd", of("gomlx-simd")}, {"× best", of("gomlx", "gomlx-simd")},
 		{"loss", of("sinter")}, {"PyTorch's loss", of("eager")},
 		{"MiB of tensors", of("sinter")}, {"PyTorch's", of("eager", "compile")}, {"×", of("eager", "compile")},
+		{"MiB of tensors, bf16", of("sinter-bf16")}, {"PyTorch's", of("eager-bf16", "compile-bf16")}, {"×", of("eager-bf16", "compile-bf16")},
 		{"MiB resident", of("sinter")}, {"eager's", of("eager")},
 	})
 	for _, model := range models {
@@ -71,7 +75,7 @@ func (s *settings) steps(models []string) error {
 			script := filepath.Join(s.module, "bench", "torch", "steps.py")
 			python := func(name string, flags ...string) {
 				c := []string{name, s.python, script, "--model", model, "--job", job, "--serve",
-					fmt.Sprint("--threads=", s.threads), fmt.Sprint("--window=", s.window.Seconds())}
+					s.torchDevice(), fmt.Sprint("--threads=", s.threads), fmt.Sprint("--window=", s.window.Seconds())}
 				commands = append(commands, append(c, flags...))
 			}
 			python("eager")
@@ -166,13 +170,16 @@ func stepLine(model string, sides map[string]*side) []string {
 	resident := func(s *side) float64 { return s.end.Resident }
 	ours := rate("sinter")
 	theirs := least(value("eager", tensors), value("compile", tensors))
+	narrow := least(value("eager-bf16", tensors), value("compile-bf16", tensors))
 	return []string{model, number(ours), number(rate("eager")), number(rate("compile")),
 		ratio(ours, most(rate("eager"), rate("compile"))),
 		ratio(value("sinter", peak), most(value("eager", peak), value("compile", peak))),
 		number(rate("sinter-bf16")), ratio(rate("sinter-bf16"), ours), number(rate("eager-bf16")), number(rate("compile-bf16")),
+		ratio(rate("sinter-bf16"), rate("eager-bf16")), ratio(rate("sinter-bf16"), rate("compile-bf16")),
 		number(rate("gomlx")), number(rate("gomlx-simd")), ratio(ours, most(rate("gomlx"), rate("gomlx-simd"))),
 		fmt.Sprintf("%.4f", value("sinter", loss)), fmt.Sprintf("%.4f", value("eager", loss)),
 		number(value("sinter", tensors)), number(theirs), ratio(value("sinter", tensors), theirs),
+		number(value("sinter-bf16", tensors)), number(narrow), ratio(value("sinter-bf16", tensors), narrow),
 		number(value("sinter", resident)), number(value("eager", resident)),
 	}
 }

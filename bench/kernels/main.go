@@ -1,5 +1,5 @@
-// Command kernels times single operations of the CPU backend, for bench/compare. It
-// reads cases as lines of JSON (rig.Case) and answers with the time of a call.
+// Command kernels times single operations, for bench/compare, on the device that
+// SINTER_DEVICE names. It reads cases as lines of JSON (rig.Case) and answers with the time of a call.
 //
 //	echo '{"op":"gemm","mode":"NN","dims":[512,512,512],"seconds":1}' | go run ./bench/kernels
 //
@@ -22,7 +22,12 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	if err := rig.ServeCases(os.Stdin, os.Stdout, prepare); err != nil {
+	var wait func()
+	if sinter.DeviceName() != "cpu" {
+		v := variable(sinter.Float32, 1)
+		wait = func() { v.Value().AddScalar(1).Float() } // comes after all that is in the device's queue
+	}
+	if err := rig.ServeCases(os.Stdin, os.Stdout, prepare, wait); err != nil {
 		log.Fatal(err)
 	}
 }

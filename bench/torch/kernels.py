@@ -20,12 +20,15 @@ import torch.nn.functional as F
 aten = torch.ops.aten
 
 
+DEVICE = "cpu"
+
+
 def prepare(op, dims, mode="", bf16=False, seconds=0):
     """A function that does the case once; None if there is none."""
     dtype = torch.bfloat16 if bf16 else torch.float32
 
     def rand(*shape):
-        return (torch.rand(*shape) * 2 - 1).to(dtype)
+        return (torch.rand(*shape, device=DEVICE) * 2 - 1).to(dtype)
 
     def images(*shape):
         return rand(*shape).to(memory_format=torch.channels_last)
@@ -68,22 +71,27 @@ def prepare(op, dims, mode="", bf16=False, seconds=0):
         return lambda: out.copy_(x)
     if op == "mlp-forward":
         batch, inputs, hidden, outputs = dims
-        net = torch.nn.Sequential(torch.nn.Linear(inputs, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, outputs)).eval()
-        x = torch.rand(batch, inputs)
+        net = torch.nn.Sequential(torch.nn.Linear(inputs, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, outputs)).eval().to(DEVICE)
+        x = torch.rand(batch, inputs, device=DEVICE)
         return lambda: net(x)
     return None
 
 
 def timing(run, seconds):
-    """As rig.Time: samples of at least 0.3 ms for the given time."""
+    """As rig.Time: samples of at least 0.3 ms for the given time, on a GPU of 10 ms and
+    with a wait at the end."""
     clock = time.perf_counter
+    on_gpu = DEVICE != "cpu"
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
     run()
+    wait()
     calls = 1
     while True:
         began = clock()
         for _ in range(calls):
             run()
-        if clock() - began >= 300e-6:
+        wait()
+        if clock() - began >= (10e-3 if on_gpu else 300e-6):
             break
         calls *= 2
     took, end = [], clock() + seconds
@@ -91,6 +99,7 @@ def timing(run, seconds):
         began = clock()
         for _ in range(calls):
             run()
+        wait()
         took.append((clock() - began) / calls)
     return {"median": statistics.median(took), "best": min(took)}
 
@@ -98,8 +107,12 @@ def timing(run, seconds):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--device", default="cpu", help="cpu, or a CUDA device as cuda:0")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
+    global DEVICE
+    DEVICE = a.device
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     last, run = None, None
     with torch.inference_mode():
         for line in sys.stdin:

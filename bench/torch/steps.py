@@ -5,6 +5,7 @@ is therefore the Go side's.
 
     go run ./bench/steps -model gpt -export gpt.safetensors
     python bench/torch/steps.py --model gpt --job gpt.safetensors --compile
+    python bench/torch/steps.py --model gpt2 --job gpt2.safetensors --compile --bf16 --device cuda:0
 
 bench/compare runs both sides in turns.
 
@@ -109,6 +110,45 @@ class ResNet20(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class Bottleneck(nn.Module):
+    def __init__(self, ins, width, stride):
+        super().__init__()
+        outs = 4 * width
+        self.conv1, self.bn1 = nn.Conv2d(ins, width, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv3, self.bn3 = nn.Conv2d(width, outs, 1, bias=False), nn.BatchNorm2d(outs)
+        if ins != outs or stride != 1:
+            self.short, self.short_bn = nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs)
+        else:
+            self.short = None
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        if self.short is not None:
+            x = self.short_bn(self.short(x))
+        return F.relu(y + x)
+
+
+class ResNet50(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)
+
+        def stage(ins, width, n, stride):
+            return nn.Sequential(*(Bottleneck(4 * width if i else ins, width, 1 if i else stride) for i in range(n)))
+
+        self.layer1, self.layer2 = stage(64, 64, 3, 1), stage(256, 128, 4, 2)
+        self.layer3, self.layer4 = stage(512, 256, 6, 2), stage(1024, 512, 3, 2)
+        self.fc = nn.Linear(2048, 1000)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
 class LSTM(nn.Module):
     def __init__(self):
         super().__init__()
@@ -156,15 +196,15 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    def __init__(self, block, layers, heads, embed):
+    def __init__(self, block, layers, heads, embed, vocab=VOCAB):
         super().__init__()
         self.transformer = nn.ModuleDict(dict(
-            wte=nn.Embedding(VOCAB, embed),
+            wte=nn.Embedding(vocab, embed),
             wpe=nn.Embedding(block, embed),
             h=nn.ModuleList(Block(embed, heads) for _ in range(layers)),
             ln_f=nn.LayerNorm(embed),
         ))
-        self.lm_head = nn.Linear(embed, VOCAB, bias=False)
+        self.lm_head = nn.Linear(embed, vocab, bias=False)
         self.lm_head.weight = self.transformer.wte.weight
 
     def forward(self, ids):
@@ -194,6 +234,8 @@ JOBS = {
     "lstm": (LSTM, adam, 1.0),
     "gpt": (lambda: GPT(64, 4, 4, 128), adamw, 1.0),
     "gpt-large": (lambda: GPT(256, 6, 6, 384), adamw, 1.0),
+    "gpt2": (lambda: GPT(1024, 12, 12, 768, 50257), adamw, 1.0),
+    "resnet50": (ResNet50, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=1e-4, fused=True), None),
 }
 
 
@@ -249,6 +291,8 @@ def main():
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--compile", action="store_true")
     p.add_argument("--bf16", action="store_true")
+    p.add_argument("--device", default="cpu", help="cpu, or a CUDA device as cuda:0; in float32 its products take TF32 only with --tf32")
+    p.add_argument("--tf32", action="store_true")
     p.add_argument("--warmup", type=float, default=1, help="seconds before the first window")
     p.add_argument("--window", type=float, default=2, help="seconds")
     p.add_argument("--windows", type=int, default=3, help="number of windows; the median counts")
@@ -257,7 +301,13 @@ def main():
 
     torch.set_num_threads(a.threads)
     state = load_file(a.job)
+    on_gpu = a.device != "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = a.tf32
     xs, ys = list(state["x"].unbind(0)), list(state["y"].unbind(0))
+    if on_gpu:
+        # As a loader does it: the batches lie pinned in the host's memory and are copied
+        # while the step before is computed.
+        xs, ys = [x.pin_memory() for x in xs], [y.pin_memory() for y in ys]
     make, optimizer, clip = JOBS[a.model]
     images = xs[0].dim() == 4
     if images:
@@ -266,11 +316,12 @@ def main():
     load(net, state)
     if images:
         net = net.to(memory_format=torch.channels_last)
+    net = net.to(a.device)
     params = list(net.parameters())
     opt = optimizer(params)
 
     def loss_of(x, y):
-        with torch.autocast("cpu", torch.bfloat16, enabled=a.bf16):
+        with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=a.bf16):
             logits = net(x)
             return F.cross_entropy(logits.view(-1, logits.shape[-1]), y.view(-1))
 
@@ -287,7 +338,7 @@ def main():
     def step():
         nonlocal made
         i = made % len(xs)
-        loss = loss_of(xs[i], ys[i])
+        loss = loss_of(xs[i].to(a.device, non_blocking=True), ys[i].to(a.device, non_blocking=True))
         loss.backward()
         update()
         opt.zero_grad(set_to_none=True)
@@ -322,8 +373,12 @@ def main():
             window()
 
     grown = resident()[1] - before
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+        for _ in range(3):
+            step()
     held = [t for q in params for t in (q, *opt.state[q].values())] + list(net.buffers())
-    tensors = peak_tensors(step, sum(t.nbytes for t in held))
+    tensors = torch.cuda.max_memory_allocated() if on_gpu else peak_tensors(step, sum(t.nbytes for t in held))
     memory = {"tensors_mib": tensors / 2**20, "resident_mib": grown / 2**20}
     if a.serve:
         say(**memory)

@@ -85,8 +85,8 @@ type Timing struct {
 
 // ServeCases reads cases, one a line, and writes the timing of each. prepare gives
 // the operation to time, nil if the side does not have it; what the case before
-// needed is garbage by then.
-func ServeCases(in io.Reader, out io.Writer, prepare func(Case) (run func(), err error)) error {
+// needed is garbage by then. wait, if not nil, returns when all that was called is done.
+func ServeCases(in io.Reader, out io.Writer, prepare func(Case) (run func(), err error), wait func()) error {
 	lines := bufio.NewScanner(in)
 	var last string
 	var run func()
@@ -105,7 +105,7 @@ func ServeCases(in io.Reader, out io.Writer, prepare func(Case) (run func(), err
 		}
 		t := Timing{Missing: true}
 		if run != nil {
-			t = Time(run, c.Seconds)
+			t = Time(run, c.Seconds, wait)
 		}
 		line, err := json.Marshal(t)
 		if err != nil {
@@ -121,18 +121,29 @@ func ServeCases(in io.Reader, out io.Writer, prepare func(Case) (run func(), err
 // sample is how long one timing lasts at least; the clock's own cost vanishes in it.
 const sample = 300 * time.Microsecond
 
+// waited is what a sample lasts at least where it ends with a wait.
+const waited = 10 * time.Millisecond
+
 // Time calls run for about the given time, in samples of several calls where it is
-// short.
-func Time(run func(), seconds float64) Timing {
+// short. wait, if not nil, ends a sample.
+func Time(run func(), seconds float64, wait func()) Timing {
+	least := sample
+	if wait == nil {
+		wait = func() {}
+	} else {
+		least = waited
+	}
 	run()
+	wait()
 	calls := 1
 	for {
 		began := time.Now()
 		for range calls {
 			run()
 		}
+		wait()
 		took := time.Since(began)
-		if took >= sample {
+		if took >= least {
 			break
 		}
 		calls *= 2
@@ -143,6 +154,7 @@ func Time(run func(), seconds float64) Timing {
 		for range calls {
 			run()
 		}
+		wait()
 		v = append(v, time.Since(at).Seconds()/float64(calls))
 	}
 	return Timing{Median: Median(v), Best: slices.Min(v)}

@@ -20,7 +20,7 @@ func TestServeCases(t *testing.T) {
 		}
 		made++
 		return func() { time.Sleep(time.Duration(c.Dims[0]) * time.Millisecond) }, nil
-	})
+	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,6 +43,18 @@ func TestServeCases(t *testing.T) {
 		} else if a.Missing || a.Best < 0.002 || a.Median < a.Best {
 			t.Errorf("a call of 2 ms took %+v", a)
 		}
+	}
+}
+
+// Where calls return before they are done, a sample ends with a wait for them.
+func TestWait(t *testing.T) {
+	queue := 0
+	a := Time(func() { queue++ }, 0.01, func() {
+		time.Sleep(time.Duration(queue) * time.Millisecond)
+		queue = 0
+	})
+	if a.Best < 0.001 || queue != 0 {
+		t.Errorf("a call of 1 ms took %+v; %d are not done", a, queue)
 	}
 }
 

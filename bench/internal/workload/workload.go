@@ -20,6 +20,10 @@ import (
 // Names lists the jobs that New knows.
 var Names = []string{"mlp-small", "mlp", "cnn", "lenet", "resnet20", "lstm", "gpt", "gpt-large"}
 
+// OnDevice lists the jobs that are measured on a GPU. Those that are not among Names are
+// too large for a processor.
+var OnDevice = []string{"mlp", "resnet50", "gpt2"}
+
 // Job is a model, its optimizer and its data.
 type Job struct {
 	Model     nn.Module
@@ -44,6 +48,10 @@ type Job struct {
 //	           AdamW with the gradients clipped, as in the recipe gpt
 //	gpt-large  6 layers, 6 heads, 384 wide, 256 characters at once, batch 8, else the
 //	           same
+//
+//	gpt2       GPT-2 of 124M parameters: 12 layers, 12 heads, 768 wide, 50257 tokens,
+//	           1024 at once, batch 16, AdamW with the gradients clipped
+//	resnet50   images of 224×224×3, 1000 classes, batch 128, the rule of resnet20
 //
 // Options are added to the optimizer's.
 func New(name string, options ...optim.Option) (*Job, error) {
@@ -72,7 +80,15 @@ func New(name string, options ...optim.Option) (*Job, error) {
 		net := models.NewGPT(models.GPTConfig{Vocab: vocab, Block: 256, Layers: 6, Heads: 6, Embed: 384})
 		return language(net, adamW, options, 256, 8)
 	}
-	return nil, fmt.Errorf("unknown workload %q; known are %q", name, Names)
+	switch name {
+	case "gpt2":
+		net := models.NewGPT(models.GPTConfig{Vocab: 50257, Block: 1024, Layers: 12, Heads: 12, Embed: 768})
+		return language(net, adamW, options, 1024, 16)
+	case "resnet50":
+		rule := optim.SGD{LR: optim.Constant(0.1), Momentum: 0.9, WeightDecay: 1e-4}
+		return images(newResNet50(1000), rule, options, 512, 128, 3, 224, 224)
+	}
+	return nil, fmt.Errorf("unknown workload %q; known are %q and %q", name, Names, OnDevice)
 }
 
 // vocab is the number of characters of the language models.
