@@ -319,7 +319,7 @@ func (t *trace) execute(results *[]*Tensor, in []*Tensor) error {
 		}
 		t.program, t.on = p, e
 	}
-	few, err := e.smallsOf(t.program)
+	few, err := e.smallsOf(t.program, t.leaves)
 	if err != nil {
 		return err
 	}

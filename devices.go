@@ -32,6 +32,8 @@ type DeviceLibrary = device.Library
 // by this process. What lay on it is lost; a new process can use it again, as a rule.
 type DeviceLostError = device.LostError
 
+func allBackends() []device.Backend { return append(slices.Clip(backends), device.Registered()...) }
+
 // engine is a device that has been opened.
 type engine struct {
 	dev      device.Device
@@ -169,7 +171,7 @@ func DeviceProblems() map[string]error {
 // were found, or what they would bring and how to get them.
 func DeviceLibraries() map[string][]DeviceLibrary {
 	m := make(map[string][]DeviceLibrary)
-	for _, b := range backends {
+	for _, b := range allBackends() {
 		if l := b.Libraries(); len(l) > 0 {
 			m[b.Name()] = l
 		}
@@ -179,7 +181,7 @@ func DeviceLibraries() map[string][]DeviceLibrary {
 
 func listDevices() (list []DeviceInfo, problems map[string]error) {
 	problems = make(map[string]error)
-	for _, b := range backends {
+	for _, b := range allBackends() {
 		l, err := b.Devices()
 		list = append(list, l...)
 		if err != nil {
@@ -247,8 +249,9 @@ func openListed(info DeviceInfo) (*engine, error) {
 	if e := devices.opened[info.Name]; e != nil {
 		return e, nil
 	}
-	b := backends[slices.IndexFunc(backends, func(b device.Backend) bool { return b.Name() == info.Backend })]
-	dev, err := b.Open(info.Name)
+	all := allBackends()
+	at := slices.IndexFunc(all, func(b device.Backend) bool { return b.Name() == info.Backend })
+	dev, err := all[at].Open(info.Name)
 	if err != nil {
 		return nil, fmt.Errorf("sinter: opening %s: %w", info.Name, err)
 	}

@@ -101,7 +101,7 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 	if err != nil {
 		return err
 	}
-	few, err := e.smallsOf(p)
+	few, err := e.smallsOf(p, leaves)
 	if err != nil {
 		return err
 	}

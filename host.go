@@ -1,6 +1,7 @@
 package sinter
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/sinter-dl/sinter/internal/device"
@@ -70,6 +71,71 @@ func (b *HostBuffer) View(sh ...int) *Tensor {
 		ir.Fail("HostBuffer.View", "the shape %v of a buffer of %v", sh, b.shape)
 	}
 	return &Tensor{ir.NewInput(b.dtype, slices.Clone(sh), b.storage)}
+}
+
+// Uploader makes a tensor in the memory of the device in use a piece at a time, so that it
+// may be larger than what the host has room for.
+type Uploader struct {
+	dtype   DType
+	shape   []int
+	row     int // bytes
+	storage *ir.Storage
+	host    []byte // on the processor, the memory itself
+	on      *engine
+	parts   device.Divider
+}
+
+// UploadRows is what pieces for an Uploader begin at multiples of.
+const UploadRows = 64
+
+// NewUploader is an Uploader of a tensor of this shape; its first axis is the rows that
+// pieces are made of.
+func NewUploader(d DType, sh ...int) (*Uploader, error) {
+	ensure("NewUploader", shape.Check(sh))
+	if len(sh) == 0 {
+		ir.Fail("NewUploader", "wants at least one axis, the rows")
+	}
+	e, err := inUse()
+	if err != nil {
+		return nil, err
+	}
+	u := &Uploader{dtype: d, shape: slices.Clone(sh), row: shape.Elements(sh[1:]) * d.Size(), on: e}
+	size := sh[0] * u.row
+	var ok bool
+	if u.parts, ok = e.dev.(device.Divider); !ok || e.info.HostMemory {
+		u.host = rawBytes(make([]uint64, (size+7)/8))[:size] // aligned for every type
+		u.storage = newStorage(&memory{host: u.host}, "data")
+		return u, nil
+	}
+	b, err := e.allocate(size, byInput)
+	if err != nil {
+		return nil, err
+	}
+	u.storage = newStorage(&memory{input: true}, "data")
+	memoryOf(u.storage).own(u.storage, e, b, byInput)
+	return u, nil
+}
+
+// Write copies whole rows to the tensor, from row from on, which is a multiple of
+// UploadRows.
+func (u *Uploader) Write(from int, rows []byte) error {
+	if from%UploadRows != 0 || u.row == 0 || len(rows)%u.row != 0 || from+len(rows)/u.row > u.shape[0] {
+		ir.Fail("Uploader.Write", "%d bytes from row %d of %v%v", len(rows), from, u.dtype, u.shape)
+	}
+	if u.host != nil {
+		copy(u.host[from*u.row:], rows)
+		return nil
+	}
+	m := memoryOf(u.storage)
+	if err := u.on.upload(u.parts.Part(m.buffer, from*u.row, len(rows)), rows); err != nil {
+		return fmt.Errorf("sinter: uploading rows from %d on: %w", from, err)
+	}
+	return nil
+}
+
+// Tensor is what has been written.
+func (u *Uploader) Tensor() *Tensor {
+	return &Tensor{ir.NewInput(u.dtype, u.shape, u.storage)}
 }
 
 // Reuse says that the content is about to change: evaluating a tensor made before is

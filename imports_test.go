@@ -53,6 +53,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/fuse", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/debug"},
 	{packages: "internal/rewrite internal/grad", internal: "internal/ir internal/shape internal/dtype internal/debug"},
 	{packages: "internal/backend/cuda/standin", internal: backend + " internal/dl internal/testenv internal/backend/cpu internal/codegen"},
+	{packages: "internal/backend/apart", internal: backend + " internal/backend/cpu"},
 	{packages: "internal/backend/cpu", internal: backend + " internal/nvtx internal/backend/cpu/*", others: "golang.org/x/sys"},
 	{packages: "internal/backend/cpu/conv internal/backend/cpu/gemm internal/backend/cpu/vec", internal: backend + " internal/backend/cpu/pool", others: "golang.org/x/sys"},
 	{packages: "internal/backend/cpu/*/gen", internal: "internal/backend/cpu/simd internal/backend/cpu/emit internal/backend/cpu/neon internal/ir"},

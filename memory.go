@@ -26,6 +26,7 @@ type memory struct {
 
 	scalar      func() float64 // of a RuntimeScalarFunc: the number, which host holds in type dtype
 	dtype       DType
+	input       bool // it was uploaded, and the host has no copy
 	placeholder bool // stands for an input of a compiled function and has no memory
 	result      bool // belongs to the result of a compiled function alone
 }
@@ -74,7 +75,7 @@ func (m *memory) holder() holder {
 	switch {
 	case m.variable != nil:
 		return byVariable
-	case m.host != nil:
+	case m.host != nil || m.input:
 		return byInput
 	}
 	return byResult
@@ -165,7 +166,7 @@ type smalls struct {
 
 // smallsOf are those of a program; nil if there are none, or if the device needs no such
 // thing.
-func (e *engine) smallsOf(p *plan.Compiled) (*smalls, error) {
+func (e *engine) smallsOf(p *plan.Compiled, leaves []*ir.Node) (*smalls, error) {
 	d, ok := e.dev.(device.Divider)
 	if !ok || e.info.HostMemory {
 		return nil, nil
@@ -179,7 +180,7 @@ func (e *engine) smallsOf(p *plan.Compiled) (*smalls, error) {
 		s.at[i] = -1
 	}
 	for i := range p.Program.Slots {
-		if slot := &p.Program.Slots[i]; slot.Kind == kernel.Leaf && slot.Bytes <= small {
+		if slot := &p.Program.Slots[i]; slot.Kind == kernel.Leaf && slot.Bytes <= small && memoryOf(leaves[slot.Index].Storage).variable == nil {
 			s.at[slot.Index] = n * small
 			n++
 		}

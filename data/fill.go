@@ -368,6 +368,11 @@ func (f *filler) hand(s *slot) bool {
 	}
 	s.index = index
 	f.handed++
+	f.mu.Unlock()
+	for _, b := range s.buffers {
+		b.Upload() // beside the step that is running
+	}
+	f.mu.Lock()
 	f.full <- s // never blocks: full has room for the whole ring
 	return true
 }

@@ -69,17 +69,18 @@ type Loader struct {
 	Workers  int // examples read at the same time; 0 means GOMAXPROCS−1, at least 1
 	Prefetch int // batches made ahead of the one in use; 0 means 2
 
-	next    LoaderState // where the next loop begins
-	state   LoaderState // where the last one stands
-	err     error
-	running bool
-	order   string // what the order depends on; empty before the first use
-	ring    []*slot
-	indices []int     // the order of a Dataset's examples
-	records []*Record // of a Stream, not in use
-	bad     []*ExampleError
-	badSeen map[int64]bool
-	nBad    int
+	next     LoaderState // where the next loop begins
+	state    LoaderState // where the last one stands
+	err      error
+	running  bool
+	order    string // what the order depends on; empty before the first use
+	ring     []*slot
+	gatherer *gatherer // in place of the ring, if the examples are on the device
+	indices  []int     // the order of a Dataset's examples
+	records  []*Record // of a Stream, not in use
+	bad      []*ExampleError
+	badSeen  map[int64]bool
+	nBad     int
 }
 
 // ExampleError is an example that could not be read, or that made the Dataset panic.
@@ -233,6 +234,10 @@ func (l *Loader) Batches(ctx context.Context) iter.Seq[Batch] {
 		begin := l.next
 		epoch := begin.Epoch
 		l.next, l.state = LoaderState{Epoch: epoch + 1}, begin
+		if ds, ok := l.Dataset.(*deviceCache); ok {
+			l.gathered(ctx, ds, begin, yield)
+			return
+		}
 		from, err := l.feed(begin)
 		if err != nil {
 			l.err = err
@@ -328,7 +333,7 @@ func (l *Loader) prepare() error {
 	case l.next.Epoch < 0 || l.next.Batches < 0:
 		return fmt.Errorf("data: the Loader cannot begin at epoch %d, batch %d", l.next.Epoch, l.next.Batches)
 	}
-	if l.ring != nil {
+	if l.ring != nil || l.gatherer != nil {
 		return nil
 	}
 	if err := l.checkOrder(); err != nil {
@@ -353,6 +358,9 @@ func (l *Loader) prepare() error {
 	ahead, rows := cmp.Or(l.Prefetch, 2), l.Batch
 	if n > 0 { // a batch larger than the dataset would only waste memory
 		ahead, rows = min(ahead, l.Steps()), min(rows, n)
+	}
+	if ds, ok := l.Dataset.(*deviceCache); ok {
+		l.gatherer, ahead = newGatherer(ds, rows), -1
 	}
 	for range ahead + 1 {
 		l.ring = append(l.ring, newSlot(fields, rows, l.Collate))

@@ -82,7 +82,10 @@ type State struct {
 
 	Elapsed time.Duration // since Fit began
 	Waited  time.Duration // of that, for batches that the loader had not ready
-	Err     error         // in OnTrainEnd: what ended training early, if anything
+	// Uploaded is how many bytes were copied from the host to the device in use by the
+	// steps of this Fit, without evaluations; none if that is the processor.
+	Uploaded int64
+	Err      error // in OnTrainEnd: what ended training early, if anything
 
 	warn      func(message string)
 	trainTime time.Duration // without evaluation and callbacks

@@ -352,6 +352,10 @@ func (r *fit) lastCheckpoint(err error) error {
 	if interrupted {
 		stopped.Checkpoint = v.path
 	}
+	var gone *DeviceError
+	if errors.As(err, &gone) {
+		gone.Checkpoint = v.path
+	}
 	for _, c := range v.free { // nothing is being written any more
 		c.drop()
 	}

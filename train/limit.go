@@ -11,6 +11,7 @@ import (
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/optim"
 )
 
 // Memory is what training holds in memory, in bytes, as the plan of its step says. The
@@ -182,6 +183,12 @@ func (t *Trainer) fitter(model nn.Module, trainSet data.Examples) (f *fitter, er
 	if err != nil {
 		return nil, err
 	}
+	return t.fitterFor(o, model, trainSet)
+}
+
+// fitterFor plans steps of an optimizer that there is.
+func (t *Trainer) fitterFor(o *optim.Optimizer, model nn.Module, trainSet data.Examples) (f *fitter, err error) {
+	defer ir.Recover(&err)
 	f = &fitter{Trainer: t, model: model, fields: trainSet.Fields(), limit: trainSet.Len(), known: make(map[setting]candidate)}
 	if f.limit < 0 { // a stream of unknown length
 		f.limit = math.MaxInt

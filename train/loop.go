@@ -33,6 +33,7 @@ type fit struct {
 	rebatched bool   // the loader is to be replaced by one of another batch
 	made      made   // the terms of the beginning
 	saver     *saver // nil without checkpoints
+	uploads   uploads
 	ranges    nvtx.Ranges
 
 	bad       []*data.ExampleError // left out so far
@@ -68,9 +69,13 @@ func (r *fit) loop(ctx context.Context) (err error) {
 	if r.memory != nil { // the run is to fit into a limit: what making the optimizer has left is no part of it
 		sinter.EmptyCache()
 	}
+	r.uploads.begin()
 	err = r.steps(ctx, from != nil)
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = &InterruptedError{Step: s.Step, Err: err}
+	}
+	if lost(err) {
+		err = &DeviceError{Step: s.Step + 1, Err: err}
 	}
 	return r.lastCheckpoint(err)
 }
@@ -331,7 +336,8 @@ func (r *fit) evaluateIfDue(ctx context.Context) error {
 
 // train trains on one batch: it makes a step, or adds to the gradients of one. A step
 // has been made if the group is empty afterwards.
-func (r *fit) train(batch data.Batch) error {
+func (r *fit) train(batch data.Batch) (err error) {
+	defer recovered(&err)
 	s := r.state
 	if r.group.batches == 0 {
 		s.LR = r.optimizer.LR()
@@ -390,7 +396,8 @@ func (r *fit) update(batch data.Batch) (loss, pred *sinter.Tensor, err error) {
 
 // apply makes the step of the batches since the last one, of which the last may be
 // known.
-func (r *fit) apply(last *data.Batch) error {
+func (r *fit) apply(last *data.Batch) (err error) {
+	defer recovered(&err)
 	if _, err := r.optimizer.Apply(); err != nil {
 		return r.failed(last, err)
 	}
@@ -413,13 +420,40 @@ func (r *fit) count() {
 		s.TrainLoss = r.lossSum / float64(r.lossCount)
 	}
 	s.TrainMetrics = values(r.Metrics)
+	r.uploads.steps++
+	s.Uploaded = r.uploads.bytes()
 	*g = group{}
 }
+
+// uploads counts what steps copy to the device.
+type uploads struct {
+	start, other int64 // bytes at the beginning, and of what is no step
+	steps        int
+}
+
+func (u *uploads) begin() { u.start = sinter.ReadStats().Uploaded }
+
+func (u *uploads) bytes() int64 { return sinter.ReadStats().Uploaded - u.start - u.other }
+
+// besides leaves out what f uploads.
+func (u *uploads) besides(f func() error) error {
+	before := sinter.ReadStats().Uploaded
+	err := f()
+	u.other += sinter.ReadStats().Uploaded - before
+	return err
+}
+
+func (u *uploads) perStep(s *State) float64 { return float64(s.Uploaded) / float64(max(1, u.steps)) }
 
 // failed is the error of a step that could not be made.
 func (r *fit) failed(batch *data.Batch, err error) error {
 	var bad *optim.NonFiniteError
+	var full *sinter.MemoryError
 	switch {
+	case lost(err):
+		return err
+	case errors.As(err, &full):
+		return fmt.Errorf("step %d: %w", r.state.Step+1, r.outOfMemory(full, err))
 	case !errors.As(err, &bad):
 		return fmt.Errorf("step %d: %w", r.state.Step+1, err)
 	case batch == nil:
@@ -475,6 +509,11 @@ func leaves(parameters []*sinter.Variable) []*sinter.Tensor {
 
 // evaluate measures the test set, once for each step that asks for it.
 func (r *fit) evaluate(ctx context.Context) error {
+	return r.uploads.besides(func() error { return r.evaluateNow(ctx) })
+}
+
+func (r *fit) evaluateNow(ctx context.Context) (err error) {
+	defer recovered(&err)
 	s := r.state
 	e := Evaluation{Epoch: s.Epoch, Step: s.Step, TrainLoss: s.TrainLoss, TrainMetrics: s.TrainMetrics, TestLoss: math.NaN()}
 	if r.testSet != nil && r.testSet.Len() > 0 && r.evaluated < s.Step {
@@ -541,7 +580,7 @@ func (r *fit) end() *Report {
 		Parameters:       nn.Count(s.Model),
 		SamplesPerSecond: s.SamplesPerSecond(),
 		Duration:         s.Elapsed,
-		PeakMemory:       memory, PeakMemorySource: source,
+		PeakMemory:       memory, PeakMemorySource: source, UploadedPerStep: r.uploads.perStep(s),
 		History: r.state.History,
 		Stopped: s.reason,
 		Bad:     r.bad, BadCount: r.badCount + r.loader.BadCount(),

@@ -22,8 +22,9 @@ type Report struct {
 	Parameters       int
 	SamplesPerSecond float64 // of training, evaluation not counted
 	Duration         time.Duration
-	PeakMemory       int64  // of the process, in bytes
-	PeakMemorySource string // how it was measured
+	PeakMemory       int64   // of the process, in bytes
+	PeakMemorySource string  // how it was measured
+	UploadedPerStep  float64 // bytes copied from the host to the device; 0 on the processor
 
 	History []Evaluation
 	Stopped string // why a callback ended training, if one did

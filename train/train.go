@@ -153,6 +153,7 @@ func (e *InterruptedError) Unwrap() error { return e.Err }
 // something failed, the report comes with the error.
 func (t *Trainer) Fit(ctx context.Context, model nn.Module, trainSet data.Examples, testSet data.Dataset) (report *Report, err error) {
 	defer ir.Recover(&err)
+	defer recovered(&err)
 	r, err := t.begin(model, trainSet, testSet)
 	if err != nil {
 		return nil, err

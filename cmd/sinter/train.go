@@ -134,11 +134,16 @@ func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out stri
 		}
 	}
 	var stopped *train.InterruptedError
+	var gone *train.DeviceError
 	switch {
 	case errors.As(err, &stopped) && stopped.Checkpoint == "":
 		return &interruption{fmt.Sprintf("%v; the weights as they were then are in %s, and there is no checkpoint to go on from", err, result.Run)}
 	case errors.As(err, &stopped):
 		return &interruption{fmt.Sprintf("%v; to go on: sinter train --resume %s", err, result.Run)}
+	case errors.As(err, &gone) && gone.Checkpoint != "":
+		return fmt.Errorf("%w; to go on: sinter train --resume %s", err, result.Run)
+	case errors.As(err, &gone):
+		return err
 	case err != nil:
 		return fmt.Errorf("%w; the weights before that step are in %s", err, result.Run)
 	}
@@ -158,6 +163,9 @@ func printResult(w io.Writer, r *recipe.Result) {
 		peak += " (estimated from " + note + ")"
 	}
 	row("peak memory", peak)
+	if r.UploadedPerStep > 0 {
+		row("uploaded", ui.Bytes(int64(r.UploadedPerStep))+" a step")
+	}
 	row("parameters", ui.Count(r.Parameters))
 	row("device", r.Device+", "+r.Precision)
 	row("steps", fmt.Sprintf("%s in %s", ui.Count(r.Steps), plural(r.Epochs, "epoch")))

@@ -26,6 +26,15 @@ type Backend interface {
 	Libraries() []Library
 }
 
+var registered []Backend
+
+// Register adds a backend to those that the root package lists. It is for tests, before
+// anything is evaluated; what a program needs is in the list itself.
+func Register(b Backend) { registered = append(registered, b) }
+
+// Registered are those that were added.
+func Registered() []Backend { return registered }
+
 // Kind is what sort of hardware a device is.
 type Kind string
 

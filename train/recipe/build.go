@@ -95,6 +95,9 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err := r.fitMemory(trainer, model, src); err != nil {
 		return nil, err
 	}
+	if err := r.cacheOnDevice(trainer, model, src); err != nil {
+		return nil, err
+	}
 	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil
 }
 

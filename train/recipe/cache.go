@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/train"
 )
 
 // maxCacheMemory is what data.cache: memory may take, for training and for testing.
@@ -20,7 +23,8 @@ const maxCacheMemory = 4 << 30
 // cache puts the source's examples into the cache that the recipe wants, as far as that is
 // of use; what is not, is noted.
 func (r *Recipe) cache(src *data.Source) error {
-	if r.Data.Cache == "" || r.Data.Cache == "none" {
+	switch r.Data.Cache {
+	case "", "none", "device": // for the last see cacheOnDevice
 		return nil
 	}
 	if src.Train == nil {
@@ -71,6 +75,46 @@ func (r *Recipe) cache(src *data.Source) error {
 	}
 	src.Test, err = cached("testing", src.Test)
 	return err
+}
+
+// cacheOnDevice puts the examples into the memory of the device, if the recipe wants that
+// and there is room for them beside what training takes. It comes last, when all that
+// changes examples is known.
+func (r *Recipe) cacheOnDevice(t *train.Trainer, model nn.Module, src *data.Source) error {
+	if r.Data.Cache != "device" {
+		return nil
+	}
+	if src.Train == nil {
+		src.Notes = append(src.Notes, "data.cache is of no use here: streamed examples are not cached")
+		return nil
+	}
+	plan, err := t.PlanMemory(model, src.Train)
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct {
+		role string
+		set  *data.Dataset
+	}{{"training", &src.Train}, {"testing", &src.Test}} {
+		if *c.set == nil {
+			continue
+		}
+		kept, err := data.CacheDevice(context.Background(), *c.set, plan.Total())
+		switch {
+		case errors.Is(err, data.ErrNoCache):
+			src.Notes = append(src.Notes, fmt.Sprintf("the examples for %s are %s", c.role, strings.TrimPrefix(err.Error(), "data: ")))
+			continue
+		case err != nil:
+			return err
+		}
+		size := 0
+		for _, f := range kept.Fields() {
+			size += f.Bytes()
+		}
+		src.Notes = append(src.Notes, fmt.Sprintf("the examples for %s are in the memory of %s: %s", c.role, sinter.DeviceName(), bytesOf(int64(size)*int64(kept.Len()))))
+		*c.set = kept
+	}
+	return nil
 }
 
 // cacheKey tells the examples from those of other files, and from what other settings make

@@ -48,6 +48,10 @@ func (r *Recipe) fitMemory(t *train.Trainer, model nn.Module, src *data.Source) 
 	// A tight heap costs some collections, and no garbage beside what is planned for.
 	debug.SetGCPercent(10)
 	debug.FreeOSMemory() // of what reading the data has left
+	device, err := sinter.Device()
+	if err != nil {
+		return err
+	}
 	resident, source := train.ResidentMemory()
 	var weights, slots int64
 	for _, v := range nn.State(model) {
@@ -61,10 +65,16 @@ func (r *Recipe) fitMemory(t *train.Trainer, model nn.Module, src *data.Source) 
 	if !r.Checkpoint.Off {
 		copies = weights + slots
 	}
+	if !device.HostMemory { // the limit is for the device, where neither of them is
+		process, copies = 0, 0
+	}
 	p, err := t.FitMemory(model, set, limit-process-copies)
 	sinter.EmptyCache() // the optimizer that was planned with
 	debug.FreeOSMemory()
 	besides := fmt.Sprintf("%s for the program and its data (%s, and %s of room) and %s for the copy that checkpoints are written from", bytesOf(process), source, bytesOf(process-resident+weights), bytesOf(copies))
+	if !device.HostMemory {
+		besides = "nothing but the step on " + device.Name
+	}
 	var small *train.MemoryError
 	if errors.As(err, &small) {
 		return usage(r.place("memory_limit"), "a memory limit of %s is too small: the least is %s, of which are %s for a step with batches of %d, %s",

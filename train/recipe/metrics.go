@@ -124,6 +124,9 @@ func (in Input) value(standardised float64) float64 { return in.Encoder.Value(st
 // baselines are measures of forecasts without a model, to compare with.
 func baselines(set data.Dataset) map[string]Number {
 	m := map[string]Number{}
+	if c, ok := set.(interface{ Of() data.Dataset }); ok {
+		set = c.Of()
+	}
 	if b, ok := set.(interface{ Baselines() map[string]float64 }); ok {
 		for name, v := range b.Baselines() {
 			m[name] = Number(v)

@@ -117,7 +117,7 @@ type Data struct {
 	Workers       int    `json:"workers,omitempty" min:"0" max:"1024"`             // examples read at the same time; 0: one less than there are processors
 	Prefetch      int    `json:"prefetch,omitempty" min:"1" max:"1024"`            // batches made ahead; 2 unless said
 	ShuffleBuffer int    `json:"shuffle_buffer,omitempty" min:"1" max:"100000000"` // examples of a stream held in memory to be shuffled; 1024 unless said
-	Cache         string `json:"cache,omitempty" oneof:"none memory disk"`         // of decoded examples, where they are not in memory anyway
+	Cache         string `json:"cache,omitempty" oneof:"none memory disk device"`  // of decoded examples, where they are not in memory anyway; device: in the memory of what computes
 	SkipBad       bool   `json:"skip_bad,omitempty"`                               // leave out examples that cannot be read, and list them
 }
 

@@ -54,8 +54,9 @@ type Result struct {
 	Seconds          Number            `json:"seconds"`
 	PeakMemory       int64             `json:"peak_memory_bytes"`
 	PeakMemorySource string            `json:"peak_memory_source"`
-	Bad              []string          `json:"bad,omitempty"`     // examples that were left out of training, and why
-	Stopped          string            `json:"stopped,omitempty"` // why training ended before its last step, if a callback wanted it
+	UploadedPerStep  Number            `json:"uploaded_bytes_per_step,omitempty"` // from the host to the device
+	Bad              []string          `json:"bad,omitempty"`                     // examples that were left out of training, and why
+	Stopped          string            `json:"stopped,omitempty"`                 // why training ended before its last step, if a callback wanted it
 	Run              string            `json:"run"`
 
 	Report *train.Report `json:"-"`
@@ -137,7 +138,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		TrainLoss: Number(report.TrainLoss), TestLoss: Number(report.TestLoss),
 		Metrics:          metricsOf(j.Input.Task, report.TestLoss, report.Metrics),
 		SamplesPerSecond: Number(report.SamplesPerSecond), Seconds: Number(report.Duration.Seconds()),
-		PeakMemory: report.PeakMemory, PeakMemorySource: report.PeakMemorySource,
+		PeakMemory: report.PeakMemory, PeakMemorySource: report.PeakMemorySource, UploadedPerStep: Number(report.UploadedPerStep),
 		Stopped: report.Stopped, Run: folder.Dir(), Report: report,
 	}
 	maps.Copy(result.Metrics, baselines(j.Source.Test))
@@ -253,8 +254,7 @@ func encode(to *json.RawMessage, part any) error {
 	return nil
 }
 
-// finish writes what a run has at its end.
-func (j *Job) finish(folder *rundir.Writer, m *rundir.Manifest, o RunOptions, result *Result, runErr error) error {
+func (j *Job) writeWeights(folder *rundir.Writer) error {
 	var tensors []safetensors.Tensor
 	for _, v := range nn.State(j.Model) {
 		tensors = append(tensors, safetensors.Tensor{Name: v.Name, DType: v.DType(), Shape: v.Shape(), Load: v.Bytes})
@@ -262,6 +262,16 @@ func (j *Job) finish(folder *rundir.Writer, m *rundir.Manifest, o RunOptions, re
 	meta := map[string]string{"format": "pt", "recipe": j.Recipe.Name}
 	if err := safetensors.Write(folder.File(rundir.WeightsFile), tensors, meta); err != nil {
 		return fmt.Errorf("writing the weights: %w", err)
+	}
+	return nil
+}
+
+// finish writes what a run has at its end.
+func (j *Job) finish(folder *rundir.Writer, m *rundir.Manifest, o RunOptions, result *Result, runErr error) error {
+	if !errors.As(runErr, new(*train.DeviceError)) { // else the weights are gone with the device
+		if err := j.writeWeights(folder); err != nil {
+			return err
+		}
 	}
 	if o.Finish != nil {
 		if err := o.Finish(folder, result); err != nil {
@@ -379,6 +389,7 @@ type stepRecord struct {
 	SamplesPerSecond Number            `json:"samples_per_second,omitempty"` // over the last steps
 	Logged           map[string]Number `json:"logged,omitempty"`             // by callbacks
 	Memory           int64             `json:"memory,omitempty"`             // the most that the process has held, in bytes
+	Uploaded         int64             `json:"uploaded,omitempty"`           // bytes that steps have copied to the device so far
 }
 
 type evaluationRecord struct {
@@ -459,6 +470,7 @@ func (l *logger) OnStep(s *train.State) {
 	if now := time.Now(); now.Sub(l.measured) > time.Second {
 		l.measured = now
 		r.Memory, _ = train.PeakMemory()
+		r.Uploaded = s.Uploaded
 		for _, v := range s.Logged() {
 			if v.Name == "samples_per_second" {
 				r.SamplesPerSecond = Number(v.Value)
