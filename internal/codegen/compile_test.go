@@ -59,6 +59,9 @@ func classes(d dtype.DType) map[string][]*ir.Node {
 	kept := apply(ir.Lt, bits, ir.Full(dtype.Int32, 1000, x.Shape))
 	m["dropout"] = []*ir.Node{apply(ir.Select, kept, x, ir.Full(d, 0, x.Shape)), kept}
 
+	small := wide(variable(d, 64, 2048, 7, 7))
+	m["channels of odd size"] = []*ir.Node{ir.To(apply(ir.Mul, small, ir.BroadcastTo(variable(dtype.Float32, 2048), small.Shape, []int{1})), d)}
+
 	softmax := func(x *ir.Node, axes ...int) *ir.Node {
 		top := ir.Unreduce(ir.Fold(ir.ReduceMax, x, axes), x.Shape, axes)
 		e := apply(ir.Exp, apply(ir.Sub, x, top))

@@ -36,6 +36,10 @@ type emitter struct {
 
 	wide bool           // coordinates need 64 bits
 	base map[int]string // of arguments of Index: parameters with their offsets, if not literals
+	// flat: lanes are consecutive in the row-major order of the whole space, and may lie in
+	// several rows. Arguments with vec are contiguous in that order; what others access is
+	// found point by point.
+	flat bool
 	// outside is how an element's code names a value that was not computed with it.
 	outside func(i int) string
 }
@@ -186,6 +190,50 @@ func lanesFor(f *kernel.Fused, part *kernel.Part, sp *space, axes []axis, slots 
 	return 1
 }
 
+// flatten finds how arguments can be accessed if lanes consecutive points of the whole
+// space, in row-major order, are computed at once, where rows are too odd to be cut
+// evenly. It gives 1 if that is of no use.
+func flatten(f *kernel.Fused, part *kernel.Part, sp *space, slots []kernel.Slot) (lanes int, vec []int) {
+	n := points(sp.outer)
+	if len(sp.outer) < 2 || n >= 1<<30 {
+		return 1, nil
+	}
+	contiguous := func(arg int) bool {
+		want := 1
+		for k := len(sp.outer) - 1; k >= 0; k-- {
+			if sp.outer[k].stride[arg] != want {
+				return false
+			}
+			want *= sp.outer[k].n
+		}
+		return true
+	}
+	narrow, wide := 16, 4
+	for i := range f.Code {
+		in := &f.Code[i]
+		if in.Kind == kernel.Store && !contiguous(in.Arg) {
+			return 1, nil
+		}
+		if (in.Kind == kernel.Load || in.Kind == kernel.Store) && contiguous(in.Arg) {
+			narrow, wide = min(narrow, in.DType.Size()), max(wide, in.DType.Size())
+		}
+	}
+	for lanes = min(16/narrow, 32/wide); lanes > 1 && n%lanes != 0; {
+		lanes /= 2
+	}
+	vec = make([]int, len(part.Args))
+	for i := range part.Args {
+		a := &part.Args[i]
+		if bytes := min(16, lanes*a.DType.Size()); a.Slot >= 0 && contiguous(i) && bytes >= 4 {
+			if alignment(slots, a.Slot, sp.offset[i]*a.DType.Size()) < bytes {
+				return 1, nil
+			}
+			vec[i] = bytes
+		}
+	}
+	return lanes, vec
+}
+
 func (g *emitter) int() string {
 	if g.wide {
 		return "i64"
@@ -255,10 +303,14 @@ func (g *emitter) offset(arg int, axes []axis, names []string) string {
 // point is where a block lies: coordinates, in the loop over steps.
 type point struct {
 	outer, inner []string // names of the coordinates, nil: that they do not matter
+	linear       string   // flat: the number of the first lane's point
 }
 
 // at is the offset of an argument at a point.
 func (g *emitter) at(arg int, p point) string {
+	if g.flat && g.vec[arg] > 0 {
+		return p.linear
+	}
 	var terms []string
 	if p.outer != nil {
 		terms = append(terms, g.offset(arg, g.sp.outer, p.outer))
@@ -286,7 +338,7 @@ func (g *emitter) gathered(i int, laneAxes []axis) bool {
 // the elements are consecutive and begin with a multiple of four.
 func (g *emitter) block(i int, laneAxes []axis) bool {
 	in := &g.f.Code[i]
-	if in.Kind != kernel.Apply || in.Op != ir.RNGBits || g.lanes%4 != 0 {
+	if in.Kind != kernel.Apply || in.Op != ir.RNGBits || g.lanes%4 != 0 || g.flat {
 		return false
 	}
 	at, step := &g.f.Code[in.X[0]], &g.f.Code[in.X[1]]
@@ -344,22 +396,25 @@ func (g *emitter) gather(list []int, p point, laneAxes []axis, u string) {
 			}
 		case in.Kind == kernel.Load:
 			st := lastStride(laneAxes, in.Arg)
-			for l := range g.lanes {
+			g.each(p, laneAxes, func(l int, p point) {
 				off := g.at(in.Arg, p)
-				if l > 0 && st != 0 {
+				if l > 0 && st != 0 && !g.flat {
 					off += fmt.Sprintf(" + %s", intLiteral(l*st))
 				}
 				g.b.P("x%d[%s] = %s;", i, g.element(u, l), decode(in.DType, fmt.Sprintf("%s[%s]", g.ptr[in.Arg], off)))
-			}
+			})
 		case in.Kind == kernel.Index:
 			st := lastStride(laneAxes, in.Arg)
-			for l := range g.lanes {
+			if g.flat {
+				st = 0
+			}
+			g.each(p, laneAxes, func(l int, p point) {
 				base := g.base[in.Arg]
 				if base == "" {
 					base = literal(dtype.Int64, uint64(g.sp.offset[in.Arg]+l*st))
 				}
 				g.b.P("x%d[%s] = (i64)(%s) + %s;", i, g.element(u, l), g.at(in.Arg, p), base)
-			}
+			})
 		default: // blocks of random words
 			at, step := g.f.Code[in.X[0]].Arg, g.f.Code[in.X[1]].Arg
 			key := philox.NewKey(in.RNG.Seed, in.RNG.Site)
@@ -369,6 +424,19 @@ func (g *emitter) gather(list []int, p point, laneAxes []axis, u string) {
 					i, g.element(u, l), i, g.element(u, l+1), i, g.element(u, l+2), i, g.element(u, l+3))
 			}
 		}
+	}
+}
+
+// each calls f for every lane of a step, with the point that its coordinates are at.
+func (g *emitter) each(p point, axes []axis, f func(l int, p point)) {
+	for l := range g.lanes {
+		if !g.flat {
+			f(l, p)
+			continue
+		}
+		g.b.P("{")
+		f(l, point{outer: g.unpack(fmt.Sprintf("%s + %d", p.linear, l), axes, 1, "a"), linear: p.linear})
+		g.b.P("}")
 	}
 }
 
@@ -459,13 +527,13 @@ func (g *emitter) scatter(stores []int, p point, laneAxes []axis, u string) {
 		in := &g.f.Code[i]
 		if g.vec[in.Arg] == 0 {
 			st := lastStride(laneAxes, in.Arg)
-			for l := range g.lanes {
+			g.each(p, laneAxes, func(l int, p point) {
 				off := g.at(in.Arg, p)
-				if l > 0 {
+				if l > 0 && !g.flat {
 					off += fmt.Sprintf(" + %s", intLiteral(l*st))
 				}
 				g.b.P("%s[%s] = %s;", g.ptr[in.Arg], off, encode(in.DType, fmt.Sprintf("y%d[%s]", i, g.element(u, l))))
-			}
+			})
 			continue
 		}
 		words := g.words(in.Arg, in.DType)

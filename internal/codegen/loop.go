@@ -22,6 +22,12 @@ func loop(f *kernel.Fused, p *kernel.Part, w []int, slots []kernel.Slot, t *Targ
 		}
 		lanes = lanesFor(f, p, sp, sp.outer, slots, len(sp.outer) == 1)
 	}
+	flat, flatVec := 1, []int(nil)
+	if lanes == 1 && !t.Serial {
+		if flat, flatVec = flatten(f, p, sp, slots); flat > 1 {
+			lanes = flat
+		}
+	}
 	n := points(sp.outer)
 	whole, tail := n/lanes, n%lanes // a tail only of a single axis
 	steps := loopSteps(f, p, sp, lanes, whole, t)
@@ -36,7 +42,10 @@ func loop(f *kernel.Fused, p *kernel.Part, w []int, slots []kernel.Slot, t *Targ
 	g.ptr, args = bind(b, p, sp)
 	count := b.Number("i64")
 	args = append(args, Int(whole))
-	g.vec = vectors(f, p, sp, sp.outer, lanes, slots)
+	if g.vec = flatVec; flat == 1 {
+		g.vec = vectors(f, p, sp, sp.outer, lanes, slots)
+	}
+	g.flat = flat > 1
 	// One axis without strides but 0 and 1 is code for any extent as it is.
 	if plain := len(sp.outer) == 1 && !slices.ContainsFunc(sp.outer[0].stride, func(st int) bool { return st&^1 != 0 }); !plain {
 		args = append(args, g.pass(p)...)
@@ -82,6 +91,9 @@ func loopSteps(f *kernel.Fused, p *kernel.Part, sp *space, lanes, whole int, t *
 	if t.Serial {
 		return 1
 	}
+	if lanes == 1 {
+		steps = 8
+	}
 	for steps > 1 && (steps*loads > 8 || steps*lanes > 32 || ceil(whole, loopThreads*steps) < 2*t.Units) {
 		steps /= 2
 	}
@@ -105,7 +117,7 @@ func (g *emitter) block1(first, stride, count string, guarded bool, axes []axis)
 		b.P("c = c < %s ? c : %s - 1;", count, count)
 	}
 	b.P("{")
-	g.gather(loads, point{outer: g.unpack("c", axes, g.lanes, "a")}, axes, "u")
+	g.gather(loads, g.lane("c", axes), axes, "u")
 	b.P("}\n}")
 	for _, i := range stores {
 		b.P("%s y%d[%d];", register(g.f.Code[i].DType), i, g.steps*g.lanes)
@@ -125,9 +137,17 @@ func (g *emitter) block1(first, stride, count string, guarded bool, axes []axis)
 	} else {
 		b.P("{")
 	}
-	g.scatter(stores, point{outer: g.unpack("c", axes, g.lanes, "a")}, axes, "u")
+	g.scatter(stores, g.lane("c", axes), axes, "u")
 	b.P("}\n}")
 	return nil
+}
+
+// lane is the point of the first lane of the vector with a number.
+func (g *emitter) lane(index string, axes []axis) point {
+	if g.flat {
+		return point{linear: fmt.Sprintf("%s * %d", index, g.lanes)}
+	}
+	return point{outer: g.unpack(index, axes, g.lanes, "a")}
 }
 
 // A transposing Loop goes through tiles of side × side points.
