@@ -38,7 +38,7 @@
 //
 //	division, square root              3
 //	exp, log, sin, tanh, erf and kin   4
-//	pow                               16, and 1024 in float64
+//	pow                               16, and 2048 in float64
 //	sums of positive numbers          16
 //	what is composed of these          said at the test
 //

@@ -160,8 +160,8 @@ func exactness(op ir.Op, sig signature) tolerance {
 		return tolerance{}
 	case d == dtype.Float64:
 		a.abs = 0x1p-1022
-		if op == ir.Pow { // math.Pow, which devices are compared with, is off by so much itself
-			a.ulps = 1024
+		if op == ir.Pow { // math.Pow, which devices are compared with, is off by 1408 itself at (−1.0594549392569148)⁴⁰⁰⁰
+			a.ulps = 2048
 		}
 	case d == dtype.Float16:
 		a.ulps, a.abs = 1, 0x1p-24
