@@ -541,12 +541,15 @@ func (c *gathered) pack(w *writer, dst string, panel int) {
 	w.open("for (i32 k = 0; k < kn; k++, to += %d)", panel)
 	w.P("const %s at = s * G_STEP + %s;", w.index, c.sum("(v%[1]d * VSTEP%[1]d) * G_%[1]d"))
 	w.P("const i32 %s;", c.each("c%[1]d = v%[1]d * VSTEP%[1]d", ", "))
-	// Every element is read, one that lies outside from the beginning.
+	// Every element is read, one that lies outside from the beginning; in an array that
+	// nothing else can be, so that compilers make vectors of the loop.
+	w.P("%s line[%d];", c.acc, panel)
 	w.open("for (i32 j = 0; j < %d; j++)", panel)
 	w.P("const i32 ok = %s;", strings.ReplaceAll(c.inside("columnC%[1]d[j] + c%[1]d"), "&&", "&"))
 	w.P("const %s e = %s;", c.acc, load(c.d, "G", "ok ? columnG[j] + at : 0"))
-	w.P("to[j] = ok ? e : 0;")
+	w.P("line[j] = ok ? e : 0;")
 	w.close()
+	w.P("for (i32 j = 0; j < %d; j++) to[j] = line[j];", panel)
 	c.advance(w, "1")
 	w.close()
 	w.close()
