@@ -39,6 +39,9 @@ func operations(d dtype.DType) []*kernel.Library {
 	dot(operand(d, 1, 4096), operand(d, 4096, 4096))
 	dot(operand(d, 5, 4096), turned(operand(d, 4096, 4096)))
 	dot(operand(d, 20, 300), operand(d, 300, 30))
+	// Distances that need 64 bits.
+	dot(operand(d, 1<<17, 1<<14), operand(d, 1<<14, 1<<14))
+	dot(operand(d, 3, 1<<16), operand(d, 1<<16, 1<<15))
 	if !d.IsFloat() {
 		return l
 	}
@@ -54,23 +57,25 @@ func operations(d dtype.DType) []*kernel.Library {
 	conv([]int{4, 6, 56}, []int{8, 3, 3}, []int{4, 8, 56}, []int{1}, []int{1}, 2)
 	conv([]int{1, 4, 6, 6, 6}, []int{8, 4, 3, 3, 3}, []int{1, 8, 6, 6, 6}, []int{1, 1, 1}, []int{1, 1, 1}, 1)
 	conv([]int{8, 96, 28, 28}, []int{96, 1, 3, 3}, []int{8, 96, 28, 28}, []int{1, 1}, []int{1, 1}, 96)
+	conv([]int{1 << 10, 64, 256, 256}, []int{64, 64, 3, 3}, []int{1 << 10, 64, 256, 256}, []int{1, 1}, []int{1, 1}, 1)
 	wide := d.Compute()
-	for _, e := range []int{64, 160} {
+	for i, e := range []int{64, 160, 128} {
+		n := []int{128, 128, 1 << 22}[i]
 		for _, causal := range []bool{true, false} {
 			at := ir.Attention{Scale: 0.125, Causal: causal}
-			qkv := []kernel.Operand{operand(d, 2, 3, 128, e), operand(d, 2, 3, 128, e), operand(d, 2, 3, 128, e)}
+			qkv := []kernel.Operand{operand(d, 2, 3, n, e), operand(d, 2, 3, n, e), operand(d, 2, 3, n, e)}
 			if !causal {
-				qkv = append(qkv, operand(dtype.Bool, 2, 1, 1, 128))
+				qkv = append(qkv, operand(dtype.Bool, 2, 1, 1, n))
 			}
-			y, lse := operand(d, 2, 128, 3, e), operand(wide, 2, 3, 128)
+			y, lse := operand(d, 2, n, 3, e), operand(wide, 2, 3, n)
 			l = append(l, &kernel.Library{Op: ir.Composite, Attr: &ir.Region{Name: "attention", Attr: at}, In: qkv, Out: []kernel.Operand{y, lse}},
-				&kernel.Library{Op: ir.Composite, Attr: &ir.Region{Name: "attention_grad", Attr: at}, In: append(append([]kernel.Operand(nil), qkv...), y, lse, operand(d, 2, 128, 3, e)), Out: []kernel.Operand{operand(d, 2, 128, 9*e)}})
+				&kernel.Library{Op: ir.Composite, Attr: &ir.Region{Name: "attention_grad", Attr: at}, In: append(append([]kernel.Operand(nil), qkv...), y, lse, operand(d, 2, n, 3, e)), Out: []kernel.Operand{operand(d, 2, n, 9*e)}})
 		}
 	}
 	return l
 }
 
-// TestCompile gives the texts for CUDA and for the simulated driver to compilers.
+// TestCompile gives the texts, those of large operands too, to compilers.
 func TestCompile(t *testing.T) {
 	types := []dtype.DType{dtype.Float32, dtype.BFloat16, dtype.Int8}
 	if os.Getenv("SINTER_STRESS") != "" {
@@ -92,13 +97,21 @@ static unsigned __shfl_up_sync(unsigned, unsigned v, int) { return v; }
 	}{
 		{"clang", "clang-16", "", codegen.Target{Dialect: codegen.CUDA, Arch: 70}, []string{"-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=sm_70", "-nocudainc", "-nocudalib", "-std=c++17", "-fsyntax-only", "-Wno-unknown-cuda-version"}},
 		{"clang", "clang-16", "", codegen.Target{Dialect: codegen.CUDA, Arch: 80}, []string{"-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=sm_80", "-nocudainc", "-nocudalib", "-std=c++17", "-fsyntax-only", "-Wno-unknown-cuda-version"}},
+		{"clang", "clang-16", "", codegen.Target{Dialect: codegen.OpenCL, Warp: 1}, []string{"-x", "cl", "-cl-std=CL1.2", "-Xclang", "-finclude-default-header", "-target", "x86_64-unknown-linux-gnu", "-fsyntax-only"}},
+		{"clang", "clang-16", "", codegen.Target{Dialect: codegen.OpenCL, Warp: 1, Serial: true}, []string{"-x", "cl", "-cl-std=CL1.2", "-Xclang", "-finclude-default-header", "-target", "x86_64-unknown-linux-gnu", "-fsyntax-only"}},
 		{"g++", "g++", simulator, codegen.Target{Dialect: codegen.Sim, Arch: 80}, []string{"-std=c++17", "-fsyntax-only"}},
 	} {
-		t.Run(fmt.Sprint(x.name, " ", x.target.Arch), func(t *testing.T) {
+		t.Run(fmt.Sprint(x.target.Dialect, x.target.Arch, x.target.Serial), func(t *testing.T) {
 			_, err := exec.LookPath(x.name)
 			testenv.Require(t, x.need, err == nil, "there is no "+x.name)
 			target := x.target
-			target.Units, target.GroupSize, target.Warp, target.Local, target.ParamBytes, target.Float64 = 80, 1024, 32, 48<<10, 4096, true
+			target.Units, target.GroupSize, target.Local, target.ParamBytes, target.Float64 = 80, 1024, 48<<10, 4096, true
+			if target.Warp == 0 {
+				target.Warp = 32
+			}
+			if target.Serial {
+				target.Local = 1 << 20
+			}
 			var kernels []*codegen.Kernel
 			for _, d := range types {
 				for _, l := range operations(d) {
