@@ -19,6 +19,7 @@ package dnn
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sinter-dl/sinter/internal/backend/cuda/card"
 	"github.com/sinter-dl/sinter/internal/codegen"
@@ -116,7 +117,7 @@ func Workspace(c card.Card, l *kernel.Library) int {
 		if n == 0 {
 			return 0
 		}
-		return min(2*n+min(4*n+64<<10, 8<<20), 1<<30)
+		return min(2*n+min(4*n+64<<10, 8<<20), 1<<30) + workAlign
 	case l.Op == ir.Composite && c.Head > 0 && half(l.In[0].DType):
 		a := heads(l)
 		if a == nil {
@@ -126,10 +127,13 @@ func Workspace(c card.Card, l *kernel.Library) int {
 		if a.backward {
 			n += a.sums() + 2*a.b*a.h*roundUp(a.t, 64)*roundUp(a.s, 128)
 		}
-		return n
+		return n + workAlign
 	}
 	return 0
 }
+
+// workAlign is what the workspace is aligned to for the library, which slots are not.
+const workAlign = 256
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }
 
@@ -202,6 +206,11 @@ func (r *Routine) Close() {
 func (r *Routine) Run(at []uintptr, stream uintptr) (err error) {
 	if len(at) != len(r.args) {
 		return fmt.Errorf("%s: %d addresses for %d places", r.label, len(at), len(r.args))
+	}
+	if r.work {
+		at = slices.Clone(at)
+		last := &at[len(at)-1]
+		*last = (*last + workAlign - 1) &^ (workAlign - 1)
 	}
 	lib := r.p.lib
 	if err := lib.SetStream(r.p.handle, stream); err != nil {

@@ -19,7 +19,7 @@ func (p *Planner) routine(l *kernel.Library, g *graph) (*Routine, string, error)
 	}
 	limit := 0
 	if l.Scratch >= 0 {
-		limit = p.Workspace(l)
+		limit = max(0, p.Workspace(l)-workAlign)
 	}
 	if limit < g.scratch {
 		return nil, "no workspace", nil

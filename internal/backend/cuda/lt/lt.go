@@ -111,8 +111,11 @@ func Workspace(c card.Card, l *kernel.Library) int {
 	}
 	const parts = 32
 	size := max(4, l.Out[0].DType.Size())
-	return min(max(parts*size*l.Out[0].Elements(), 256<<10), c.Workspace)
+	return min(max(parts*size*l.Out[0].Elements(), 256<<10), c.Workspace) + workAlign
 }
+
+// workAlign is what the workspace is aligned to for the library, which slots are not.
+const workAlign = 256
 
 // Unread finds the library operations of a program whose result nothing reads but their
 // own epilogue, and whose epilogue writes over nothing that it reads besides: there D may

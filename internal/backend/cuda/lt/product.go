@@ -135,7 +135,7 @@ func (p *Planner) describe(l *kernel.Library) (d described, why string) {
 	d.C, d.c = d.D, d.d
 	d.Epilogue = cublaslt.Default
 	if l.Scratch >= 0 {
-		d.Workspace = p.Workspace(l)
+		d.Workspace = p.Workspace(l) - workAlign
 	}
 	return d, ""
 }

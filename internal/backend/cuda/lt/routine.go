@@ -151,7 +151,7 @@ func (p *Planner) matmul(d *described, s *descriptors, algo *cublaslt.Algo, at m
 			at[i] += uintptr(place.shift[call])
 		}
 	}
-	a, b, c, out, bias, aux, work := at[0], at[1], at[2], at[3], at[4], at[5], at[6]
+	a, b, c, out, bias, aux, work := at[0], at[1], at[2], at[3], at[4], at[5], (at[6]+workAlign-1)&^(workAlign-1)
 	if bias != 0 {
 		if err := cublaslt.SetDesc(p.lib, s.desc, cublaslt.BiasPointer, bias); err != nil {
 			return err

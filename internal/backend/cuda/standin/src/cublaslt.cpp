@@ -270,7 +270,7 @@ EXPORT int cublasLtMatmul(void *h, void *d, const void *alpha, const void *a, vo
   if (int s = check(od, oa, ob, oc, oo)) return s;
   for (const void *p : {a, b, c, (const void *)out})
     if (!p || (uintptr_t)p % algo->align) return INVALID_VALUE;
-  if (workBytes < algo->workspace || (algo->workspace && !work)) return INVALID_VALUE;
+  if (workBytes < algo->workspace || (algo->workspace && (!work || (uintptr_t)work % 256))) return INVALID_VALUE;
   if (c == out && (oc->ld != oo->ld)) return INVALID_VALUE;
   auto *p = new Product{*od, *oa, *ob, *oc, *oo, 0, 0, (const uint8_t *)a, (const uint8_t *)b, (const uint8_t *)c, (uint8_t *)out};
   p->alpha = od->scale == 1 ? *(const double *)alpha : *(const float *)alpha;

@@ -537,9 +537,9 @@ EXPORT int cudnnBackendExecute(void *h, void *plan, void *pack) {
     }
   if (p->graph->bytes) {
     auto *work = k->one<uint8_t *>(1003);
-    if (!work) {
+    if (!work || (uintptr_t)work % 256) {
       delete r;
-      return fail(BAD_PARAM, "no workspace");
+      return fail(BAD_PARAM, "no workspace that is aligned");
     }
     memset(work, 0xA5, p->graph->bytes);
   }
