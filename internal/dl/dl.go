@@ -32,7 +32,6 @@
 package dl
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
@@ -327,13 +326,5 @@ func Pointer(addr uintptr) unsafe.Pointer {
 	return *(*unsafe.Pointer)(unsafe.Pointer(&addr))
 }
 
-// Int and Uint make words of C's 32-bit integers.
-func Int(x int) uintptr     { return uintptr(uint32(int32(x))) }
-func Uint(x uint32) uintptr { return uintptr(x) }
-
-// IsUnsupported tells whether an error means that this build cannot open libraries, so
-// that no search and no installation would help.
-func IsUnsupported(err error) bool {
-	var u *UnsupportedError
-	return errors.As(err, &u)
-}
+// Int makes a word of C's int.
+func Int(x int) uintptr { return uintptr(uint32(int32(x))) }

@@ -1,6 +1,7 @@
 package dl
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -215,15 +216,16 @@ func TestBlock(t *testing.T) {
 }
 
 func TestOpenError(t *testing.T) {
+	var unsupported *UnsupportedError
 	if err := Supported(); err != nil {
 		_, opened := Open("libc.so.6")
-		if !IsUnsupported(opened) || opened.Error() != err.Error() {
+		if !errors.As(opened, &unsupported) || opened.Error() != err.Error() {
 			t.Errorf("Open says %v, Supported %v", opened, err)
 		}
 		return
 	}
 	_, err := Open("libnothing-of-this-name.so", filepath.Join(t.TempDir(), "libneither.so"))
-	if err == nil || !strings.Contains(err.Error(), "libnothing-of-this-name.so") || !strings.Contains(err.Error(), "libneither.so") || IsUnsupported(err) {
+	if err == nil || !strings.Contains(err.Error(), "libnothing-of-this-name.so") || !strings.Contains(err.Error(), "libneither.so") || errors.As(err, &unsupported) {
 		t.Errorf("%v", err)
 	}
 }
