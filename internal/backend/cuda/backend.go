@@ -4,6 +4,7 @@
 //
 //	backend.go    what devices there are, and what they can do
 //	locate.go     where libraries come from
+//	telemetry.go  what NVML knows of devices, those that the process does not see too
 //	device.go     a device: context and streams, its queue, its errors
 //	memory.go     buffers, the pool, the arena that all programs share
 //	transfer.go   copies between host and device, snapshots
@@ -116,6 +117,7 @@ func (b *backend) find() ([]*found, error) {
 			lowest = f.arch
 		}
 	}
+	list = append(list, b.measure(list, version)...)
 	var archs []int
 	compiler := ""
 	b.locate.suit(version, lowest)
@@ -294,9 +296,9 @@ func (b *backend) Open(name string) (device.Device, error) {
 		return nil, fmt.Errorf("the driver does not show %s to this process: it shows one instance of a divided card, that which CUDA_VISIBLE_DEVICES=MIG-%s names", name, id)
 	}
 	if _, err := strconv.Atoi(strings.TrimPrefix(name, "cuda:")); err == nil {
-		return nil, fmt.Errorf("there is no %s: the driver shows %d devices to this process", name, len(list))
+		return nil, fmt.Errorf("there is no %s: the driver shows %d devices to this process", name, visible(list))
 	}
-	return nil, fmt.Errorf("there is no %s among the %d devices that the driver shows", name, len(list))
+	return nil, fmt.Errorf("there is no %s among the %d devices that the driver shows", name, visible(list))
 }
 
 // Libraries lists the libraries that the backend uses.
