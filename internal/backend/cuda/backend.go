@@ -32,6 +32,7 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/backend/cuda/card"
 	"github.com/sinter-dl/sinter/internal/codegen"
+	"github.com/sinter-dl/sinter/internal/codegen/cache"
 	"github.com/sinter-dl/sinter/internal/device"
 	"github.com/sinter-dl/sinter/internal/dl/cuda"
 	"github.com/sinter-dl/sinter/internal/dl/find"
@@ -41,7 +42,7 @@ import (
 
 type backend struct {
 	locate locator
-	store  store
+	store  func() store             // what keeps compiled kernels on disk
 	search func() ([]*found, error) // looks for devices, once
 	rtc    *nvrtc.API               // after search
 }
@@ -49,9 +50,9 @@ type backend struct {
 // Backend finds the devices of NVIDIA's driver.
 func Backend() device.Backend { return standard }
 
-var standard = newBackend(new(system), nil)
+var standard = newBackend(new(system), func() store { return cache.Default() })
 
-func newBackend(l locator, s store) *backend {
+func newBackend(l locator, s func() store) *backend {
 	b := &backend{locate: l, store: s}
 	b.search = sync.OnceValues(b.find)
 	return b
@@ -285,11 +286,12 @@ func (b *backend) Open(name string) (device.Device, error) {
 				options[i] = f.option
 			}
 		}
-		d, err := open(f, b.rtc, options, b.store)
+		s := b.store()
+		d, err := open(f, b.rtc, options, s)
 		if err != nil { // not a nil *Device in an interface
 			return nil, err
 		}
-		d.useLibraries(b.locate, b.store)
+		d.useLibraries(b.locate, s)
 		return d, nil
 	}
 	if id, ok := strings.CutPrefix(name, "cuda:MIG-"); ok {

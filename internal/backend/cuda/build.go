@@ -55,6 +55,9 @@ func (b *builds) start(d *Device, options []string, s store) {
 	b.functions = make(map[string]function)
 	b.options, b.store = options, s
 	b.key = strings.Join(append([]string{"nvrtc " + d.compiler}, options...), " ")
+	if d.dialect == codegen.Sim {
+		b.key += " " + d.rtc.Path() // it is another one whenever its sources change
+	}
 }
 
 // take returns the modules that hold the kernels, compiling what is missing. give gives

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -33,6 +34,9 @@ func (s simulated) library(n find.Name) (dl.Symbols, error) {
 	return dl.Open(s.m.NVRTC)
 }
 
+// nowhere is where compiled kernels are kept.
+func nowhere() store { return nil }
+
 // one is held by the test that has the simulated machine, of which there is one.
 var one sync.Mutex
 
@@ -59,16 +63,22 @@ func machine(t testing.TB, configuration string) *simcuda.Machine {
 func openDevice(t testing.TB, configuration string) (*Device, *simcuda.Machine) {
 	t.Helper()
 	m := machine(t, configuration)
-	d, err := newBackend(simulated{m}, nil).Open("cuda:0")
+	d, err := newBackend(simulated{m}, nowhere).Open("cuda:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d.(*Device), m
 }
 
+// Without SINTER_STRESS, the tests whose kernels take long to compile or to simulate are left
+// out, and of the elementwise operations a sample is tested.
 func TestConformance(t *testing.T) {
 	d, _ := openDevice(t, "")
-	devicetest.Sample(t, d)
+	if os.Getenv("SINTER_STRESS") != "" {
+		devicetest.Run(t, d)
+		return
+	}
+	devicetest.Sample(t, d, "memory", "elementwise", "loop", "row", "multi", "random bits", "dot", "window", "scan", "execution")
 }
 
 // increments is a program that adds one to each of n int32 of its only leaf, in so many
@@ -443,7 +453,7 @@ func TestLostSnapshot(t *testing.T) {
 // What there is, and what there is to be said of what cannot be used.
 func TestDevices(t *testing.T) {
 	m := machine(t, "driver=12080;device=NVIDIA V100,cc:70,memory:17179869184,units:80;device=NVIDIA GeForce GTX 1080,cc:61;device=NVIDIA H100,cc:90,uuid:00112233-4455-6677-8899-aabbccddeeff;device=NVIDIA GB300,cc:103")
-	b := newBackend(simulated{m}, nil)
+	b := newBackend(simulated{m}, nowhere)
 	infos, err := b.Devices()
 	if err != nil {
 		t.Fatal(err)
@@ -491,7 +501,7 @@ func TestDevices(t *testing.T) {
 func TestMIG(t *testing.T) {
 	const id = "MIG-00112233-4455-6677-8899-aabbccddeeff"
 	m := machine(t, "device=NVIDIA H100 80GB HBM3 MIG 1g.10gb,cc:90,mig:1,uuid:"+strings.TrimPrefix(id, "MIG-"))
-	b := newBackend(simulated{m}, nil)
+	b := newBackend(simulated{m}, nowhere)
 	infos, err := b.Devices()
 	if err != nil || len(infos) != 1 {
 		t.Fatal(infos, err)
@@ -508,7 +518,7 @@ func TestMIG(t *testing.T) {
 func TestPTX(t *testing.T) {
 	m := machine(t, "device=Next,cc:120")
 	m.Compiler("version=12.8;archs=70,80,90")
-	d, err := newBackend(simulated{m}, nil).Open("cuda:0")
+	d, err := newBackend(simulated{m}, nowhere).Open("cuda:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -537,7 +547,7 @@ func TestUnusable(t *testing.T) {
 			if c.compiler != "" {
 				m.Compiler(c.compiler)
 			}
-			b := newBackend(simulated{m}, nil)
+			b := newBackend(simulated{m}, nowhere)
 			_, err := b.Devices()
 			if c.devices != "" {
 				if err == nil || !strings.Contains(err.Error(), c.devices) {
@@ -555,7 +565,7 @@ func TestUnusable(t *testing.T) {
 	t.Run("function missing", func(t *testing.T) {
 		simcuda.Require(t)
 		m := simcuda.Require(t, "cuGraphLaunch", "cuMemAlloc_v2")
-		_, err := newBackend(simulated{m}, nil).Devices()
+		_, err := newBackend(simulated{m}, nowhere).Devices()
 		if want := "it lacks cuMemAlloc_v2, cuGraphLaunch"; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -578,7 +588,7 @@ func TestStore(t *testing.T) {
 				s[k] = append(make([]byte, 16), v[16:]...)
 			}
 		}
-		d, err := newBackend(simulated{m}, s).Open("cuda:0")
+		d, err := newBackend(simulated{m}, func() store { return s }).Open("cuda:0")
 		if err != nil {
 			t.Fatal(err)
 		}

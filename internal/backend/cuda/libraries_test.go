@@ -41,7 +41,7 @@ func TestLibraries(t *testing.T) {
 		l.Driver(launch)
 		t.Cleanup(func() { l.Driver(0) })
 	}
-	opened, err := newBackend(e, nil).Open("cuda:0")
+	opened, err := newBackend(e, nowhere).Open("cuda:0")
 	if err != nil {
 		t.Fatal(err)
 	}
