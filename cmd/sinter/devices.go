@@ -217,7 +217,7 @@ func (lib *libraryEntry) lines() []string {
 	var lines []string
 	switch {
 	case lib.Path == "":
-		lines = append(lines, "missing; it brings "+lib.Brings)
+		lines = append(lines, "missing; it "+lib.Brings)
 	case lib.Problem != "":
 		lines = append(lines, strings.TrimSpace(lib.Version+" "+lib.Path), "CANNOT BE USED: "+lib.Problem)
 	default:

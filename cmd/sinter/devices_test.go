@@ -3,10 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/sinter-dl/sinter/internal/testenv"
 )
 
 // kinds is one device of every kind, with what can be wrong.
@@ -25,9 +31,9 @@ func kinds() *deviceList {
 		},
 		Absent: map[string]string{"tpu": "there is no libtpu.so"},
 		Libraries: map[string][]libraryEntry{"cuda": {
-			{Name: "cuBLASLt", Path: "/usr/local/cuda-12.9/targets/x86_64-linux/lib/libcublasLt.so.12", Version: "12.9.1", Brings: "fast matrix products"},
-			{Name: "cuDNN", Brings: "fast convolutions and attention", Remedy: "pip install nvidia-cudnn-cu12, in the environment in which sinter runs"},
-			{Name: "NVML", Path: "/usr/lib/libnvidia-ml.so.1", Brings: "MIG", Problem: "its version differs from the driver's", Remedy: "restart the machine"},
+			{Name: "cuBLASLt", Path: "/usr/local/cuda-12.9/targets/x86_64-linux/lib/libcublasLt.so.12", Version: "12.9.1", Brings: "makes matrix products fast"},
+			{Name: "cuDNN", Brings: "makes convolutions and attention fast", Remedy: "pip install nvidia-cudnn-cu12, in the environment in which sinter runs"},
+			{Name: "NVML", Path: "/usr/lib/libnvidia-ml.so.1", Brings: "tells the state of MIG", Problem: "its version differs from the driver's", Remedy: "restart the machine"},
 		}},
 	}
 }
@@ -54,7 +60,7 @@ func TestDevicesPrint(t *testing.T) {
 		"CANNOT BE USED: its compute capability is 3.7, and kernels are made for 7.0 and later remedy: use it by OpenCL",
 		"* auto takes cuda:0: it computes more than cuda:1",
 		"tpu no device: there is no libtpu.so",
-		"Libraries for cuda cuBLASLt 12.9.1 /usr/local", "cuDNN missing; it brings fast convolutions and attention get it: pip install nvidia-cudnn-cu12",
+		"Libraries for cuda cuBLASLt 12.9.1 /usr/local", "cuDNN missing; it makes convolutions and attention fast get it: pip install nvidia-cudnn-cu12",
 		"NVML /usr/lib/libnvidia-ml.so.1 CANNOT BE USED: its version differs from the driver's remedy: restart the machine",
 	} {
 		if !strings.Contains(flat, want) {
@@ -95,5 +101,67 @@ func TestWrap(t *testing.T) {
 		if got := strings.Join(wrap(c.text, c.width), "|"); got != c.want {
 			t.Errorf("%q in %d columns is %q, expected %q", c.text, c.width, got, c.want)
 		}
+	}
+}
+
+// onOpenCL is the name of a device of OpenCL, without which the test is skipped.
+func onOpenCL(t *testing.T, dir string) string {
+	t.Helper()
+	var l deviceList
+	if err := json.Unmarshal([]byte(must(t, dir, "devices", "--json").stdout), &l); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(l.Devices, func(d deviceEntry) bool { return d.Backend == "opencl" && d.Usable })
+	testenv.Require(t, "opencl", i >= 0, "there is no device of OpenCL: "+l.Absent["opencl"])
+	return l.Devices[i].Name
+}
+
+// A run on a device is that of the processor but for rounding; it says what it was on, what
+// was uploaded, and goes on on the processor.
+func TestTrainOnOpenCL(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	device := onOpenCL(t, dir)
+	train := "train mlp --data glyphs --set data.examples=512 --set model.hidden=[16] --steps 12 --json --set checkpoint.every_steps=6 --out "
+	cpu := result(t, must(t, dir, strings.Fields(train+"cpu --device cpu")...))
+	gpu := result(t, must(t, dir, strings.Fields(train+"gpu --device "+device)...))
+	kept := result(t, must(t, dir, strings.Fields(train+"kept --set data.cache=device --device "+device)...))
+	for _, key := range []string{"train_loss", "test_loss"} {
+		a, b, c := cpu[key].(float64), gpu[key].(float64), kept[key].(float64)
+		if math.Abs(a-b) > 1e-3*a || b != c {
+			t.Errorf("%s is %g, on %s %g, and %g with the examples there", key, a, device, b, c)
+		}
+	}
+	if gpu["device"] != device || cpu["device"] != "cpu" {
+		t.Errorf("on %v and %v", gpu["device"], cpu["device"])
+	}
+	if a, b := gpu["uploaded_bytes_per_step"].(float64), kept["uploaded_bytes_per_step"].(float64); a < 64*28*28*4 || b > 4096 {
+		t.Errorf("%g bytes uploaded a step, %g with the examples on the device", a, b)
+	}
+	o := must(t, dir, strings.Fields("train --resume gpu --steps 14 --device cpu")...)
+	if want := fmt.Sprintf("was on %s and goes on on cpu", device); !strings.Contains(o.stderr, want) {
+		t.Errorf("nothing says that the run %s:\n%s", want, o.stderr)
+	}
+}
+
+// LeNet on MNIST comes to the same accuracy, within 0.3 points.
+func TestMNISTOnOpenCL(t *testing.T) {
+	if os.Getenv("SINTER_STRESS") == "" {
+		t.Skip("takes minutes; SINTER_STRESS=1 runs it")
+	}
+	dir := t.TempDir()
+	device := onOpenCL(t, dir)
+	mnist, err := filepath.Abs(testenv.SharedData(t, "mnist"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accuracy := func(device string) float64 {
+		r := result(t, must(t, dir, "train", "lenet", "--data", mnist, "--epochs", "1", "--json", "--device", device))
+		return r["metrics"].(map[string]any)["accuracy"].(float64)
+	}
+	a, b := accuracy("cpu"), accuracy(device)
+	t.Logf("accuracy %.4f on the processor, %.4f on %s", a, b, device)
+	if math.Abs(a-b) > 0.003 || b < 0.97 {
+		t.Errorf("accuracy %.4f on the processor, %.4f on %s", a, b, device)
 	}
 }
