@@ -123,12 +123,12 @@ func constant(p *kernel.Part, arg int) bool {
 	return false
 }
 
-// choose declares the parameters of as many members as fit, from the first on, and
-// writes the search for the one that a group is of: its pointers are then named q, and
+// choose declares the parameters of as many members as fit, from the first on and before
+// the last, and writes the search for the one that a group is of: its pointers are then named q, and
 // points, group and before are its extent, the number of the group among its groups, of
 // which there are share(extent), and the number of those before them. If number is not nil,
 // extra is number(member).
-func (m *batch) choose(b *Builder, first int, args []Arg, share, number func(n int) int) (next, groups int, all []Arg) {
+func (m *batch) choose(b *Builder, first, last int, args []Arg, share, number func(n int) int) (next, groups int, all []Arg) {
 	type place struct {
 		slot, offset int
 		ctype        string
@@ -136,7 +136,7 @@ func (m *batch) choose(b *Builder, first int, args []Arg, share, number func(n i
 	names := make(map[place]string)
 	var pointers [][]string // by part and argument
 	var starts, counts, extras []string
-	for next = first; next < len(m.members); next++ {
+	for next = first; next < last; next++ {
 		p := m.members[next]
 		more := 3 * 8
 		for range p.part.Args {
@@ -208,7 +208,7 @@ func (m *batch) launches() ([]Launch, error) {
 	var ls []Launch
 	for first := 0; first < len(m.members); {
 		b := NewBuilder(m.f.Name, loopThreads)
-		next, groups, args := m.choose(b, first, nil, func(n int) int { return ceil(n, block) }, nil)
+		next, groups, args := m.choose(b, first, len(m.members), nil, func(n int) int { return ceil(n, block) }, nil)
 		first = next
 
 		lanes, vec := m.lanes, m.vec
@@ -279,7 +279,11 @@ func (m *batch) reductions() ([]Launch, error) {
 			total += pieces(m.members[i].n)
 		}
 		total = (total + 31) &^ 31
-		// launch begins a kernel with places for partial results in scratch memory.
+		single := func(int) int { return 1 }
+		which := func(i int) int { return before[i] }
+		// launch begins a kernel with places for partial results in scratch memory. The
+		// second one has more parameters for a member, so it says how many both have.
+		last := len(m.members)
 		var partial map[int]string
 		launch := func(share, number func(n int) int) (next, groups int, args []Arg) {
 			b := NewBuilder(m.f.Name, r.ti)
@@ -288,7 +292,7 @@ func (m *batch) reductions() ([]Launch, error) {
 				partial[i] = b.Pointer(register(m.f.Code[i].DType))
 				args = append(args, At(Scratch, k*total*8))
 			}
-			next, groups, args = m.choose(b, first, args, share, number)
+			next, groups, args = m.choose(b, first, last, args, share, number)
 			r.b, r.ptr = b, m.ptr
 			r.shared, r.arrays, r.kept = make(map[string]bool), make(map[int]bool), make(map[int]bool)
 			b.P("i32 t = LOCAL(0), x = 0, o = 0;")
@@ -305,7 +309,11 @@ func (m *batch) reductions() ([]Launch, error) {
 			return nil
 		}
 
+		last, _, _ = launch(single, which)
 		next, groups, args := launch(pieces, nil)
+		if next != last {
+			panic("codegen: two launches for the same tensors have room for different ones")
+		}
 		r.b.P("i32 begin = group * %d, end = begin + %d, count = points / %d; end = end < count ? end : count;", piece, piece, m.lanes)
 		if err := r.outerStage(0, at); err != nil {
 			return nil, err
@@ -320,7 +328,7 @@ func (m *batch) reductions() ([]Launch, error) {
 			return nil, err
 		}
 
-		_, groups, args = launch(func(int) int { return 1 }, func(i int) int { return before[i] })
+		_, groups, args = launch(single, which)
 		if err := r.finish(at, partial, piece*m.lanes, reds); err != nil {
 			return nil, err
 		}

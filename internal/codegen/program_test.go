@@ -56,6 +56,14 @@ func TestPrograms(t *testing.T) {
 		squares = append(squares, ir.Fold(ir.ReduceSum, apply(ir.Mul, x, x), []int{0}))
 	}
 	graphs["many sums"] = squares
+	// More tensors than fit one launch's parameters, so that they are dealt out to several:
+	// of each kind of launch the same ones.
+	var crowd []*ir.Node
+	for i := range 150 {
+		x := filled(r, dtype.Float32, 8+4*(i%5))
+		crowd = append(crowd, ir.Fold(ir.ReduceSum, apply(ir.Mul, x, x), []int{0}))
+	}
+	graphs["sums of many more"] = crowd
 
 	for name, outputs := range graphs {
 		t.Run(name, func(t *testing.T) {
