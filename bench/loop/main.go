@@ -2,9 +2,10 @@
 // of LeNet-5 on batches that lie ready, made with optim.Compile and nothing else, beside
 // the same steps made by Fit, which deals out shuffled examples, puts the pixels' bytes
 // into floats, keeps the mean of the losses, counts, calls back, and with -metrics
-// measures the accuracy.
+// measures the accuracy. With -loader, a loader deals the batches out to the bare steps, too:
+// what is left is Fit.
 //
-//	go run ./bench/loop
+//	go run ./bench/loop [-loader] [-metrics]
 //
 // Both take turns of some thirty steps, so that a busy machine slows down both, and every
 // turn gives one ratio of medians.
@@ -14,6 +15,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"iter"
 	"log"
 	"math/rand/v2"
 	"os"
@@ -38,6 +40,7 @@ func main() {
 	steps := flag.Int("steps", 30, "of each side in every turn")
 	turns := flag.Int("turns", 100, "of both sides")
 	workers := flag.Int("workers", 0, "of the loader; 0: one less than there are processors")
+	loader := flag.Bool("loader", false, "let the bare steps draw their batches from a loader of their own: what is left is Fit")
 	metrics := flag.Bool("metrics", false, "measure the accuracy too")
 	profile := flag.String("cpuprofile", "", "write a processor profile to this file")
 	flag.Parse()
@@ -51,12 +54,12 @@ func main() {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	if err := run(*batch, *steps, *turns, *workers, *metrics); err != nil {
+	if err := run(*batch, *steps, *turns, *workers, *metrics, *loader); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(batch, steps, turns, workers int, metrics bool) error {
+func run(batch, steps, turns, workers int, metrics, loader bool) error {
 	random := rand.New(rand.NewPCG(1, 2))
 	pixels := make([]byte, examples*side*side)
 	for i := range pixels {
@@ -73,6 +76,13 @@ func run(batch, steps, turns, workers int, metrics bool) error {
 	bare, err := newBare(set, batch)
 	if err != nil {
 		return err
+	}
+	if loader {
+		var stop func()
+		if stop, err = bare.draw(set, batch, workers); err != nil {
+			return err
+		}
+		defer stop()
 	}
 	c := turnTaker{bare: bare, steps: steps}
 	t := train.Trainer{
@@ -112,6 +122,34 @@ func rule() optim.Rule { return optim.Adam{LR: optim.Constant(1e-3)} }
 type bare struct {
 	step    *optim.CompiledStep
 	batches [][]*sinter.Tensor
+	next    func() (data.Batch, bool) // in place of batches
+}
+
+// draw has the batches come from a loader, as Fit's do.
+func (b *bare) draw(set data.Dataset, batch, workers int) (stop func(), err error) {
+	l := data.Loader{Dataset: set, Batch: batch, Shuffle: true, Workers: workers, DropLast: true}
+	forever := func(yield func(data.Batch) bool) {
+		for {
+			for x := range l.Batches(context.Background()) {
+				if !yield(x) {
+					return
+				}
+			}
+			if l.Err() != nil {
+				return
+			}
+		}
+	}
+	b.next, stop = iter.Pull(forever)
+	return stop, nil
+}
+
+func (b *bare) batch(i int) []*sinter.Tensor {
+	if b.next == nil {
+		return b.batches[i%len(b.batches)]
+	}
+	x, _ := b.next()
+	return []*sinter.Tensor{x.X, x.Y}
 }
 
 func newBare(set data.Dataset, batch int) (*bare, error) {
@@ -159,7 +197,7 @@ func (c *turnTaker) OnStep(s *train.State) {
 		var took []time.Duration
 		for i := range c.steps {
 			start := time.Now()
-			if _, _, err := c.bare.step.Step(c.bare.batches[i%len(c.bare.batches)]...); err != nil {
+			if _, _, err := c.bare.step.Step(c.bare.batch(i)...); err != nil {
 				s.Fail(err)
 				return
 			}
