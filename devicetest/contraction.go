@@ -138,7 +138,7 @@ func (s *suite) dotEpilogue(t *testing.T) {
 	for _, f := range forms([]dtype.DType{dtype.Float32, dtype.Float64, dtype.BFloat16, dtype.Float16, dtype.Int32}) {
 		d := f.operand
 		p := s.program(t)
-		for i, sh := range [][]int{{5, 7}, {1, 300}, {150, 130}, {3, 20, 11}, {2, 3, 8, 9}} {
+		for i, sh := range [][]int{{5, 7}, {1, 300}, {150, 130}, {3, 20, 11}, {2, 3, 8, 9}, {6, 64}} {
 			n := len(sh)
 			batch, rows, cols := sh[:n-2], sh[n-2], sh[n-1]
 			k := 10 + 50*(i%2)
@@ -152,7 +152,8 @@ func (s *suite) dotEpilogue(t *testing.T) {
 }
 
 // withEpilogue adds l, whose result is of the given type and shape, with an epilogue
-// that computes max(result + bias + residual, 0).
+// that computes max(result + bias + residual, 0). Its space has two axes for a last one
+// of 64.
 func (p *program) withEpilogue(r *rand.Rand, l *kernel.Library, d dtype.DType, sh []int) {
 	n, other := product(sh), dtype.Float32
 	if d == other {
@@ -162,18 +163,23 @@ func (p *program) withEpilogue(r *rand.Rand, l *kernel.Library, d dtype.DType, s
 	result, beside := p.output(name+"over the result", d, n), p.output(fmt.Sprintf("%sas %v", name, other), other, n)
 	last := len(sh) - 1
 	bias, residual := p.leaf(short(r, d, sh[last])), p.leaf(short(r, d, n))
+	space := sh
 	across := make([]int, len(sh))
 	across[last] = 1
+	if sh[last] == 64 {
+		space, across = slices.Concat(sh[:last], []int{4, 16}), slices.Concat(across[:last], []int{16, 1})
+	}
+	dense := shape.Strides(space)
 
-	k := newKernel("epilogue", sh, nil)
-	v := k.load(p.view(result, 0, shape.Strides(sh)...))
+	k := newKernel("epilogue", space, nil)
+	v := k.load(p.view(result, 0, dense...))
 	v = k.apply(ir.Add, v, k.load(p.view(bias, 0, across...)))
-	v = k.apply(ir.Add, v, k.load(p.view(residual, 0, shape.Strides(sh)...)))
+	v = k.apply(ir.Add, v, k.load(p.view(residual, 0, dense...)))
 	zero := k.imm(d, 0)
 	v = k.apply(ir.Select, k.apply(ir.Lt, zero, v), v, zero)
-	k.store(v, p.view(result, 0, shape.Strides(sh)...))
+	k.store(v, p.view(result, 0, dense...))
 	v = k.typed(ir.Convert, other, v)
-	k.store(v, p.view(beside, 0, shape.Strides(sh)...))
+	k.store(v, p.view(beside, 0, dense...))
 
 	l.Out = []kernel.Operand{p.dense(result, sh...)}
 	l.Epilogue = k.f

@@ -238,8 +238,8 @@ func (o *Operand) Contiguous() bool {
 //
 // The backend first computes the operation into Out and then, at the latest when
 // all of it is done and better while a block of it is still in the cache, runs the
-// epilogue, a Loop whose space is Out's shape and one of whose loads is Out's
-// slot at the current point.
+// epilogue, a Loop whose space is Out's shape, or that with axes divided in row-major
+// order, and one of whose loads is Out's slot at the current point.
 type Library struct {
 	Name     string
 	Op       ir.Op

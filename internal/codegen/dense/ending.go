@@ -2,6 +2,7 @@ package dense
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/sinter-dl/sinter/internal/codegen"
 	"github.com/sinter-dl/sinter/internal/kernel"
@@ -28,9 +29,11 @@ func (s *sums) workspace() int {
 
 // inlines tells whether the epilogue is in the kernel that computes the results. On a
 // CPU it is not: there a kernel of its own finds them in the cache, and operations with
-// other epilogues share a kernel.
+// other epilogues share a kernel. An epilogue may go through the result's points by more
+// axes than the result has, if its other operands want that; it stays apart, too.
 func (s *sums) inlines() bool {
-	return s.l.Epilogue != nil && (!s.target.Serial || s.splits > 1) && len(s.l.Epilogue.Parts[0].Args) <= 16
+	return s.l.Epilogue != nil && (!s.target.Serial || s.splits > 1) && len(s.l.Epilogue.Parts[0].Args) <= 16 &&
+		slices.Equal(s.l.Epilogue.Parts[0].Outer, s.l.Out[0].Shape)
 }
 
 // ending is what becomes of sums: they are stored, as parts or as results, or an epilogue
