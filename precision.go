@@ -25,8 +25,8 @@ const (
 	// that ends at 65504, beyond which there is infinity. Small gradients get lost in
 	// it unless the loss is scaled; see optim.LossScaling.
 	FP16
-	// TF32 rounds the operands of products to ten bits of mantissa on devices with
-	// units for that, and is float32 on others: see [Precision.Computed].
+	// TF32 allows the operands of products to be rounded to ten bits of mantissa on devices
+	// with units for that. No backend does so yet: see [Precision.Computed].
 	TF32
 )
 
@@ -52,9 +52,10 @@ func ParsePrecision(name string) (Precision, error) {
 }
 
 // Computed is the precision that the device in use computes with where p is asked for.
-// It is p, except that devices without units for TF32 compute in float32.
+// It is p, except that TF32 is computed in float32: programs do not carry it to the
+// backend of the devices that have units for it yet.
 func (p Precision) Computed() Precision {
-	if p == TF32 && !p.Fast() {
+	if p == TF32 {
 		return FP32
 	}
 	return p
