@@ -297,15 +297,6 @@ func dataOf(r *history.Run) string {
 	return ""
 }
 
-func settingOf(r *history.Run, key string) string {
-	for _, s := range r.Settings() {
-		if s.Key == key {
-			return s.Value
-		}
-	}
-	return ""
-}
-
 // statusText is how a status is called where people read it.
 func statusText(status string) string {
 	if status == rundir.Killed {

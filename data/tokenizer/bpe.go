@@ -358,12 +358,3 @@ func fromByteLevel(token string) (raw string, ok bool) {
 	}
 	return string(b), true
 }
-
-// toByteLevel writes bytes as a byte-level vocabulary does.
-func toByteLevel(raw string) string {
-	var b strings.Builder
-	for i := range len(raw) {
-		b.WriteRune(byteToRune[raw[i]])
-	}
-	return b.String()
-}

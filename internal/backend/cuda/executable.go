@@ -452,7 +452,7 @@ func (e *executable) captured(nodes []cuda.GraphNode) (cuda.Graph, error) {
 	g, end := d.cu.StreamEndCapture(d.capture)
 	if err != nil {
 		if end == nil && g != 0 {
-			end = d.cu.GraphDestroy(g)
+			_ = d.cu.GraphDestroy(g) // what went wrong before is told
 		}
 		return 0, err
 	}

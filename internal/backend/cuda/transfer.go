@@ -85,19 +85,6 @@ func (s *staging) piece(n int) (*piece, error) {
 	return p, nil
 }
 
-// bytes is how much pinned memory there is.
-func (s *staging) bytes() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n := 0
-	for _, r := range []*ring{&s.small, &s.large} {
-		for i := range r.pieces {
-			n += len(r.pieces[i].host)
-		}
-	}
-	return n
-}
-
 // Upload copies host memory to a buffer of the same size, after what is in the queue.
 func (d *Device) Upload(dst device.Buffer, src []byte) error { return d.upload(dst, src, false) }
 

@@ -49,13 +49,12 @@ type found struct {
 
 // traits are what the backend goes by.
 type traits struct {
-	shared    bool // device and host have the same memory
-	group     int  // the most work-items of a group
-	local     int  // bytes of a group's memory
-	params    int  // bytes of a kernel's parameters
-	float64   bool
-	largest   int64 // bytes of a buffer, as the driver says
-	freeOfAMD bool  // it tells how much memory is free
+	shared  bool // device and host have the same memory
+	group   int  // the most work-items of a group
+	local   int  // bytes of a group's memory
+	params  int  // bytes of a kernel's parameters
+	float64 bool
+	largest int64 // bytes of a buffer, as the driver says
 }
 
 // search looks for devices, once.

@@ -42,10 +42,9 @@ type convolution struct {
 	outOrigin                   int
 	along                       bool // adjacent threads gather adjacent steps, not columns
 
-	t       tile
-	direct  bool // without tiles
-	serial  bool
-	scratch int
+	t      tile
+	direct bool // without tiles
+	serial bool
 }
 
 // convAxis is a spatial axis.

@@ -12,10 +12,6 @@ func (t tile) threads() int { return t.bm / t.tm * (t.bn / t.tn) }
 // that what is written transposed falls into different banks.
 func pitch(width int) int { return width + 4 }
 
-// local is the number of elements of local memory that the operands take, in two
-// stages.
-func (t tile) local() int { return 2 * t.bk * (pitch(t.bm) + pitch(t.bn)) }
-
 // source is one operand of a tiled product: how bk steps of its rows (of the left
 // operand) or columns (of the right one) get from memory to local memory.
 //

@@ -1,3 +1,5 @@
+//go:build !unix
+
 package train
 
 // outside is n bytes of zeros; here they are in Go's heap after all.
