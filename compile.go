@@ -63,7 +63,7 @@ func (c *Compiled) Reset() {
 // errors are those of [Eval], and a [*BuildError] if f cannot be built.
 func (c *Compiled) Call(in ...*Tensor) ([]*Tensor, error) {
 	var out []*Tensor
-	err := c.call(&out, in)
+	err := c.call(&out, in, nil)
 	return out, err
 }
 
@@ -71,8 +71,16 @@ func (c *Compiled) Call(in ...*Tensor) ([]*Tensor, error) {
 // is what that call returned, or nil at first. The tensors in it take the new values;
 // what was built on the old ones and is not evaluated can no longer be.
 func (c *Compiled) CallInto(out []*Tensor, in ...*Tensor) ([]*Tensor, error) {
-	err := c.call(&out, in)
+	err := c.call(&out, in, nil)
 	return out, err
+}
+
+// CallNumbers is [Compiled.Call] of a function whose first results, as many as there are
+// numbers, have one element each: these are read, and the others returned. Where there are
+// no others, a call with inputs of shapes that it has seen allocates no memory.
+func (c *Compiled) CallNumbers(numbers []float64, in ...*Tensor) (rest []*Tensor, err error) {
+	err = c.call(&rest, in, numbers)
+	return rest, err
 }
 
 // Plan is what a program takes, known without running it.
@@ -121,7 +129,7 @@ func (c *Compiled) recovered(err *error) {
 	}
 }
 
-func (c *Compiled) call(out *[]*Tensor, in []*Tensor) (err error) {
+func (c *Compiled) call(out *[]*Tensor, in []*Tensor, numbers []float64) (err error) {
 	defer c.recovered(&err)
 	for i, x := range in {
 		if known(x) && memoryOf(x.node.Storage).variable != nil {
@@ -132,7 +140,7 @@ func (c *Compiled) call(out *[]*Tensor, in []*Tensor) (err error) {
 	}
 	for _, x := range in {
 		if !known(x) {
-			if err := Eval(in...); err != nil {
+			if err := Eval(slices.Clone(in)...); err != nil { // the caller's slice stays where it is
 				return err
 			}
 			break
@@ -146,6 +154,14 @@ func (c *Compiled) call(out *[]*Tensor, in []*Tensor) (err error) {
 			return err
 		}
 	}
+	if numbers != nil {
+		return t.read(numbers, out, in)
+	}
+	return t.call(out, in)
+}
+
+// call runs the program, after what it waits for.
+func (t *trace) call(out *[]*Tensor, in []*Tensor) error {
 	for {
 		wait, err := t.run(out, in)
 		if len(wait) == 0 {
@@ -155,6 +171,43 @@ func (c *Compiled) call(out *[]*Tensor, in []*Tensor) (err error) {
 			return err
 		}
 	}
+}
+
+// read is call of a program whose first results are numbers.
+func (t *trace) read(numbers []float64, rest *[]*Tensor, in []*Tensor) error {
+	n := len(numbers)
+	if n > len(t.results) {
+		ir.Fail("CallNumbers", "%d numbers are wanted of %d results", n, len(t.results))
+	}
+	for i, r := range t.results[:n] {
+		if r.node.Elements() != 1 {
+			ir.Fail("CallNumbers", "result %d is to be a number, it has shape %v", i, r.node.Shape)
+		}
+	}
+	if t.kept == nil {
+		t.kept = make([]*Tensor, len(t.results))
+	}
+	t.hidden = n
+	clear(t.kept[n:])
+	defer func() {
+		t.hidden = 0
+		clear(t.kept[n:])
+	}()
+	if err := t.call(&t.kept, in); err != nil {
+		return err
+	}
+	word := rawBytes(t.word[:])
+	for i := range numbers {
+		x := t.kept[i].node
+		if err := download(x, word[:x.DType.Size()]); err != nil {
+			return err
+		}
+		numbers[i] = decode(word, x.DType)
+	}
+	if len(t.kept) > n {
+		*rest = slices.Clone(t.kept[n:])
+	}
+	return nil
 }
 
 // known tells whether the value of a tensor is.
@@ -173,6 +226,12 @@ type trace struct {
 	on      *engine // whose program it is
 
 	in, out []device.Buffer // kept from call to call
+
+	// For calls that read their first results: these results, how many of them nobody
+	// else sees during a call, and room for one.
+	kept   []*Tensor
+	hidden int
+	word   [1]uint64
 }
 
 // binding is where a leaf's memory comes from at a call.
@@ -434,6 +493,10 @@ func (t *trace) deliver(out, in []*Tensor) {
 		} else if out[j] != nil && known(out[j]) && memoryOf(out[j].node.Storage).buffer == t.out[r.output] {
 			s = out[j].node.Storage // its old content is gone
 			s.Version++
+			if j < t.hidden { // nothing was built on it
+				out[j].node.Version = s.Version
+				continue
+			}
 		} else {
 			m := &memory{result: true}
 			s = newStorage(m, "")

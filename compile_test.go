@@ -402,3 +402,65 @@ func TestCompiledProgramsAreDropped(t *testing.T) {
 		}
 	}
 }
+
+// Numbers are read at every call, without memory for it; what is returned beside them stays
+// what it was.
+func TestCallNumbers(t *testing.T) {
+	v := sinter.NewVariable("v", sinter.Scalar(1))
+	c := sinter.CompileAssign(func(in []*sinter.Tensor) ([]*sinter.Variable, []*sinter.Tensor) {
+		sum := in[0].Sum()
+		v.Assign(v.Value().Add(sum))
+		return []*sinter.Variable{v}, []*sinter.Tensor{sum, in[0].Max().To(sinter.Float64), in[0].MulScalar(2)}
+	})
+	x, y := sinter.FromFloats([]float32{1, 2, 3}, 3), sinter.FromFloats([]float32{4, 5, 6}, 3)
+	numbers := make([]float64, 2)
+	first, err := c.CallNumbers(numbers, x)
+	if err != nil || !slices.Equal(numbers, []float64{6, 3}) {
+		t.Fatal(numbers, err)
+	}
+	second, err := c.CallNumbers(numbers, y)
+	if err != nil || !slices.Equal(numbers, []float64{15, 6}) {
+		t.Fatal(numbers, err)
+	}
+	all, err := c.Call(x) // between calls that read numbers, the results are the caller's
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := c.CallNumbers(numbers[:1], y)
+	if err != nil || numbers[0] != 15 || len(third) != 2 {
+		t.Fatal(numbers, third, err)
+	}
+	if _, err := c.CallNumbers(numbers, x); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []struct {
+		got  *sinter.Tensor
+		want []float32
+	}{{first[0], []float32{2, 4, 6}}, {second[0], []float32{8, 10, 12}}, {all[0], []float32{6}}, {third[0], []float32{6}}, {third[1], []float32{8, 10, 12}}} {
+		if got := w.got.Floats(); !slices.Equal(got, w.want) {
+			t.Errorf("a result is %v instead of %v", got, w.want)
+		}
+	}
+	if got := v.Value().Float(); got != 1+6+15+6+15+6 {
+		t.Errorf("the variable is %v", got)
+	}
+
+	bare := sinter.Compile(func(in []*sinter.Tensor) []*sinter.Tensor { return []*sinter.Tensor{in[0].Sum(), in[0].Mean()} })
+	in := []*sinter.Tensor{x}
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := bare.CallNumbers(numbers, in...); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("a call allocates %v times", n)
+	}
+	if !slices.Equal(numbers, []float64{6, 2}) {
+		t.Error(numbers)
+	}
+	for _, n := range []int{3, 4} { // the third result is no number, and there is no fourth
+		var wrong *sinter.BuildError
+		if _, err := c.CallNumbers(make([]float64, n), x); !errors.As(err, &wrong) {
+			t.Errorf("%d numbers: %v", n, err)
+		}
+	}
+}

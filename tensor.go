@@ -171,6 +171,27 @@ func encode(b []byte, d DType, v float64) []byte {
 	return b
 }
 
+// decode is the element at the beginning of b.
+func decode(b []byte, d DType) float64 {
+	switch d {
+	case Float64:
+		return as[float64](b)[0]
+	case Float32:
+		return float64(as[float32](b)[0])
+	case Float16:
+		return float64(dtype.Float16ToFloat32(as[uint16](b)[0]))
+	case BFloat16:
+		return float64(dtype.BFloat16ToFloat32(as[uint16](b)[0]))
+	case Int64:
+		return float64(as[int64](b)[0])
+	case Int32:
+		return float64(as[int32](b)[0])
+	case Int8:
+		return float64(int8(b[0]))
+	}
+	return float64(b[0])
+}
+
 // Shape is the extents of the axes; none for a single number.
 func (t *Tensor) Shape() []int { return slices.Clone(t.node.Shape) }
 

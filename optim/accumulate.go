@@ -141,7 +141,7 @@ func (o *Optimizer) Apply() (loss *sinter.Tensor, err error) {
 		return nil, fmt.Errorf("optim: step %d: %w", o.steps, err)
 	}
 	g.weight = 0
-	return out[0], o.conclude(t.record, out[0], out[1:])
+	return out[0], o.concluded(t.record, out[0], out[1:])
 }
 
 // applying is the compiled update of the parameters whose gradients have been

@@ -2,6 +2,7 @@ package optim
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/sinter-dl/sinter"
@@ -22,6 +23,7 @@ type stepTrace struct {
 	step      *sinter.Compiled
 	record    *record
 	trainable []bool // by parameter
+	numbers   []float64
 }
 
 // maxTraces is how many combinations of shapes and types a CompiledStep keeps.
@@ -53,16 +55,53 @@ func (s *CompiledStep) Reset() { s.traces, s.parts = nil, nil }
 // Step makes one update and returns the loss and what f gave with it. Errors are those
 // of [Optimizer.Step].
 func (s *CompiledStep) Step(in ...*sinter.Tensor) (loss *sinter.Tensor, also []*sinter.Tensor, err error) {
+	out, numbers, err := s.step(0, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	if bad := s.optimizer.conclude(s.traces[0].record, numbers); bad != nil {
+		bad.Loss = out[0].Float()
+		return out[0], out[1:], bad
+	}
+	return out[0], out[1:], nil
+}
+
+// StepLoss is Step that returns the loss as a number. Where f gives nothing but the loss, it
+// allocates no memory.
+func (s *CompiledStep) StepLoss(in ...*sinter.Tensor) (loss float64, also []*sinter.Tensor, err error) {
+	also, numbers, err := s.step(1, in)
+	if err != nil {
+		return math.NaN(), nil, err
+	}
+	last := len(numbers) - 1
+	loss = numbers[last]
+	if bad := s.optimizer.conclude(s.traces[0].record, numbers[:last]); bad != nil {
+		bad.Loss = loss
+		return loss, also, bad
+	}
+	return loss, also, nil
+}
+
+// step runs a step. The flags are numbers, and more of the results if they are wanted.
+func (s *CompiledStep) step(more int, in []*sinter.Tensor) (rest []*sinter.Tensor, numbers []float64, err error) {
 	o := s.optimizer
 	if o.gathering.weight != 0 {
 		return nil, nil, errPending
 	}
-	r, out, err := s.run(&s.traces, o.record, in)
-	if err != nil {
-		return nil, nil, err
+	defer recovered(&err)
+	t := s.find(&s.traces, false, in)
+	if t.record == nil {
+		// How many flags there are shows when it is recorded, which its plan does, too.
+		if _, err := t.step.Plan(in...); err != nil {
+			return nil, nil, fmt.Errorf("optim: step %d: %w", o.steps, err)
+		}
 	}
-	flags := out[1 : 1+len(r.flags)]
-	return out[0], out[1+len(flags):], o.conclude(r, out[0], flags)
+	n := len(t.record.flags) + more
+	t.numbers = slices.Grow(t.numbers[:0], n)[:n]
+	if rest, err = t.step.CallNumbers(t.numbers, in...); err != nil {
+		return nil, nil, fmt.Errorf("optim: step %d: %w", o.steps, err)
+	}
+	return rest, t.numbers, nil
 }
 
 // Accumulate is [Optimizer.Accumulate] of what f makes of the inputs. [Optimizer.Apply]
@@ -72,39 +111,30 @@ func (s *CompiledStep) Accumulate(weight float64, in ...*sinter.Tensor) (loss *s
 	if err := o.weigh(weight); err != nil {
 		return nil, nil, err
 	}
-	r, out, err := s.run(&s.parts, o.gather, in)
+	defer recovered(&err)
+	t := s.find(&s.parts, true, in)
+	out, err := t.step.Call(in...)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("optim: step %d: %w", o.steps, err)
 	}
-	o.gathered(r)
+	o.gathered(t.record)
 	return out[0], out[1:], nil
 }
 
 // Plan tells what [CompiledStep.Step] takes for inputs of these shapes and types, whose
 // values do not matter. Nothing is computed.
 func (s *CompiledStep) Plan(in ...*sinter.Tensor) (sinter.Plan, error) {
-	return s.plan(&s.traces, s.optimizer.record, in)
+	return s.plan(&s.traces, false, in)
 }
 
 // PlanAccumulate is Plan for [CompiledStep.Accumulate].
 func (s *CompiledStep) PlanAccumulate(in ...*sinter.Tensor) (sinter.Plan, error) {
-	return s.plan(&s.parts, s.optimizer.gather, in)
+	return s.plan(&s.parts, true, in)
 }
 
-func (s *CompiledStep) plan(traces *[]*stepTrace, record func(loss *sinter.Tensor) (*record, error), in []*sinter.Tensor) (p sinter.Plan, err error) {
+func (s *CompiledStep) plan(traces *[]*stepTrace, part bool, in []*sinter.Tensor) (p sinter.Plan, err error) {
 	defer recovered(&err)
-	return s.find(traces, record, in).step.Plan(in...)
-}
-
-// run computes the program for the inputs, one of traces or a new one.
-func (s *CompiledStep) run(traces *[]*stepTrace, record func(loss *sinter.Tensor) (*record, error), in []*sinter.Tensor) (r *record, out []*sinter.Tensor, err error) {
-	o := s.optimizer
-	defer recovered(&err)
-	t := s.find(traces, record, in)
-	if out, err = t.step.Call(in...); err != nil {
-		return nil, nil, fmt.Errorf("optim: step %d: %w", o.steps, err)
-	}
-	return t.record, out, nil
+	return s.find(traces, part, in).step.Plan(in...)
 }
 
 // recovered makes an error of what recording panics with.
@@ -123,8 +153,9 @@ func recovered(err *error) {
 // unrecorded is what a trace panics with when there is nothing to update.
 type unrecorded struct{ error }
 
-// find is the trace for the inputs; if there is none that still holds, a new one.
-func (s *CompiledStep) find(traces *[]*stepTrace, record func(loss *sinter.Tensor) (*record, error), in []*sinter.Tensor) *stepTrace {
+// find is the trace for the inputs, of a step or of a part of one, and the first of traces
+// from now on; if there is none that still holds, it is a new one.
+func (s *CompiledStep) find(traces *[]*stepTrace, part bool, in []*sinter.Tensor) *stepTrace {
 	for i, t := range *traces {
 		if !fits(t.shapes, in) {
 			continue
@@ -139,12 +170,16 @@ func (s *CompiledStep) find(traces *[]*stepTrace, record func(loss *sinter.Tenso
 	t := &stepTrace{shapes: signature(in)}
 	t.step = s.optimizer.precision.CompileAssign(func(in []*sinter.Tensor) ([]*sinter.Variable, []*sinter.Tensor) {
 		loss, also := s.f(in)
+		record := s.optimizer.record
+		if part {
+			record = s.optimizer.gather
+		}
 		r, err := record(loss)
 		if err != nil {
 			panic(unrecorded{err})
 		}
 		t.note(s.optimizer, r)
-		return r.assigned, slices.Concat([]*sinter.Tensor{loss}, r.flags, also)
+		return r.assigned, slices.Concat(r.flags, []*sinter.Tensor{loss}, also)
 	})
 	*traces = slices.Insert(*traces, 0, t)
 	if len(*traces) > maxTraces {

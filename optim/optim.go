@@ -188,7 +188,7 @@ func (o *Optimizer) Step(loss *sinter.Tensor, also ...*sinter.Tensor) (err error
 	if err := o.precision.EvalAssign(r.assigned, append(evaluated, r.flags...)...); err != nil {
 		return fmt.Errorf("optim: step %d: %w", o.steps, err)
 	}
-	return o.conclude(r, loss, r.flags)
+	return o.concluded(r, loss, r.flags)
 }
 
 // record is a step that has been recorded and not been evaluated.
@@ -361,29 +361,42 @@ func (o *Optimizer) update(u *update, in []*sinter.Tensor) (out []*sinter.Tensor
 	return out
 }
 
-// conclude counts a step that has been evaluated, or says why there was none.
-func (o *Optimizer) conclude(r *record, loss *sinter.Tensor, flags []*sinter.Tensor) error {
+// conclude counts a step that has been evaluated, or says why there was none, for the
+// caller to add the loss. The numbers are the record's flags.
+func (o *Optimizer) conclude(r *record, flags []float64) *NonFiniteError {
 	o.unused = r.unused
-	finite, flags := flags[0].Float() != 0, flags[1:]
-	o.gradNorm, flags = flags[0].Float(), flags[1:]
-	failure := &NonFiniteError{Step: o.steps, GradNorm: o.gradNorm}
+	finite := flags[0] != 0
+	o.gradNorm = flags[1]
+	scale := 0.0 // that has fallen too far
 	if s := o.scaler; s != nil {
-		s.now = flags[0].Float()
+		s.now = flags[2]
 		if !finite {
 			s.skipped++
 			if s.now >= s.MinScale {
 				return nil
 			}
-			failure.Scale = s.now
+			scale = s.now
 		}
 	}
 	if !finite {
-		failure.Loss = loss.Float()
-		return failure
+		return &NonFiniteError{Step: o.steps, GradNorm: o.gradNorm, Scale: scale}
 	}
 	o.steps++
 	for _, p := range r.used {
 		p.steps++
+	}
+	return nil
+}
+
+// concluded is conclude where the numbers are in tensors.
+func (o *Optimizer) concluded(r *record, loss *sinter.Tensor, flags []*sinter.Tensor) error {
+	numbers := make([]float64, len(flags))
+	for i, f := range flags {
+		numbers[i] = f.Float()
+	}
+	if bad := o.conclude(r, numbers); bad != nil {
+		bad.Loss = loss.Float()
+		return bad
 	}
 	return nil
 }
@@ -422,6 +435,7 @@ type scalars struct {
 	rules   map[ruleKey]int // number of the group
 	groups  [][]*param      // parameters that share a rule's numbers
 	places  [][2]int        // where in tensors those of each group begin and end
+	numbers []float64       // of a rule; memory for the next time
 }
 
 type rateKey struct {
@@ -459,8 +473,11 @@ func (s *scalars) rule(d sinter.DType, p *param) (first, end int) {
 		s.rules[key] = g
 		s.groups = append(s.groups, nil)
 		first = len(s.tensors)
-		for k := range s.o.rule.Scalars(p.steps + 1) {
-			number := func() float64 { return s.o.rule.Scalars(p.steps + 1)[k] }
+		for k := range s.o.rule.Scalars(nil, p.steps+1) {
+			number := func() float64 {
+				s.numbers = s.o.rule.Scalars(s.numbers[:0], p.steps+1)
+				return s.numbers[k]
+			}
 			s.tensors = append(s.tensors, sinter.RuntimeScalarFunc(d, number))
 		}
 		s.places = append(s.places, [2]int{first, len(s.tensors)})

@@ -12,10 +12,10 @@ import (
 type Rule interface {
 	// Spec says what the rule needs. It must not change during a run.
 	Spec() Spec
-	// Scalars are numbers that depend on the count of updates a parameter has had,
-	// this one included (so 1 is the first): bias corrections and the like. They
+	// Scalars appends to dst numbers that depend on the count of updates a parameter has
+	// had, this one included (so 1 is the first): bias corrections and the like. They
 	// reach the program as data, so that a new step compiles nothing.
-	Scalars(step int) []float64
+	Scalars(dst []float64, step int) []float64
 	// Update sets u.Param and u.Slots to their new values, which must follow from u
 	// alone: it is called when an update is first recorded and not at every step.
 	Update(u *Update)
@@ -96,14 +96,14 @@ func (r SGD) Spec() Spec {
 }
 
 // Scalars is the gradient's share of the velocity.
-func (r SGD) Scalars(step int) []float64 {
+func (r SGD) Scalars(dst []float64, step int) []float64 {
 	if r.Momentum == 0 || r.Dampening == 0 {
-		return nil
+		return dst
 	}
 	if step == 1 {
-		return []float64{1}
+		return append(dst, 1)
 	}
-	return []float64{1 - r.Dampening}
+	return append(dst, 1-r.Dampening)
 }
 
 // Update moves a parameter.
@@ -164,10 +164,10 @@ func (r Adam) Spec() Spec {
 
 // Scalars are the corrections of the means' bias towards their initial zeros:
 // 1/(1−β₁ᵗ) and 1/√(1−β₂ᵗ).
-func (r Adam) Scalars(step int) []float64 {
+func (r Adam) Scalars(dst []float64, step int) []float64 {
 	b := betas(r.Betas, 0.999)
 	t := float64(step)
-	return []float64{1 / (1 - math.Pow(b[0], t)), 1 / math.Sqrt(1-math.Pow(b[1], t))}
+	return append(dst, 1/(1-math.Pow(b[0], t)), 1/math.Sqrt(1-math.Pow(b[1], t)))
 }
 
 // Update moves a parameter.
@@ -194,7 +194,7 @@ func (r Adam) move(u *Update) {
 func (r AdamW) Spec() Spec { return Adam(r).Spec() }
 
 // Scalars are those of [Adam].
-func (r AdamW) Scalars(step int) []float64 { return Adam(r).Scalars(step) }
+func (r AdamW) Scalars(dst []float64, step int) []float64 { return Adam(r).Scalars(dst, step) }
 
 // Update moves a parameter.
 func (r AdamW) Update(u *Update) {
@@ -226,7 +226,7 @@ func (r RMSprop) Spec() Spec {
 }
 
 // Scalars is empty: nothing depends on the step.
-func (r RMSprop) Scalars(int) []float64 { return nil }
+func (r RMSprop) Scalars(dst []float64, _ int) []float64 { return dst }
 
 // Update moves a parameter.
 func (r RMSprop) Update(u *Update) {
@@ -261,11 +261,11 @@ func (r Adagrad) Spec() Spec {
 }
 
 // Scalars is the decay of the rate.
-func (r Adagrad) Scalars(step int) []float64 {
+func (r Adagrad) Scalars(dst []float64, step int) []float64 {
 	if r.LRDecay == 0 {
-		return nil
+		return dst
 	}
-	return []float64{1 / (1 + float64(step-1)*r.LRDecay)}
+	return append(dst, 1/(1+float64(step-1)*r.LRDecay))
 }
 
 // Update moves a parameter.
@@ -294,7 +294,7 @@ func (r Lion) Spec() Spec {
 }
 
 // Scalars is empty: nothing depends on the step.
-func (r Lion) Scalars(int) []float64 { return nil }
+func (r Lion) Scalars(dst []float64, _ int) []float64 { return dst }
 
 // Update moves a parameter.
 func (r Lion) Update(u *Update) {

@@ -352,14 +352,14 @@ func (r *fit) train(batch data.Batch) (err error) {
 	g := &r.group
 	g.batches++
 	g.examples += batch.Size
-	g.loss += loss.Float() * float64(batch.Size)
+	g.loss += loss * float64(batch.Size)
 	if r.accumulate() == 1 {
-		s.Loss = loss.Float()
+		s.Loss = loss
 		r.count()
 		return nil
 	}
-	if l := loss.Float(); !finite(l) && r.scaler() == nil { // Apply would not know which batch it was
-		return r.failed(&batch, &optim.NonFiniteError{Step: r.optimizer.Steps(), Loss: l, GradNorm: math.NaN()})
+	if !finite(loss) && r.scaler() == nil { // Apply would not know which batch it was
+		return r.failed(&batch, &optim.NonFiniteError{Step: r.optimizer.Steps(), Loss: loss, GradNorm: math.NaN()})
 	}
 	if g.batches == r.accumulate() {
 		return r.apply(&batch)
@@ -369,29 +369,36 @@ func (r *fit) train(batch data.Batch) (err error) {
 
 // update makes the optimizer's step, or adds to its gradients. Of the model's output
 // only what metrics want is evaluated.
-func (r *fit) update(batch data.Batch) (loss, pred *sinter.Tensor, err error) {
+func (r *fit) update(batch data.Batch) (loss float64, pred *sinter.Tensor, err error) {
 	weight := float64(batch.Size)
-	if r.compiled != nil {
-		var also []*sinter.Tensor
-		if r.accumulate() == 1 {
-			loss, also, err = r.compiled.Step(inputs(batch)...)
-		} else {
-			loss, also, err = r.compiled.Accumulate(weight, inputs(batch)...)
-		}
-		if len(also) > 0 {
-			pred = also[0]
-		}
-		return loss, pred, err
-	}
-	loss, pred = r.measured(r.state.Model, inputs(batch))
+	var l *sinter.Tensor
 	var also []*sinter.Tensor
-	if len(r.Metrics) > 0 {
-		also = append(also, pred)
+	switch {
+	case r.compiled != nil && r.accumulate() == 1:
+		loss, also, err = r.compiled.StepLoss(inputs(batch)...)
+	case r.compiled != nil:
+		l, also, err = r.compiled.Accumulate(weight, inputs(batch)...)
+	default:
+		l, pred = r.measured(r.state.Model, inputs(batch))
+		if len(r.Metrics) > 0 {
+			also = append(also, pred)
+		}
+		if r.accumulate() == 1 {
+			err = r.optimizer.Step(l, also...)
+		} else {
+			err = r.optimizer.Accumulate(l, weight, also...)
+		}
 	}
-	if r.accumulate() == 1 {
-		return loss, pred, r.optimizer.Step(loss, also...)
+	if err != nil {
+		return loss, nil, err
 	}
-	return loss, pred, r.optimizer.Accumulate(loss, weight, also...)
+	if l != nil {
+		loss = l.Float()
+	}
+	if len(also) > 0 {
+		pred = also[0]
+	}
+	return loss, pred, nil
 }
 
 // apply makes the step of the batches since the last one, of which the last may be

@@ -159,8 +159,8 @@ func adamw(n int) func() {
 	return assigned(func() []*sinter.Variable {
 		u := optim.Update{Param: param.Value(), Grad: grad.Value(), WeightDecay: rule.WeightDecay}
 		u.LR = number(func() float64 { step++; return 1e-3 })
-		for i := range rule.Scalars(1) {
-			u.Scalars = append(u.Scalars, number(func() float64 { return rule.Scalars(max(step, 1))[i] }))
+		for i := range rule.Scalars(nil, 1) {
+			u.Scalars = append(u.Scalars, number(func() float64 { return rule.Scalars(nil, max(step, 1))[i] }))
 		}
 		for _, s := range state {
 			u.Slots = append(u.Slots, s.Value())
