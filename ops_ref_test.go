@@ -588,7 +588,7 @@ func TestReferenceIsComplete(t *testing.T) {
 		"FromBytes": "creation", "Scalar": "creation", "ScalarOf": "creation", "RuntimeScalar": "creation", "RuntimeScalarFunc": "creation",
 		"Rand": "random", "Randn": "random", "RandInt": "random", "Bernoulli": "random", "RandPerm": "random", "Dropout": "random",
 		"Value": "a variable's", "Tensor": "a host buffer's", "View": "a host buffer's", "AlsoAssign": "assignment", "Barrier": "the identity", "Checkpoint": "its function",
-		"Call": "a compiled function's", "CallInto": "a compiled function's", "Apply": "a function's",
+		"Call": "a compiled function's", "CallInto": "a compiled function's", "CallNumbers": "a compiled function's", "Apply": "a function's",
 	}
 	files := token.NewFileSet()
 	parse := func(name string) *ast.File {
