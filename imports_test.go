@@ -29,7 +29,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "bench/internal/workload"},
 	{packages: "bench/internal/peer bench/internal/rig"},
 	{packages: "internal/streamtest"},
-	{packages: "train/recipe", internal: "internal/ir", others: "go.yaml.in/yaml/v4"},
+	{packages: "train/recipe", internal: "internal/ir internal/nearest", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/tune"},
 	{packages: "train/tensorboard"},
 	{packages: "train/profile", internal: "internal/ir"},
@@ -84,7 +84,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/scalar", internal: "internal/ir internal/dtype internal/philox"},
 	{packages: "internal/ir", internal: "internal/shape internal/dtype"},
 	{packages: "internal/reftest", internal: "internal/dtype internal/testenv"},
-	{packages: "internal/shape internal/dtype internal/philox internal/debug internal/testenv internal/jpeg internal/resample"},
+	{packages: "internal/shape internal/dtype internal/philox internal/debug internal/testenv internal/jpeg internal/resample internal/nearest"},
 }
 
 // backend is what a backend works with.

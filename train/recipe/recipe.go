@@ -29,6 +29,7 @@ import (
 	"strings"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/internal/nearest"
 )
 
 // Recipe is a training run written down. The json tags are the keys of the YAML
@@ -344,44 +345,11 @@ func setDefault[T comparable](v *T, d T) {
 // Suggest ends a message about an unknown name: the nearest known one if it is
 // near, and all of them.
 func Suggest(name string, known []string) string {
-	best, distance := "", 1+max(2, len(name)/3)
-	for _, k := range known {
-		d := levenshtein(strings.ToLower(name), strings.ToLower(k))
-		if strings.HasPrefix(k, name) || strings.HasSuffix(k, "."+name) {
-			d = min(d, 1)
-		}
-		if d < distance {
-			best, distance = k, d
-		}
-	}
 	all := list(known)
-	if best != "" {
-		return fmt.Sprintf("; did you mean %q? (known: %s)", best, all)
+	if best := nearest.Names(name, known, 1); best != nil {
+		return fmt.Sprintf("; did you mean %q? (known: %s)", best[0], all)
 	}
 	return "; known: " + all
 }
 
 func list(names []string) string { return strings.Join(slices.Sorted(slices.Values(names)), ", ") }
-
-// levenshtein is the number of insertions, deletions and replacements that turn
-// a into b.
-func levenshtein(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, c := range x {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j, d := range y {
-			replace := diagonal
-			if c != d {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, diagonal+1, row[j]+1)
-		}
-	}
-	return row[len(y)]
-}

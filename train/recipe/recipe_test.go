@@ -149,14 +149,3 @@ func TestLoad(t *testing.T) {
 		}
 	}
 }
-
-func TestLevenshtein(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"é", "e", 1}} {
-		if got := levenshtein(c.a, c.b); got != c.want {
-			t.Errorf("from %q to %q: %d, expected %d", c.a, c.b, got, c.want)
-		}
-	}
-}
