@@ -83,41 +83,6 @@ func (c *Compiled) CallNumbers(numbers []float64, in ...*Tensor) (rest []*Tensor
 	return rest, err
 }
 
-// Plan is what a program takes, known without running it.
-type Plan struct {
-	Arena   int   // bytes of the values in between, all together: the size of the arena
-	Results int   // bytes of the results
-	Kernels int   // how many
-	FLOPs   int64 // of matrix products and convolutions, an addition and a multiplication each
-	Traffic int64 // bytes that kernels read and write, each counted once by kernel
-}
-
-// Plan plans the program for inputs of these shapes and types, whose values do not
-// matter, and neither runs nor compiles it.
-func (c *Compiled) Plan(in ...*Tensor) (p Plan, err error) {
-	defer c.recovered(&err)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	t := c.find(in)
-	if t == nil {
-		if t, err = c.trace(in); err != nil {
-			return Plan{}, err
-		}
-	}
-	e, err := inUse()
-	if err != nil {
-		return Plan{}, err
-	}
-	program, counts := plan.Count(t.graph, t.leaves, e.dev, t.low)
-	p = Plan{Arena: program.Arena, Kernels: len(program.Steps), FLOPs: counts.FLOPs, Traffic: counts.Read + counts.Written}
-	for _, n := range t.graph.Outputs {
-		if n.Op != ir.Assign {
-			p.Results += n.Bytes()
-		}
-	}
-	return p, nil
-}
-
 // recovered makes an error of what tracing panics with.
 func (c *Compiled) recovered(err *error) {
 	if r := recover(); r != nil {
@@ -224,6 +189,7 @@ type trace struct {
 	results []result
 	program *plan.Compiled
 	on      *engine // whose program it is
+	drafts  drafts  // of plans
 
 	in, out []device.Buffer // kept from call to call
 

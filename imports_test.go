@@ -48,7 +48,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "data/tokenizer", others: "golang.org/x/text/unicode/norm"},
 	{packages: "format/tfevent", others: "google.golang.org/protobuf/encoding/protowire"},
 	{packages: "format/*", internal: "internal/dtype"},
-	{packages: ".", internal: "internal/backend/cpu internal/backend/cuda internal/backend/opencl internal/kernel internal/plan internal/grad internal/device internal/ir internal/shape internal/dtype internal/philox internal/debug internal/nvtx"},
+	{packages: ".", internal: "internal/backend/cpu internal/backend/cuda internal/backend/opencl internal/backend/null internal/kernel internal/plan internal/grad internal/device internal/ir internal/shape internal/dtype internal/philox internal/debug internal/nvtx"},
 	{packages: "devicetest", internal: "all"},
 	{packages: "internal/plan", internal: "all"},
 	{packages: "internal/fuse", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/debug"},

@@ -122,19 +122,29 @@ func (s *CompiledStep) Accumulate(weight float64, in ...*sinter.Tensor) (loss *s
 }
 
 // Plan tells what [CompiledStep.Step] takes for inputs of these shapes and types, whose
-// values do not matter. Nothing is computed.
+// values do not matter, on the device in use. Nothing is computed.
 func (s *CompiledStep) Plan(in ...*sinter.Tensor) (sinter.Plan, error) {
-	return s.plan(&s.traces, false, in)
+	return s.plan(nil, &s.traces, false, in)
 }
 
-// PlanAccumulate is Plan for [CompiledStep.Accumulate].
-func (s *CompiledStep) PlanAccumulate(in ...*sinter.Tensor) (sinter.Plan, error) {
-	return s.plan(&s.parts, true, in)
+// PlanFor is Plan for a device that need not be there.
+func (s *CompiledStep) PlanFor(on *sinter.Target, in ...*sinter.Tensor) (sinter.Plan, error) {
+	return s.plan(on, &s.traces, false, in)
 }
 
-func (s *CompiledStep) plan(traces *[]*stepTrace, part bool, in []*sinter.Tensor) (p sinter.Plan, err error) {
+// PlanAccumulate is PlanFor for [CompiledStep.Accumulate]; nil is the device in use.
+func (s *CompiledStep) PlanAccumulate(on *sinter.Target, in ...*sinter.Tensor) (sinter.Plan, error) {
+	return s.plan(on, &s.parts, true, in)
+}
+
+func (s *CompiledStep) plan(on *sinter.Target, traces *[]*stepTrace, part bool, in []*sinter.Tensor) (p sinter.Plan, err error) {
 	defer recovered(&err)
-	return s.find(traces, part, in).step.Plan(in...)
+	if on == nil {
+		if on, err = sinter.CurrentTarget(); err != nil {
+			return sinter.Plan{}, err
+		}
+	}
+	return s.find(traces, part, in).step.PlanFor(on, in...)
 }
 
 // recovered makes an error of what recording panics with.

@@ -222,7 +222,7 @@ func (t *Trainer) fitterFor(o *optim.Optimizer, model nn.Module, trainSet data.E
 			in = append(in, sinter.Zeros(field.DType, append([]int{min(s.batch, f.limit)}, field.Shape...)...))
 		}
 		if s.accumulate > 1 {
-			return compiled.PlanAccumulate(in...)
+			return compiled.PlanAccumulate(nil, in...)
 		}
 		return compiled.Plan(in...)
 	}

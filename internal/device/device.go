@@ -59,6 +59,12 @@ type Span struct {
 	Begin, End time.Time
 }
 
+// Sizer is a device on which a program takes something else than the program says.
+type Sizer interface {
+	// Size is the bytes of the arena, and how many kernels are launched.
+	Size(p *kernel.Program) (arena, launches int, err error)
+}
+
 // Executable is a compiled program.
 type Executable interface {
 	// Run executes the program: leaves and outputs are bound by number. It

@@ -34,11 +34,29 @@ type Target interface {
 // assignments among them. leaves are the storages that it reads, by number; low is
 // the type that float32 products round their operands to, or Invalid.
 func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *kernel.Program {
+	return Prepare(outputs, leaves, t.Supports, low).For(t)
+}
+
+// Draft is a program before it is for a device: its kernels, and the orders that are
+// tried. All devices that have kernels for the same composites have one Draft in common.
+type Draft struct {
+	fused  *fuse.Result
+	orders [][]int
+	bodies map[int]*Draft // of Scans, by step
+}
+
+// Prepare is the part of Build that asks a device for its composites only.
+func Prepare(outputs []*ir.Node, leaves []*ir.Node, supports func(composite string) bool, low dtype.DType) *Draft {
 	number := make(map[*ir.Storage]int, len(leaves))
 	for i, l := range leaves {
 		number[l.Storage] = i
 	}
-	p := build(rewrite.Run(outputs, t.Supports, low), number, t)
+	return draft(rewrite.Run(outputs, supports, low), number)
+}
+
+// For is the rest of Build.
+func (d *Draft) For(t Target) *kernel.Program {
+	p := d.build(t)
 	if debug.On("verify") {
 		if err := null.Verify(p); err != nil {
 			panic(fmt.Sprintf("plan: %v\n%s", err, Print(p)))
@@ -50,25 +68,30 @@ func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *ke
 	return p
 }
 
-// Count is Build of a graph as ir.Key gives it, with what the program amounts to.
-func Count(g *ir.Graph, leaves []*ir.Node, t Target, low dtype.DType) (*kernel.Program, null.Counts) {
-	p := Build(g.Outputs, leaves, t, low)
-	return p, null.Count(p)
-}
-
-func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
-	r := fuse.Run(g, leaves)
-	for _, s := range r.Steps {
+func draft(g *ir.Graph, leaves map[*ir.Storage]int) *Draft {
+	d := &Draft{fused: fuse.Run(g, leaves), bodies: make(map[int]*Draft)}
+	for i, s := range d.fused.Steps {
 		if l, ok := s.(*kernel.Library); ok {
 			if loop, ok := l.Attr.(*ir.Loop); ok {
-				l.Body = build(loop.Body, nil, t)
+				d.bodies[i] = draft(loop.Body, nil)
 			}
 		}
 	}
-	order, other := schedule(r, false), schedule(r, true)
-	p := arrange(r, order, t)
-	if !slices.Equal(order, other) {
-		q := arrange(r, other, t)
+	d.orders = [][]int{schedule(d.fused, false)}
+	if other := schedule(d.fused, true); !slices.Equal(d.orders[0], other) {
+		d.orders = append(d.orders, other)
+	}
+	return d
+}
+
+func (d *Draft) build(t Target) *kernel.Program {
+	bodies := make(map[int]*kernel.Program, len(d.bodies))
+	for i, b := range d.bodies {
+		bodies[i] = b.build(t)
+	}
+	p := arrange(d.fused, d.orders[0], bodies, t)
+	if len(d.orders) > 1 {
+		q := arrange(d.fused, d.orders[1], bodies, t)
 		_, a := peak(p, lifetimes(p))
 		_, b := peak(q, lifetimes(q))
 		if b < a {
@@ -82,11 +105,12 @@ func build(g *ir.Graph, leaves map[*ir.Storage]int, t Target) *kernel.Program {
 
 // arrange is the program of the steps in an order, with what is to be computed again;
 // its slots have no places yet.
-func arrange(r *fuse.Result, order []int, t Target) *kernel.Program {
+func arrange(r *fuse.Result, order []int, bodies map[int]*kernel.Program, t Target) *kernel.Program {
 	p := &kernel.Program{Slots: slices.Clone(r.Slots), Leaves: r.Leaves, Outputs: r.Outputs}
 	for _, i := range order {
 		s := clone(r.Steps[i])
 		if l, ok := s.(*kernel.Library); ok {
+			l.Body = bodies[i]
 			if n := t.Workspace(l); n > 0 {
 				l.Scratch = len(p.Slots)
 				p.Slots = append(p.Slots, kernel.Slot{Kind: kernel.Arena, Bytes: n})

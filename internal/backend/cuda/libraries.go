@@ -80,13 +80,7 @@ func (d *Device) note(what string, why error) {
 
 // workspace is the scratch memory that the libraries' routine for an operation is given.
 func (l *libraries) workspace(op *kernel.Library) int {
-	switch {
-	case op.Op == ir.DotGeneral && l.products != nil:
-		return l.products.Workspace(op)
-	case (op.Op == ir.Conv || op.Op == ir.Composite) && l.graphs != nil:
-		return l.graphs.Workspace(op)
-	}
-	return 0
+	return workspace(l.card, op, l.products != nil, l.graphs != nil)
 }
 
 // routines finds routines of NVIDIA's libraries for the operations of a program.

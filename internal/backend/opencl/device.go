@@ -77,6 +77,19 @@ func (d *Device) Supports(composite string) bool { return gpu.Supports(composite
 // Workspace is the number of bytes of scratch memory that a library kernel needs.
 func (d *Device) Workspace(l *kernel.Library) int { return gpu.Workspace(l, &d.target) }
 
+// Size is what a program takes: bytes of its arena, and launches.
+func (d *Device) Size(p *kernel.Program) (arena, launches int, err error) {
+	return gpu.Size(p, &d.target, nil)
+}
+
+// Absent is a GPU that need not be there, with so many compute units. The rest is what
+// AMD's cards since RDNA say about themselves.
+func Absent(units int) *gpu.Absent {
+	return &gpu.Absent{Target: codegen.Target{
+		Dialect: codegen.OpenCL, Units: units, GroupSize: 256, Warp: 1, Local: 64 << 10, ParamBytes: 1024, Float64: true,
+	}}
+}
+
 // Kept is the bytes held for programs.
 func (d *Device) Kept() int64 {
 	d.mu.Lock()

@@ -1,0 +1,139 @@
+package sinter
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sinter-dl/sinter/internal/backend/cuda"
+	"github.com/sinter-dl/sinter/internal/backend/null"
+	"github.com/sinter-dl/sinter/internal/backend/opencl"
+	"github.com/sinter-dl/sinter/internal/device"
+	"github.com/sinter-dl/sinter/internal/ir"
+	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/plan"
+)
+
+// Plan is what a program takes, known without running it.
+type Plan struct {
+	Arena    int   // bytes of the values in between, all together: the size of the arena
+	Results  int   // bytes of the results
+	Kernels  int   // how many
+	Launches int   // what a GPU's queue gets for them; 0 on devices without a queue
+	FLOPs    int64 // of matrix products, convolutions and attention, an addition and a multiplication each
+	Traffic  int64 // bytes that kernels read and write, each counted once by kernel
+
+	Costs []KernelCost // by kernel, in the order in which they run
+}
+
+// KernelCost is what one kernel of a program does, in the terms that decide how long it
+// takes on any device.
+type KernelCost = null.Cost
+
+// Target is what a program is planned for: a device that is there, or a model of one that
+// need not be.
+type Target struct {
+	name string
+	dev  interface {
+		Supports(composite string) bool
+		Workspace(l *kernel.Library) int
+	}
+}
+
+func (t *Target) String() string { return t.name }
+
+// CurrentTarget is the device in use.
+func CurrentTarget() (*Target, error) {
+	e, err := inUse()
+	if err != nil {
+		return nil, err
+	}
+	return &Target{e.info.Name, e.dev}, nil
+}
+
+// NVIDIATarget is an NVIDIA card of a compute capability (90 for an H100) and with so many
+// multiprocessors, with cuBLASLt and cuDNN or without. What a program takes on it depends
+// on nothing else.
+func NVIDIATarget(capability, units int, libraries bool) *Target {
+	return &Target{fmt.Sprintf("sm_%d with %d multiprocessors", capability, units), cuda.Absent(capability, units, libraries)}
+}
+
+// OpenCLTarget is a GPU of AMD's with so many compute units, programmed by OpenCL.
+func OpenCLTarget(units int) *Target {
+	return &Target{fmt.Sprintf("OpenCL with %d compute units", units), opencl.Absent(units)}
+}
+
+// Plan plans the program for inputs of these shapes and types, whose values do not
+// matter, on the device in use, and neither runs nor compiles it.
+func (c *Compiled) Plan(in ...*Tensor) (Plan, error) {
+	t, err := CurrentTarget()
+	if err != nil {
+		return Plan{}, err
+	}
+	return c.PlanFor(t, in...)
+}
+
+// PlanFor is [Compiled.Plan] for a device that need not be there. What all devices have in
+// common is done once for inputs of the same shapes and types.
+func (c *Compiled) PlanFor(on *Target, in ...*Tensor) (p Plan, err error) {
+	defer c.recovered(&err)
+	d, results, err := c.draft(on, in)
+	if err != nil {
+		return Plan{}, err
+	}
+	program := d.For(on.dev)
+	p = Plan{Arena: program.Arena, Results: results, Kernels: len(program.Steps), Costs: null.Costs(program)}
+	for i := range p.Costs {
+		k := &p.Costs[i]
+		p.FLOPs += k.Times * k.FLOPs
+		p.Traffic += k.Times * (k.Read + k.Written)
+	}
+	if s, ok := on.dev.(device.Sizer); ok {
+		if p.Arena, p.Launches, err = s.Size(program); err != nil {
+			return Plan{}, fmt.Errorf("sinter: planning for %s: %w", on, err)
+		}
+	}
+	return p, nil
+}
+
+// drafts are what has been planned of a trace before it is for a device, by the composites
+// that devices have kernels for.
+type drafts struct {
+	composites []string // in the graph
+	by         map[string]*plan.Draft
+}
+
+func (c *Compiled) draft(on *Target, in []*Tensor) (d *plan.Draft, results int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.find(in)
+	if t == nil {
+		if t, err = c.trace(in); err != nil {
+			return nil, 0, err
+		}
+	}
+	for _, n := range t.graph.Outputs {
+		if n.Op != ir.Assign {
+			results += n.Bytes()
+		}
+	}
+	s := &t.drafts
+	if s.by == nil {
+		s.by = make(map[string]*plan.Draft)
+		for _, n := range t.graph.Nodes {
+			if r, ok := n.Attr.(*ir.Region); ok && !slices.Contains(s.composites, r.Name) {
+				s.composites = append(s.composites, r.Name)
+			}
+		}
+	}
+	key := ""
+	for _, name := range s.composites {
+		if on.dev.Supports(name) {
+			key += name + " "
+		}
+	}
+	if d = s.by[key]; d == nil {
+		d = plan.Prepare(t.graph.Outputs, t.leaves, on.dev.Supports, t.low)
+		s.by[key] = d
+	}
+	return d, results, nil
+}
