@@ -28,8 +28,9 @@ const (
 // places yet. A value is computed again once at most.
 func rematerialize(p *kernel.Program) {
 	original := len(p.Slots)
+	u := newUses(p)
 	for {
-		life := lifetimes(p)
+		life := u.lifetimes()
 		at, bytes := peak(p, life)
 		if bytes == 0 {
 			return
@@ -41,10 +42,60 @@ func rematerialize(p *kernel.Program) {
 			}
 		}
 		slices.SortStableFunc(candidates, func(a, b int) int { return p.Slots[b].Bytes - p.Slots[a].Bytes })
-		if !slices.ContainsFunc(candidates, func(v int) bool { return again(p, life, v, at) }) {
+		if !slices.ContainsFunc(candidates, func(v int) bool { return u.again(life, v, at) }) {
 			return
 		}
 	}
+}
+
+// uses is who reads and who writes what in a program that changes.
+type uses struct {
+	p                *kernel.Program
+	reads, writes    [][]int // slots, by step
+	readers, writers [][]int // steps in order, by slot
+}
+
+func newUses(p *kernel.Program) *uses {
+	u := &uses{p: p}
+	for _, s := range p.Steps {
+		reads, writes := kernel.Slots(s)
+		u.reads, u.writes = append(u.reads, reads), append(u.writes, writes)
+	}
+	u.index()
+	return u
+}
+
+// index finds readers and writers anew.
+func (u *uses) index() {
+	for _, l := range []*[][]int{&u.readers, &u.writers} {
+		for i := range *l {
+			(*l)[i] = (*l)[i][:0]
+		}
+		for len(*l) < len(u.p.Slots) {
+			*l = append(*l, nil)
+		}
+	}
+	for t := range u.p.Steps {
+		for _, s := range u.reads[t] {
+			u.readers[s] = append(u.readers[s], t)
+		}
+		for _, s := range u.writes[t] {
+			u.writers[s] = append(u.writers[s], t)
+		}
+	}
+}
+
+func (u *uses) lifetimes() []lifetime {
+	life := make([]lifetime, len(u.p.Slots))
+	for i := range life {
+		life[i] = lifetime{len(u.p.Steps), -1}
+		for _, l := range [][]int{u.readers[i], u.writers[i]} {
+			if len(l) > 0 {
+				life[i].first, life[i].last = min(life[i].first, l[0]), max(life[i].last, l[len(l)-1])
+			}
+		}
+	}
+	return life
 }
 
 // peak is the step at which most bytes are alive, and how many.
@@ -67,36 +118,22 @@ func peak(p *kernel.Program, life []lifetime) (at, bytes int) {
 
 // again makes the readers of slot v after step at read a copy that is computed
 // there. It fails if one reads v at that step, or if v cannot be computed again.
-func again(p *kernel.Program, life []lifetime, v, at int) bool {
-	writer, late := -1, -1
-	for t, s := range p.Steps {
-		reads, writes := kernel.Slots(s)
-		if slices.Contains(writes, v) {
-			if writer >= 0 {
-				return false
-			}
-			writer = t
-		}
-		if slices.Contains(reads, v) {
-			if t == at {
-				return false
-			}
-			if t > at && late < 0 {
-				late = t
-			}
-		}
-	}
-	if writer < 0 || writer >= at || late < 0 {
+func (u *uses) again(life []lifetime, v, at int) bool {
+	p := u.p
+	if len(u.writers[v]) != 1 {
 		return false
 	}
+	writer := u.writers[v][0]
+	first, now := slices.BinarySearch(u.readers[v], at)
+	if now || first == len(u.readers[v]) || writer >= at {
+		return false
+	}
+	late := u.readers[v][first]
 	loop := recompute(p.Steps[writer], v, func(slot int) bool {
 		s := &p.Slots[slot]
 		switch s.Kind {
 		case kernel.Leaf: // until a step overwrites the variable
-			return !slices.ContainsFunc(p.Steps[:late], func(s kernel.Step) bool {
-				_, writes := kernel.Slots(s)
-				return slices.Contains(writes, slot)
-			})
+			return len(u.writers[slot]) == 0 || u.writers[slot][0] >= late
 		case kernel.Output:
 			return true
 		}
@@ -107,17 +144,21 @@ func again(p *kernel.Program, life []lifetime, v, at int) bool {
 	}
 	copied := len(p.Slots)
 	p.Slots = append(p.Slots, p.Slots[v])
-	for _, s := range p.Steps[late:] {
-		renumber(s, func(slot int) int {
+	for _, t := range u.readers[v][first:] {
+		renumber(p.Steps[t], func(slot int) int {
 			if slot == v {
 				return copied
 			}
 			return slot
 		})
+		u.reads[t], u.writes[t] = kernel.Slots(p.Steps[t])
 	}
 	args := loop.Parts[0].Args
 	args[len(args)-1].Slot = copied
 	p.Steps = slices.Insert(p.Steps, late, kernel.Step(loop))
+	reads, writes := kernel.Slots(loop)
+	u.reads, u.writes = slices.Insert(u.reads, late, reads), slices.Insert(u.writes, late, writes)
+	u.index()
 	return true
 }
 
