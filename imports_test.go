@@ -36,6 +36,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "train", internal: "internal/ir internal/nvtx"},
 	{packages: "train/checkpoint"},
 	{packages: "train/rundir"},
+	{packages: "schedule", internal: "internal/nearest"},
 	{packages: "power"},
 	{packages: "models", internal: "internal/ir"},
 	{packages: "optim", internal: "internal/ir internal/nvtx"},
