@@ -14,11 +14,12 @@
 package hardware
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/sinter-dl/sinter/internal/nearest"
 )
 
 // Card is a device of the catalogue, or a slice of one.
@@ -139,13 +140,13 @@ func Find(name string) (Card, error) {
 			}
 			names = append(names, c.Key+"/"+p.Name)
 		}
-		return Card{}, &UnknownError{What: "slice of " + c.Name, Name: name, Nearest: nearest(name, names, len(names))}
+		return Card{}, &UnknownError{What: "slice of " + c.Name, Name: name, Nearest: closest(name, names)}
 	}
 	var names []string
 	for _, c := range catalogue {
 		names = append(names, c.Key)
 	}
-	return Card{}, &UnknownError{What: "device", Name: name, Nearest: nearest(key, names, 4)}
+	return Card{}, &UnknownError{What: "device", Name: name, Nearest: closest(key, names)}
 }
 
 // Match is the card that a driver, or OpenCL, calls by this name: "NVIDIA H100 80GB HBM3",
@@ -199,39 +200,10 @@ func simple(s string) string {
 	}, strings.ToLower(s))
 }
 
-// nearest is the n names that are most like s, the most alike first.
-func nearest(s string, names []string, n int) []string {
-	names = slices.Clone(names)
-	s = simple(s)
-	score := func(name string) int {
-		name = simple(name)
-		d := distance(s, name)
-		if s != "" && strings.Contains(name, s) {
-			d -= 100 // what is left out is left out often
-		}
-		return d
+// closest is the names that are most like one, or all where none is and there are few.
+func closest(name string, names []string) []string {
+	if list := nearest.Names(name, names, 5); list != nil || len(names) > 8 {
+		return list
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(score(a), score(b)) })
-	return names[:min(n, len(names))]
-}
-
-// distance is Levenshtein's: how many letters have to be put in, left out or changed.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return names
 }
