@@ -7,6 +7,7 @@ import (
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
+	"github.com/sinter-dl/sinter/power"
 )
 
 // Callback is told how training goes. It runs in the loop's goroutine, between
@@ -85,7 +86,15 @@ type State struct {
 	// Uploaded is how many bytes were copied from the host to the device in use by the
 	// steps of this Fit, without evaluations; none if that is the processor.
 	Uploaded int64
-	Err      error // in OnTrainEnd: what ended training early, if anything
+
+	// Of a run with Trainer.Energy; else zero.
+	Usage  power.Usage // of the whole run so far, with what came before a resume
+	Phases Phases      // what it was used for
+	Watts  float64     // mean power over the last second or two; 0 where it is not known
+
+	Paused *Pause // why the run waits, if it does: see Guard
+
+	Err error // in OnTrainEnd: what ended training early, if anything
 
 	warn      func(message string)
 	trainTime time.Duration // without evaluation and callbacks
@@ -96,6 +105,9 @@ type State struct {
 	interrupted bool // reason is for an end before the end: see Interrupt
 	saveNow     bool // a checkpoint is asked for
 	newBatch    int  // is asked for
+
+	account *account // nil without Trainer.Energy
+	guard   *guard   // nil without Trainer.Guard
 
 	weightsChosen bool // at the end: a callback has put weights into the model that are to stay
 }

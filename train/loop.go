@@ -26,13 +26,15 @@ type fit struct {
 	start     time.Time
 	lossSum   float64 // over the epoch, weighted by examples
 	lossCount int
-	evaluated int    // the step of the last evaluation
-	ended     bool   // the epoch has been ended: evaluated, observed, OnEpochEnd called
-	group     group  // the batches of the next step so far
-	perEpoch  int    // steps of the epochs to come
-	rebatched bool   // the loader is to be replaced by one of another batch
-	made      made   // the terms of the beginning
-	saver     *saver // nil without checkpoints
+	evaluated int      // the step of the last evaluation
+	ended     bool     // the epoch has been ended: evaluated, observed, OnEpochEnd called
+	group     group    // the batches of the next step so far
+	perEpoch  int      // steps of the epochs to come
+	rebatched bool     // the loader is to be replaced by one of another batch
+	made      made     // the terms of the beginning
+	saver     *saver   // nil without checkpoints
+	account   *account // nil without Energy
+	guard     *guard   // nil without a Guard
 	uploads   uploads
 	ranges    nvtx.Ranges
 
@@ -59,6 +61,7 @@ func (r *fit) loop(ctx context.Context) (err error) {
 	defer func() {
 		s.Err = err
 		s.Elapsed = time.Since(r.start)
+		r.meter(training)
 		nn.Eval(s.Model)
 		r.each(Callback.OnTrainEnd)
 	}()
@@ -70,7 +73,12 @@ func (r *fit) loop(ctx context.Context) (err error) {
 		sinter.EmptyCache()
 	}
 	r.uploads.begin()
-	err = r.steps(ctx, from != nil)
+	if err = r.hold(ctx); err == nil {
+		err = r.steps(ctx, from != nil)
+	}
+	if spent := (*BudgetError)(nil); errors.As(err, &spent) {
+		err = &InterruptedError{Step: s.Step, Reason: spent.Reason, Err: spent}
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = &InterruptedError{Step: s.Step, Err: err}
 	}
@@ -90,6 +98,9 @@ func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
 	defer r.ranges.PopTo(0)
 	for !s.stopping() && (s.Epoch < s.Epochs && s.Step < s.Steps || r.unfinished()) {
 		r.ranges.PopTo(0)
+		if err := r.affordable(); err != nil {
+			return err
+		}
 		if resumed && r.unfinished() {
 			r.ranges.PushNumber("epoch", s.Epoch)
 			err = r.goOn(ctx)
@@ -104,6 +115,9 @@ func (r *fit) steps(ctx context.Context, resumed bool) (err error) {
 			}
 			r.loader.Seek(s.Epoch-1, 0)
 			s.StepsPerEpoch = r.perEpoch
+			if r.account != nil {
+				r.account.phases.Epoch = Phase{}
+			}
 			r.each(Callback.OnEpochBegin)
 			err = r.epoch(ctx)
 		}
@@ -159,6 +173,9 @@ func (r *fit) goOn(ctx context.Context) error {
 	}
 	if s.EpochStep > 0 {
 		if err := r.evaluateIfDue(ctx); err != nil {
+			return err
+		}
+		if err := r.affordable(); err != nil {
 			return err
 		}
 	}
@@ -259,6 +276,9 @@ func (r *fit) stepped(ctx context.Context) (end bool, err error) {
 	s := r.state
 	s.Elapsed = time.Since(r.start)
 	r.each(Callback.OnStep)
+	if err := r.hold(ctx); err != nil {
+		return true, err
+	}
 	if s.newBatch > 0 {
 		r.rebatch(s.newBatch)
 		s.newBatch = 0
@@ -269,11 +289,19 @@ func (r *fit) stepped(ctx context.Context) (end bool, err error) {
 	if err := r.saveIfDue(); err != nil {
 		return true, err
 	}
-	if s.stopping() || s.Step == s.Steps || s.EpochStep == s.StepsPerEpoch {
+	if s.stopping() {
 		return true, nil
 	}
-	err = r.evaluateIfDue(ctx)
-	return s.stopping(), err
+	if err := r.exhausted(); err != nil {
+		return true, err
+	}
+	if s.Step == s.Steps || s.EpochStep == s.StepsPerEpoch {
+		return true, nil
+	}
+	if err := r.evaluateIfDue(ctx); err != nil || s.stopping() {
+		return true, err
+	}
+	return false, r.affordable()
 }
 
 // rebatch makes the steps to come of batches of another size, and counts them anew.
@@ -421,6 +449,11 @@ func (r *fit) count() {
 	s.EpochStep++
 	s.Samples += g.examples
 	s.Scale, s.Skipped = r.optimizer.Scale(), r.optimizer.Skipped()
+	if r.account != nil {
+		r.meter(training)
+		r.account.made(g.examples)
+		s.Phases = r.account.phases
+	}
 	if finite(s.Loss) { // else the step was skipped, and the epoch's mean is to tell of the others
 		r.lossSum += s.Loss * float64(g.examples)
 		r.lossCount += g.examples
@@ -526,6 +559,7 @@ func (r *fit) evaluateNow(ctx context.Context) (err error) {
 	if r.testSet != nil && r.testSet.Len() > 0 && r.evaluated < s.Step {
 		r.ranges.Push("evaluate")
 		defer r.ranges.Pop()
+		r.meter(training)
 		r.each(Callback.OnEvaluateBegin)
 		soFar := make([][]float64, len(r.Metrics))
 		for i, m := range r.Metrics {
@@ -533,13 +567,17 @@ func (r *fit) evaluateNow(ctx context.Context) (err error) {
 		}
 		var err error
 		e.Tested = true
-		e.TestLoss, e.Metrics, err = r.measure(ctx, s.Model, r.testSet, func(batch data.Batch, pred *sinter.Tensor) {
+		within, used, done := r.limited(ctx)
+		defer done()
+		e.TestLoss, e.Metrics, err = r.measure(within, s.Model, r.testSet, func(batch data.Batch, pred *sinter.Tensor) {
+			used(batch.Size)
 			for _, c := range r.Callbacks {
 				if o, ok := c.(OutputObserver); ok {
 					o.OnEvaluateBatch(s, batch, pred)
 				}
 			}
 		})
+		r.meter(evaluating)
 		for i, m := range r.Metrics { // they go on with the epoch
 			if err := m.SetState(soFar[i]); err != nil {
 				return fmt.Errorf("metric %s: %w", m.Name(), err)
@@ -590,7 +628,8 @@ func (r *fit) end() *Report {
 		PeakMemory:       memory, PeakMemorySource: source, UploadedPerStep: r.uploads.perStep(s),
 		History: r.state.History,
 		Stopped: s.reason,
-		Bad:     r.bad, BadCount: r.badCount + r.loader.BadCount(),
+		Usage:   s.Usage, Phases: s.Phases,
+		Bad: r.bad, BadCount: r.badCount + r.loader.BadCount(),
 	}
 	if s.Last != nil && s.Last.Step == s.Step {
 		report.TestLoss, report.Metrics = s.Last.TestLoss, s.Last.Metrics

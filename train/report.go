@@ -5,6 +5,7 @@ import (
 
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/metric"
+	"github.com/sinter-dl/sinter/power"
 )
 
 // Report is what came out of a run.
@@ -25,6 +26,10 @@ type Report struct {
 	PeakMemory       int64   // of the process, in bytes
 	PeakMemorySource string  // how it was measured
 	UploadedPerStep  float64 // bytes copied from the host to the device; 0 on the processor
+
+	// What the run has used, if its Trainer had Energy: all of it, and in parts.
+	Usage  power.Usage
+	Phases Phases
 
 	History []Evaluation
 	Stopped string // why a callback ended training, if one did

@@ -12,6 +12,7 @@ import (
 	"github.com/sinter-dl/sinter/data"
 	"github.com/sinter-dl/sinter/format/safetensors"
 	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train/checkpoint"
 )
 
@@ -40,7 +41,8 @@ type saved struct {
 	// What the run has consumed.
 	Elapsed   time.Duration `json:"elapsed_ns"`
 	TrainTime time.Duration `json:"training_ns"`
-	Energy    energy        `json:"energy"`
+	Usage     *power.Usage  `json:"usage,omitempty"` // if it was counted
+	Phases    *Phases       `json:"phases,omitempty"`
 
 	Batch int   `json:"batch"` // now; Made has that of the beginning
 	Log   int64 `json:"log"`   // position, see Checkpoint.Log
@@ -57,12 +59,6 @@ type made struct {
 	Accumulate int    `json:"accumulate"`
 	Seed       uint64 `json:"seed"`
 	Precision  string `json:"precision"`
-}
-
-// energy has the source "none" where nothing measures it.
-type energy struct {
-	Joules exact  `json:"joules"`
-	Source string `json:"source"`
 }
 
 // sums is the state of a metric.
@@ -143,8 +139,12 @@ func (r *fit) snapshot(c *copied, score *checkpoint.Score, logPosition int64) er
 		Loss: exact(s.Loss), LR: exact(s.LR), LossSum: exact(r.lossSum), LossCount: r.lossCount,
 		Loader:    r.loader.State(),
 		Generator: generator, Keys: nn.RandomKeys(s.Model), Callbacks: map[string][]byte{},
-		Elapsed: time.Since(r.start), TrainTime: s.trainTime, Energy: energy{Source: "none"},
+		Elapsed: time.Since(r.start), TrainTime: s.trainTime,
 		Batch: r.batch(), Log: logPosition, Made: r.made,
+	}
+	r.meter(training)
+	if s.Usage.Seconds > 0 {
+		state.Usage, state.Phases = &s.Usage, &s.Phases
 	}
 	for _, m := range r.Metrics {
 		sum := sums{Name: m.Name()}
@@ -335,6 +335,15 @@ func (r *fit) restore(state saved, content *checkpoint.Content) error {
 	}
 	if state.Batch != r.batch() {
 		r.rebatch(state.Batch)
+	}
+	if state.Usage != nil && state.Phases != nil { // else nothing was counted
+		s.Usage, s.Phases = *state.Usage, *state.Phases // and stays, if nothing is from here on
+	}
+	if r.account != nil {
+		if err := r.account.open(s.Usage, s.Phases); err != nil {
+			return err
+		}
+		r.meter(training)
 	}
 	s.Elapsed, s.trainTime = state.Elapsed, state.TrainTime
 	r.start = time.Now().Add(-state.Elapsed)

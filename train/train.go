@@ -88,6 +88,9 @@ type Trainer struct {
 	// from one.
 	Checkpoint Checkpoint
 
+	Energy *Energy // accounts for joules and costs, and limits them; nil: nothing does
+	Guard  *Guard  // makes the run wait while it is too hot, and in outages; nil: nothing does
+
 	// Warn is told what went wrong without ending training, such as a checkpoint that
 	// could not be written. If it is nil, slog.Warn is.
 	Warn func(message string)
@@ -128,13 +131,13 @@ func (e *DivergedError) Unwrap() error { return e.Err }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// InterruptedError is a run that was stopped before its end, by a cancelled context or
-// State.Interrupt.
+// InterruptedError is a run that was stopped before its end, by a cancelled context,
+// State.Interrupt or a budget.
 type InterruptedError struct {
 	Step       int    // that it came to
 	Checkpoint string // to go on from; empty if there are none
-	Reason     string // if a callback stopped it
-	Err        error  // the context's, if that did
+	Reason     string // if a callback or a budget stopped it
+	Err        error  // the context's, if that did; a *BudgetError
 }
 
 func (e *InterruptedError) Error() string {
@@ -194,6 +197,12 @@ func (t *Trainer) begin(model nn.Module, trainSet data.Examples, testSet data.Da
 	if t.Compile {
 		r.compiled = t.compile(optimizer, model)
 	}
+	if r.account, err = t.Energy.account(); err != nil {
+		return nil, err
+	}
+	if r.guard, err = t.Guard.guard(); err != nil {
+		return nil, err
+	}
 	steps, perEpoch := t.planned(trainSet)
 	r.optimizer.SetTotalSteps(steps)
 	epochs := steps // of unknown length: at least one step each
@@ -207,7 +216,7 @@ func (t *Trainer) begin(model nn.Module, trainSet data.Examples, testSet data.Da
 		Epochs: epochs, Steps: steps, StepsPerEpoch: perEpoch,
 		LR: r.optimizer.LR(), Scale: r.optimizer.Scale(), Loss: math.NaN(), TrainLoss: math.NaN(),
 		Notes: t.Notes(model),
-		warn:  t.warn,
+		warn:  t.warn, account: r.account, guard: r.guard,
 	}
 	r.perEpoch, r.made = perEpoch, r.terms()
 	r.saver, err = t.Checkpoint.saver()
