@@ -1,7 +1,6 @@
 package power
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -49,11 +48,13 @@ var units = map[string]struct {
 }
 
 func (b *Budget) parse(part string) error {
-	fields := splitAmount(part)
+	plain := part // "0.5 kgCO2e" is in kg
+	for _, of := range []string{"CO2eq", "CO2e", "CO2"} {
+		plain = strings.TrimSpace(strings.TrimSuffix(plain, of))
+	}
+	fields := splitAmount(plain)
 	if len(fields) == 2 {
-		name := fields[1]
-		u, ok := units[strings.ToLower(strings.TrimSuffix(strings.TrimSuffix(name, "CO2e"), "CO2"))]
-		if ok {
+		if u, ok := units[strings.ToLower(fields[1])]; ok {
 			v, err := positive(fields[0])
 			if err != nil {
 				return err
@@ -73,11 +74,7 @@ func (b *Budget) parse(part string) error {
 	}
 	m, err := ParseMoney(part)
 	if err != nil {
-		var unknown *UnknownError
-		if len(fields) == 2 || errors.As(err, &unknown) {
-			return fmt.Errorf("its unit is not known: money is 5EUR, energy 2kWh (Wh, MWh, J, MJ), carbon 1kg (g, t), time 30m (s, h, d)")
-		}
-		return err
+		return fmt.Errorf("its unit is not known: money is 5EUR (any currency by its code), energy 2kWh (Wh, MWh, J, MJ), carbon 1kg (g, t), time 30m (s, h, d); decimals are written with a point")
 	}
 	if !(m.Amount > 0) {
 		return fmt.Errorf("it is to be more than nothing")
@@ -122,11 +119,11 @@ func parseTime(text string) (d time.Duration, isTime bool, err error) {
 		}
 	}
 	d, err = time.ParseDuration(strings.ReplaceAll(rest, " ", ""))
-	if err != nil {
+	if err != nil || rest == "0" {
 		return 0, false, nil
 	}
 	total := days*24*float64(time.Hour) + float64(d)
-	if !(total > 0) || total > math.MaxInt64/2 {
+	if !(total > 0) || total > 100*365*24*float64(time.Hour) {
 		return 0, true, fmt.Errorf("it is to be more than nothing, and less than a century")
 	}
 	return time.Duration(total), true, nil

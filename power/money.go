@@ -3,10 +3,14 @@ package power
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/sinter-dl/sinter/internal/nearest"
 )
 
 // Money is an amount in a currency of ISO 4217. The zero value is no money, of no currency.
@@ -93,7 +97,7 @@ func ParseMoney(text string) (Money, error) {
 	case currency == "":
 		return fail("it has no currency")
 	case strings.Contains(number, ","):
-		return fail("a comma may mean thousands or decimals, so there may be none")
+		return fail("a comma may mean thousands or decimals, so there may be none; decimals follow a point")
 	}
 	amount, err := strconv.ParseFloat(number, 64)
 	if err != nil || math.IsInf(amount, 0) || math.IsNaN(amount) {
@@ -118,11 +122,8 @@ func ParseCurrency(text string) (string, error) {
 		}
 		return "", fmt.Errorf("the sign %s does not mean one currency; write its code of three letters", text)
 	}
-	names := make([]string, 0, len(currencies))
-	for c := range currencies {
-		names = append(names, c)
-	}
-	return "", &UnknownError{Kind: "currency", Name: text, Nearest: nearest(code, names, 3)}
+	names := slices.Sorted(maps.Keys(currencies))
+	return "", &UnknownError{Kind: "currency", Name: text, Nearest: nearest.Names(code, names, 3)}
 }
 
 // splitAmount cuts "5EUR" and "€ 5" into numbers and what is none.

@@ -10,8 +10,9 @@ import (
 // Prices is what an hour of devices costs at providers, as a user's prices.yaml says. All are
 // of one currency.
 type Prices struct {
-	Source string // the file
-	Offers []Offer
+	Source   string // the file
+	Offers   []Offer
+	Problems []string // devices that the catalogue has not, with the nearest names
 }
 
 // Offer is what one provider asks for a device.

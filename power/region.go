@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/sinter-dl/sinter/internal/nearest"
 )
 
 // Region is a place with an electricity grid.
@@ -60,7 +62,7 @@ func FindRegion(name string) (Region, error) {
 			names = append(names, r.name)
 		}
 	}
-	near := nearest(key, names, 3)
+	near := nearest.Names(key, names, 3)
 	for i, n := range near {
 		if r, err := FindRegion(n); err == nil {
 			near[i] = fmt.Sprintf("%s (%s)", r.Code, r.Name)
@@ -73,10 +75,10 @@ func FindRegion(name string) (Region, error) {
 // regionAliases are other names in use.
 var regionAliases = map[string]string{
 	"UK": "GBR", "GREAT BRITAIN": "GBR", "BRITAIN": "GBR", "ENGLAND": "GBR", "SCOTLAND": "GBR", "WALES": "GBR",
-	"US": "USA", "AMERICA": "USA", "UNITED STATES OF AMERICA": "USA",
+	"AMERICA": "USA", "UNITED STATES OF AMERICA": "USA",
 	"CZECH REPUBLIC": "CZE", "TÜRKIYE": "TUR", "TURKIYE": "TUR", "HOLLAND": "NLD", "THE NETHERLANDS": "NLD",
 	"KOREA": "KOR", "REPUBLIC OF KOREA": "KOR", "RUSSIAN FEDERATION": "RUS", "VIET NAM": "VNM", "UAE": "ARE",
-	"MACEDONIA": "MKD", "EU27": "EU", "EU-27": "EU", "EUROPE": "EU",
+	"MACEDONIA": "MKD", "EU-27": "EU", "EUROPE": "EU",
 }
 
 // regionSource is where the figures of the table below are from.

@@ -83,24 +83,27 @@ func looksLikeFile(text string) bool {
 	case ".csv", ".yaml", ".yml", ".tsv", ".txt":
 		return true
 	}
-	return strings.ContainsAny(text, `/\`) && !strings.Contains(text, "/kWh") && !strings.Contains(text, "/MWh")
+	low := strings.ToLower(text)
+	return strings.ContainsAny(text, `/\`) && !strings.HasSuffix(low, "/kwh") && !strings.HasSuffix(low, "/mwh")
 }
 
-// ParseTariff takes what a kWh costs, "0.25 EUR" or "250 EUR/MWh", or the name of a file of
-// prices by the hour.
+// ParseTariff takes what a kWh costs, "0.25 EUR" or "250 EUR/MWh", or the name of a file: of
+// prices by the hour, or YAML with a price and others for windows of time.
 func ParseTariff(text string) (power.Tariff, error) {
 	text = strings.TrimSpace(text)
 	if looksLikeFile(text) {
-		s, err := LoadSeries(text)
-		if err != nil {
-			return power.Tariff{}, err
-		}
-		t := power.Tariff{Series: s}
-		if err := t.Check(); err != nil {
-			return power.Tariff{}, mistake(text, 0, "%w", err)
-		}
-		return t, nil
+		return loadTariff(text)
 	}
+	m, err := parsePrice(text)
+	if err != nil {
+		return power.Tariff{}, &Error{Place: fmt.Sprintf("tariff %q", text),
+			Reason: fmt.Sprintf("it is neither a price of a kWh, such as 0.25EUR, nor the name of a file (.csv, .yaml): %s", strings.TrimPrefix(err.Error(), "power: ")), Err: err}
+	}
+	return power.Tariff{PerKWh: m}, nil
+}
+
+// parsePrice reads what a kWh costs.
+func parsePrice(text string) (power.Money, error) {
 	price, scale := text, 1.0
 	if before, ok := cutUnit(text, "/kWh"); ok {
 		price = before
@@ -108,11 +111,7 @@ func ParseTariff(text string) (power.Tariff, error) {
 		price, scale = before, 1e-3
 	}
 	m, err := power.ParseMoney(price)
-	if err != nil {
-		return power.Tariff{}, &Error{Place: fmt.Sprintf("tariff %q", text),
-			Reason: fmt.Sprintf("it is neither a price of a kWh, such as 0.25EUR, nor the name of a file (.csv, .yaml): %s", strings.TrimPrefix(err.Error(), "power: ")), Err: err}
-	}
-	return power.Tariff{PerKWh: m.Times(scale)}, nil
+	return m.Times(scale), err
 }
 
 func cutUnit(text, unit string) (before string, ok bool) {

@@ -1,14 +1,17 @@
 package powerfile
 
 import (
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/sinter-dl/sinter/hardware"
 	"github.com/sinter-dl/sinter/power"
 )
 
-// LoadPrices reads hourly rates of devices:
+// LoadPrices reads hourly rates of devices. A device of the catalogue gets the catalogue's name; one
+// that is in none keeps its own and is named in Prices.Problems.
 //
 //	prices:
 //	  - {device: a100-80gb, provider: example-cloud, hourly: 1.80 USD, date: 2026-01-15}
@@ -55,7 +58,12 @@ func LoadPrices(path string) (*power.Prices, error) {
 			}
 		}
 		if len(p.Offers) > 0 && p.Offers[0].Hourly.Currency != o.Hourly.Currency {
-			return nil, mistake(path, at("hourly"), "%v is of another currency than the prices before it, %v; currencies are never converted, so keep a file for each", o.Hourly, p.Offers[0].Hourly)
+			return nil, mistake(path, at("hourly"), "hourly: %v is of another currency than the prices before it, %v; currencies are never converted, so keep a file for each", o.Hourly, p.Offers[0].Hourly)
+		}
+		if card, err := hardware.Find(o.Device); err == nil {
+			o.Device = card.Key
+		} else if !strings.EqualFold(o.Device, "cpu") {
+			p.Problems = append(p.Problems, mistake(path, at("device"), "%w", err).Error())
 		}
 		p.Offers = append(p.Offers, o)
 	}

@@ -3,7 +3,6 @@ package powerfile
 import (
 	"cmp"
 	"path/filepath"
-	"strings"
 
 	"github.com/sinter-dl/sinter/power"
 )
@@ -32,7 +31,7 @@ func loadRegion(path string) (power.Region, *power.Series, error) {
 
 // parseRegion reads the mapping of one region. constant is false for a series of hours.
 func parseRegion(path string, text []byte) (r power.Region, constant bool, err error) {
-	if !strings.HasPrefix(string(text), "carbon:") && !strings.Contains(string(text), "\ncarbon:") {
+	if !hasKey(text, "carbon") {
 		return power.Region{}, false, nil
 	}
 	var carbon, name, source string

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/sinter-dl/sinter/power"
+	"github.com/sinter-dl/sinter/schedule"
 )
 
 // LoadSeries reads values by the hour: YAML if the name ends so, else CSV.
@@ -246,16 +247,9 @@ func timeColumn(header []string) (column int, zone *time.Location, err error) {
 
 func findZone(name string) (*time.Location, error) {
 	if name == "" || strings.EqualFold(name, "local") {
-		return nil, fmt.Errorf("the zone %q says nothing; name one, such as Europe/Paris, or UTC", name)
+		return nil, fmt.Errorf("the zone %q is another one on another machine; name it, such as Europe/Paris, or UTC", name)
 	}
-	if strings.EqualFold(name, "utc") || strings.EqualFold(name, "gmt") {
-		return time.UTC, nil
-	}
-	z, err := time.LoadLocation(name)
-	if err != nil {
-		return nil, fmt.Errorf("unknown time zone %q; zones are named as in the IANA database, such as Europe/Paris or America/New_York, or UTC", name)
-	}
-	return z, nil
+	return schedule.Zone(name)
 }
 
 // layouts are of ISO 8601, with either separator between date and time.

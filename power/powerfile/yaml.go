@@ -68,3 +68,18 @@ func isBool(to any) bool { _, ok := to.(*bool); return ok }
 func known(into map[string]any) string {
 	return strings.Join(slices.Sorted(maps.Keys(into)), ", ")
 }
+
+// hasKey tells whether a file is a mapping with a key; it may be broken otherwise.
+func hasKey(text []byte, key string) bool {
+	var doc yaml.Node
+	if yaml.Unmarshal(text, &doc) != nil || len(doc.Content) == 0 || doc.Content[0].Kind != yaml.MappingNode {
+		return false
+	}
+	keys := doc.Content[0].Content
+	for i := 0; i < len(keys); i += 2 {
+		if keys[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
