@@ -70,6 +70,9 @@ func Open(dir string) *Cache {
 	return &Cache{Limit: Limit, Warn: func(m string) { slog.Warn(m) }, dir: dir, size: -1}
 }
 
+// Dir is the folder, "" if nothing is kept.
+func (c *Cache) Dir() string { return c.dir }
+
 const (
 	suffix = ".kernel"
 	magic  = "sinter compiled kernel 1\n"

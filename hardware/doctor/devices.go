@@ -1,0 +1,397 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/hardware"
+	"github.com/sinter-dl/sinter/internal/device"
+	"github.com/sinter-dl/sinter/internal/dl/find"
+)
+
+// title is what a card is called here: what its driver, or the PCI bus, knows of it.
+func title(g hardware.GPU) string {
+	return cmp.Or(g.Model, fmt.Sprintf("%s %04x:%04x", map[string]string{"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel"}[g.Vendor], g.VendorID, g.DeviceID))
+}
+
+// right is the kernel's drivers that serve a vendor's cards.
+var right = map[string][]string{"nvidia": {"nvidia"}, "amd": {"amdgpu"}, "intel": {"i915", "xe"}}
+
+const installNVIDIA = "install NVIDIA's driver: apt install nvidia-driver (Debian, non-free), ubuntu-drivers install (Ubuntu), dnf install akmod-nvidia (Fedora, RPM Fusion), or nvidia.com; then restart"
+
+var installDriver = map[string]string{
+	"nvidia": installNVIDIA,
+	"amd":    "load it: modprobe amdgpu; it is part of Linux, and wants the firmware (apt install firmware-amd-graphics, dnf install linux-firmware)",
+	"intel":  "load it: modprobe xe, or i915 for older ones; both are part of Linux",
+}
+
+func cards(m *machine) (list []Finding) {
+	all, err := m.cards()
+	if err != nil {
+		return one(skip("", "%v", err))
+	}
+	for _, g := range all {
+		drivers, known := right[g.Vendor]
+		if !known {
+			continue // a console
+		}
+		switch {
+		case slices.Contains(drivers, g.Driver):
+			list = append(list, ok(g.PCI, "%s, driver %s", title(g), g.Driver))
+		case g.Driver == "vfio-pci" || g.Driver == "pci-stub":
+			list = append(list, warn(g.PCI, "it is given to a virtual machine; to use it here, take it from "+g.Driver+" (driverctl unset-override "+g.PCI+") and load its own driver", "%s is kept by %s, for a virtual machine", title(g), g.Driver))
+		case g.Driver == "nouveau" || g.Driver == "nova" || g.Driver == "nova_core":
+			list = append(list, fail(g.PCI, installNVIDIA+", which keeps "+g.Driver+" from taking the card", "%s has the driver %s, which cannot compute", title(g), g.Driver))
+		case g.Driver == "radeon":
+			list = append(list, fail(g.PCI, "for cards of 2012 and later, options radeon.si_support=0 radeon.cik_support=0 amdgpu.si_support=1 amdgpu.cik_support=1 on the kernel's command line; older ones cannot be used", "%s has the old driver radeon", title(g)))
+		default:
+			remedy := installDriver[g.Vendor]
+			if g.Vendor == "nvidia" && m.secureBoot() {
+				remedy += "; Secure Boot is on, and refuses a module that is not signed: mokutil --import the key that signed it, or turn Secure Boot off"
+			}
+			list = append(list, fail(g.PCI, remedy, "%s has %s", title(g), cmp.Or(strings.TrimSpace("the driver "+g.Driver), "none")))
+			if g.Driver == "" {
+				list[len(list)-1].Evidence = title(g) + " is there, and no driver has it"
+			}
+		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	// Under WSL, cards are on no bus that Linux sees.
+	inventory, _ := m.inventory()
+	for _, d := range inventory.Devices {
+		if d.Backend == "cuda" || d.Kind == device.GPU {
+			return one(ok("", "none on the PCI bus; drivers have %s (%s)", d.Name, d.Model))
+		}
+	}
+	return one(skip("", "there is no graphics card; training runs on the processor"))
+}
+
+// secureBoot tells whether the firmware lets only signed code run: the variable's last byte.
+func (m *machine) secureBoot() bool {
+	for _, file := range m.glob("/sys/firmware/efi/efivars/SecureBoot-*") {
+		if b, err := os.ReadFile(m.at(file)); err == nil && len(b) > 0 {
+			return b[len(b)-1] == 1
+		}
+	}
+	return false
+}
+
+// What starts a container with cards, for the remedies.
+const (
+	withNVIDIA = "start the container with its cards: docker run --gpus all (with nvidia-container-toolkit on the host), podman run --device nvidia.com/gpu=all, Kubernetes: resources.limits nvidia.com/gpu: 1"
+	withAMD    = "start the container with its cards: docker run --device /dev/kfd --device /dev/dri --group-add video --group-add render"
+)
+
+func driver(m *machine) (list []Finding) {
+	inventory, failed := m.inventory()
+	if failed != nil {
+		list = append(list, fail("", "see what the driver says in the kernel's log (dmesg); restart the machine; install the driver anew", "%v", failed))
+	}
+	if m.System.Root != "" || len(m.of("nvidia")) > 0 || m.has("/proc/driver/nvidia/version") {
+		list = append(list, m.nvidiaDriver(inventory, failed)...)
+	}
+	bound := func(vendor string) bool {
+		return slices.ContainsFunc(m.of(vendor), func(g hardware.GPU) bool { return slices.Contains(right[vendor], g.Driver) })
+	}
+	if bound("amd") {
+		list = append(list, m.renderNodes("amd", inventory))
+	}
+	if bound("intel") {
+		list = append(list, m.renderNodes("intel", inventory))
+	}
+	if len(list) == 0 {
+		return one(skip("", "there is no card with a driver"))
+	}
+	return list
+}
+
+// nvidiaDriver goes the way of a program to the driver: the kernel's module, the device files,
+// the library, versions of both, and what the driver says then.
+func (m *machine) nvidiaDriver(inventory Inventory, failed error) []Finding {
+	loaded, err := m.System.NVIDIADriver()
+	if err != nil {
+		if slices.ContainsFunc(m.of("nvidia"), func(g hardware.GPU) bool { return g.Driver == "nvidia" }) {
+			return one(fail("nvidia", "modprobe nvidia; if the kernel was updated, its module has to be built anew: dkms autoinstall", "%v", err))
+		}
+		return nil // no module: what there is to say, the bus has said
+	}
+	container := m.contained()
+	nodes := append([]string{"/dev/nvidiactl", "/dev/nvidia-uvm"}, m.glob("/dev/nvidia[0-9]*")...)
+	var missing, refused []string
+	for _, node := range nodes {
+		switch err := m.probes.access(m.at(node)); {
+		case errors.Is(err, fs.ErrNotExist):
+			missing = append(missing, node)
+		case errors.Is(err, fs.ErrPermission):
+			refused = append(refused, node)
+		}
+	}
+	if len(nodes) == 2 && m.System.Root+"x" != "" && !m.has("/dev/nvidia0") {
+		missing = append(missing, "/dev/nvidia0")
+	}
+	switch {
+	case len(missing) > 0 && container != "":
+		return one(fail("nvidia", withNVIDIA, "the host has driver %s, but this container (%s) has no %s", loaded, container, strings.Join(missing, ", ")))
+	case len(missing) > 0:
+		return one(fail("nvidia", "make them: nvidia-modprobe -c0 -u (setuid root, of the package nvidia-modprobe)", "driver %s is loaded, but there is no %s", loaded, strings.Join(missing, ", ")))
+	case len(refused) > 0:
+		return one(fail("nvidia", "ls -l "+refused[0]+" says which group may: usermod -aG GROUP USER, and log in again; in a batch job, ask for a card (Slurm: --gres=gpu:1)", "driver %s is loaded, but this user may not open %s", loaded, strings.Join(refused, ", ")))
+	}
+	var library sinter.DeviceLibrary
+	for _, l := range inventory.Libraries["cuda"] {
+		if l.Name == titles[find.CUDA] {
+			library = l
+		}
+	}
+	switch {
+	case failed != nil:
+		return nil // which has been told
+	case library.Path == "" && container != "":
+		return one(fail("nvidia", "give the container the driver's libraries: NVIDIA_DRIVER_CAPABILITIES=compute,utility with the NVIDIA runtime", "the kernel has driver %s, but this container (%s) has no libcuda.so.1", loaded, container))
+	case library.Path == "":
+		return one(fail("nvidia", "install the driver's library for CUDA: apt install libcuda1 (Debian), libnvidia-compute-"+branch(loaded)+" (Ubuntu), dnf install xorg-x11-drv-nvidia-cuda (Fedora)", "the kernel has driver %s, but there is no libcuda.so.1", loaded))
+	case strings.Count(library.Version, ".") > 0 && library.Version != loaded:
+		return one(fail("nvidia", "restart the machine: the driver was updated while it ran (in a container: restart the container)", "the kernel has driver %s, and %s is of %s", loaded, library.Path, library.Version))
+	}
+	if why := inventory.Absent["cuda"]; why != "" {
+		remedy := "see the kernel's log: dmesg | grep -i nvrm; restart the machine"
+		if strings.Contains(why, "CUDA_VISIBLE_DEVICES") {
+			remedy = "CUDA_VISIBLE_DEVICES=" + m.probes.getenv("CUDA_VISIBLE_DEVICES") + " hides the cards: unset it"
+		}
+		return one(fail("nvidia", remedy, "driver %s: %s", loaded, why))
+	}
+	return one(ok("nvidia", "%s", loaded))
+}
+
+// branch is the first number of a version.
+func branch(version string) string {
+	first, _, _ := strings.Cut(version, ".")
+	return first
+}
+
+// renderNodes judges the way to cards of AMD's and Intel's, which goes through OpenCL.
+func (m *machine) renderNodes(vendor string, inventory Inventory) Finding {
+	nodes := m.glob("/dev/dri/renderD*")
+	if vendor == "amd" && m.has("/dev/kfd") {
+		nodes = append(nodes, "/dev/kfd")
+	}
+	container := m.contained()
+	var refused []string
+	for _, node := range nodes {
+		if err := m.probes.access(m.at(node)); errors.Is(err, fs.ErrPermission) {
+			refused = append(refused, node)
+		}
+	}
+	remedy := map[string]string{"amd": "apt install mesa-opencl-icd, or rocm-opencl-icd of AMD's packages", "intel": "apt install intel-opencl-icd"}[vendor] + " (and ocl-icd-libopencl1)"
+	switch {
+	case len(nodes) == 0 && container != "":
+		return fail(vendor, withAMD, "this container (%s) has no /dev/dri/renderD*", container)
+	case len(nodes) == 0:
+		return fail(vendor, "look at what the driver says: dmesg | grep -e amdgpu -e i915 -e drm", "there is no /dev/dri/renderD*")
+	case len(refused) > 0:
+		return fail(vendor, "usermod -aG render,video USER, and log in again", "this user may not open %s", strings.Join(refused, ", "))
+	}
+	for _, d := range inventory.Devices {
+		if d.Backend == "opencl" && d.Kind != device.CPU {
+			return ok(vendor, "%s by OpenCL: %s", d.Name, cmp.Or(d.Driver, d.Version))
+		}
+	}
+	return fail(vendor, remedy, "there is no OpenCL driver for it (%s)", cmp.Or(inventory.Absent["opencl"], "OpenCL has other devices only"))
+}
+
+// titles is what package find calls libraries.
+var titles = sync.OnceValue(func() map[find.Name]string {
+	m := make(map[find.Name]string)
+	for _, l := range find.Search(find.Want{}).All() {
+		m[l.Name] = l.Title
+	}
+	return m
+})()
+
+// compatibility sets driver, libraries and cards against each other. Libraries are those that
+// programs would use; where there are none of a version that suits, those that are there.
+func compatibility(m *machine) (list []Finding) {
+	inventory, err := m.inventory()
+	if err != nil {
+		return one(skip("", "%v", err))
+	}
+	installed := m.probes.installed()
+	version := func(n find.Name) string {
+		for _, l := range inventory.Libraries["cuda"] {
+			if l.Name == titles[n] && l.Path != "" {
+				return l.Version
+			}
+		}
+		for _, l := range installed {
+			if l.Name == n {
+				return l.Version
+			}
+		}
+		return ""
+	}
+	driver, cuda, cudnn := m.driverVersion(inventory), version(find.NVRTC), version(find.CuDNN)
+	seen := make(map[string]bool)
+	for _, name := range m.nvidiaModels(inventory) {
+		if seen[name.model] {
+			continue
+		}
+		seen[name.model] = true
+		card, known := hardware.Match(name.model)
+		if !known {
+			list = append(list, skip(name.device, "%s is not in the catalogue", name.model))
+			continue
+		}
+		good := true
+		for _, f := range hardware.Check(card, driver, cuda, cudnn) {
+			if f.Verdict != OK {
+				good = false
+				list = append(list, Finding{Subject: name.device, Verdict: f.Verdict, Evidence: f.Evidence, Remedy: f.Remedy})
+			}
+		}
+		if good {
+			have := []string{"driver " + cmp.Or(driver, "not known")}
+			have = append(have, "CUDA "+cmp.Or(cuda, "libraries missing"), "cuDNN "+cmp.Or(cudnn, "missing"))
+			list = append(list, ok(name.device, "%s suit compute capability %d.%d", strings.Join(have, ", "), card.Capability/10, card.Capability%10))
+		}
+	}
+	if len(list) == 0 {
+		return one(skip("", "there is no card of NVIDIA's that its driver names"))
+	}
+	return list
+}
+
+// driverVersion is that of NVIDIA's driver, as the kernel or the devices tell it.
+func (m *machine) driverVersion(inventory Inventory) string {
+	if v, err := m.System.NVIDIADriver(); err == nil {
+		return v
+	}
+	for _, d := range inventory.Devices {
+		if v, _, told := strings.Cut(d.Driver, ","); d.Backend == "cuda" && told {
+			return v // "580.65.06, CUDA 13.0"
+		}
+	}
+	return ""
+}
+
+type model struct{ device, model string }
+
+// nvidiaModels is the cards by what NVML, or else CUDA, calls them.
+func (m *machine) nvidiaModels(inventory Inventory) (list []model) {
+	r, _ := m.readings()
+	for _, d := range r.devices {
+		if c, known := hardware.Match(d.Model); strings.HasPrefix(d.Device, "cuda:") || strings.HasPrefix(d.UUID, "GPU-") || known && c.Vendor == "nvidia" {
+			list = append(list, model{d.Device, d.Model})
+		}
+	}
+	if len(list) > 0 {
+		return list
+	}
+	for _, d := range inventory.Devices {
+		if d.Backend == "cuda" {
+			list = append(list, model{d.Name, d.Model})
+		}
+	}
+	return list
+}
+
+// libraries judges each library by what there is to use it for.
+func libraries(m *machine) (list []Finding) {
+	inventory, err := m.inventory()
+	if err != nil {
+		return one(skip("", "%v", err))
+	}
+	opencl := len(m.of("amd"))+len(m.of("intel")) > 0
+	for _, backend := range []string{"cuda", "opencl"} {
+		wanted := backend == "cuda" && m.nvidia() || backend == "opencl" && opencl
+		for _, l := range inventory.Libraries[backend] {
+			bad := warn
+			if wanted && (l.Name == titles[find.CUDA] || l.Name == titles[find.NVRTC] || l.Name == titles[find.OpenCL]) {
+				bad = fail // nothing runs without
+			}
+			remedy := cmp.Or(l.Remedy, "install it")
+			switch {
+			case l.Path != "" && l.Problem == "":
+				list = append(list, ok(l.Name, "%s", strings.TrimSpace(l.Version+" "+l.Path)))
+			case !wanted && l.Path == "":
+				list = append(list, skip(l.Name, "missing, and there is no card that wants it"))
+			case !wanted:
+				list = append(list, skip(l.Name, "%s: %s; there is no card that wants it", l.Path, l.Problem))
+			case l.Path == "" && l.Problem == "":
+				list = append(list, bad(l.Name, remedy, "missing; it %s", l.Brings))
+			case l.Path == "":
+				list = append(list, bad(l.Name, remedy, "none that can be used: %s; it %s", l.Problem, l.Brings))
+			default:
+				list = append(list, bad(l.Name, remedy, "%s cannot be used: %s", strings.TrimSpace(l.Version+" "+l.Path), l.Problem))
+			}
+		}
+	}
+	if len(list) == 0 {
+		return one(skip("", "this program was built without GPUs (-tags nogpu)"))
+	}
+	return list
+}
+
+// computing tries every device, all at once: what takes long is drivers that start, and
+// compilers.
+func computing(m *machine) []Finding {
+	inventory, err := m.inventory()
+	if err != nil {
+		return one(skip("", "no device can be tried: %v", err))
+	}
+	list := make([]Finding, len(inventory.Devices))
+	var wait sync.WaitGroup
+	for i, d := range inventory.Devices {
+		switch {
+		case d.Problem != "" && strings.Contains(d.Problem, "does not show"):
+			list[i] = skip(d.Name, "%s: %s; %s", d.Model, d.Problem, d.Remedy)
+		case d.Problem != "":
+			list[i] = fail(d.Name, cmp.Or(d.Remedy, "see 'sinter devices'"), "%s: %s", d.Model, d.Problem)
+		default:
+			wait.Go(func() { list[i] = m.tryOne(d) })
+		}
+	}
+	wait.Wait()
+	return list
+}
+
+func (m *machine) tryOne(d sinter.DeviceInfo) Finding {
+	const broken = "see what the driver says: dmesg; nothing may be trusted that the device computes until this passes"
+	t, err := m.try(d.Name)
+	var hangs *NoAnswerError
+	switch {
+	case errors.As(err, &hangs):
+		return fail(d.Name, "a process that hangs in a driver is ended by a restart of the machine at the latest; look at dmesg for the cause (Xid 79, 119), and train with --device cpu until then", "%s: %v", d.Model, err)
+	case errors.Is(err, context.Canceled):
+		return skip(d.Name, "interrupted")
+	case err != nil:
+		return fail(d.Name, cmp.Or(d.Remedy, "see 'sinter devices', and what the driver says: dmesg"), "%s: %v", d.Model, err)
+	case t.Problem != "":
+		remedy := broken
+		if d.Backend == "cuda" {
+			remedy = "the card computes wrong: look at its ECC errors and the kernel's log (Xid), take back any overclocking, and test it: dcgmi diag -r 3"
+		}
+		return fail(d.Name, remedy, "%s computed wrong: %s", d.Model, t.Problem)
+	}
+	return ok(d.Name, "a product and fused kernels, right to the last bit: %s with the compiler, then %s", seconds(t.First), seconds(t.Again))
+}
+
+// seconds is a time for people.
+func seconds(s float64) string {
+	switch {
+	case s >= 0.9995:
+		return fmt.Sprintf("%.1f s", s)
+	case s >= 0.9995e-3:
+		return fmt.Sprintf("%.3g ms", s*1e3)
+	}
+	return fmt.Sprintf("%.3g µs", s*1e6)
+}
