@@ -38,6 +38,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "train/rundir"},
 	{packages: "power/powerfile", others: "go.yaml.in/yaml/v4"},
 	{packages: "schedule", internal: "internal/nearest"},
+	{packages: "hardware/doctor", internal: "internal/dl/find internal/device internal/codegen/cache internal/backend/cpu/native"},
 	{packages: "power", internal: "internal/nearest"},
 	{packages: "hardware/telemetry/telemetrytest"},
 	{packages: "hardware/telemetry", internal: "internal/dl internal/dl/find internal/dl/nvml"},

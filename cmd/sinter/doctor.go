@@ -177,51 +177,51 @@ const (
 	verdictWide = 9
 )
 
-// printReport writes a block for each group: a line for each finding, longer evidence in
-// lines below, and the remedy indented under it. Checks that were skipped for the same reason
-// share a line.
+// printReport writes a block for each group: verdict, what was looked at, and the evidence,
+// with the remedy indented under it. Of several findings of one check, the first has its name.
+// Checks that were skipped for the same reason share a line.
 func printReport(w io.Writer, r *doctor.Report) {
-	name := 0 // how wide the column of names is
+	wide := 0 // the column of names
 	for _, f := range r.Findings {
-		name = max(name, min(16, utf8.RuneCountInString(title(f))))
+		wide = max(wide, len(title(f)))
 	}
-	group := ""
+	column := 2 + verdictWide + wide + 2
+	var last doctor.Finding
 	for i := 0; i < len(r.Findings); i++ {
 		f := r.Findings[i]
-		if f.Group != group {
-			if group != "" {
+		if f.Group != last.Group {
+			if last.Group != "" {
 				fmt.Fprintln(w)
 			}
-			group = f.Group
-			fmt.Fprintln(w, group)
+			fmt.Fprintln(w, f.Group)
 		}
-		head := title(f)
-		for f.Verdict == doctor.Skipped && i+1 < len(r.Findings) && r.Findings[i+1].Verdict == doctor.Skipped &&
-			r.Findings[i+1].Group == group && r.Findings[i+1].Evidence == f.Evidence {
+		name, text := title(f), printable(f.Evidence)
+		if f.Check == last.Check {
+			name = ""
+		}
+		if f.Subject != "" {
+			text = printable(f.Subject) + ": " + text
+		}
+		for f.Verdict == doctor.Skipped && f.Subject == "" && i+1 < len(r.Findings) {
+			next := r.Findings[i+1]
+			if next.Verdict != f.Verdict || next.Group != f.Group || next.Evidence != f.Evidence || next.Subject != "" {
+				break
+			}
+			name += ", " + title(next)
 			i++
-			head += ", " + title(r.Findings[i])
 		}
-		column := 2 + verdictWide + name + 2
-		first := fmt.Sprintf("  %-*s", verdictWide, f.Verdict)
-		if utf8.RuneCountInString(head) > name { // a long name has a line of its own
-			for _, line := range wrap(head, doctorWidth-2-verdictWide) {
-				fmt.Fprintf(w, "%-*s%s\n", 2+verdictWide, first, line)
-				first = ""
+		last = r.Findings[i]
+		margin := fmt.Sprintf("  %-*s", verdictWide, f.Verdict)
+		if len(name) > wide { // it has lines of its own
+			for _, line := range wrap(name, doctorWidth-len(margin)) {
+				fmt.Fprintln(w, margin+line)
+				margin = strings.Repeat(" ", len(margin))
 			}
-			first = fmt.Sprintf("%*s", column, "")
-		} else {
-			first += fmt.Sprintf("%-*s", name+2, head)
+			name = ""
 		}
-		for _, line := range wrap(printable(f.Evidence), doctorWidth-column) {
-			fmt.Fprintln(w, first+line)
-			first = fmt.Sprintf("%*s", column, "")
-		}
-		for n, line := range wrap(printable(f.Remedy), doctorWidth-column-4) {
-			mark := "    "
-			if n == 0 {
-				mark = "->  "
-			}
-			fmt.Fprintf(w, "%*s%s%s\n", column, "", mark, line)
+		paragraph(w, margin+fmt.Sprintf("%-*s", wide+2, name), text)
+		if f.Remedy != "" {
+			paragraph(w, strings.Repeat(" ", column)+"->  ", printable(f.Remedy))
 		}
 	}
 	fmt.Fprintln(w)
@@ -230,11 +230,27 @@ func printReport(w io.Writer, r *doctor.Report) {
 	}
 }
 
-// title is a finding's name under its group: that of its check, less the group's, and what it
-// is of.
+// paragraph writes a text beside a head. A word that is too long for its column, as the path of
+// a file, begins a line further left, so that it need not be broken.
+func paragraph(w io.Writer, head, text string) {
+	column := utf8.RuneCountInString(head)
+	room := doctorWidth - column
+	for _, line := range wrap(text, room) {
+		if n := utf8.RuneCountInString(line); n > room {
+			if strings.TrimSpace(head) != "" {
+				fmt.Fprintln(w, strings.TrimRight(head, " "))
+			}
+			head = strings.Repeat(" ", max(4, doctorWidth-n))
+		}
+		fmt.Fprintln(w, head+line)
+		head = strings.Repeat(" ", column)
+	}
+}
+
+// title is the name of a finding's check under its group.
 func title(f doctor.Finding) string {
 	_, name, _ := strings.Cut(f.Check, ".")
-	return strings.TrimSpace(printable(f.Subject) + " " + name)
+	return name
 }
 
 func summary(r *doctor.Report) string {

@@ -50,6 +50,10 @@ func run(ctx context.Context) int {
 		return 0
 	}
 	status := exitFailure
+	var told exitStatus
+	if errors.As(err, &told) {
+		return int(told)
+	}
 	var wrong *recipe.UsageError
 	switch {
 	case ctx.Err() != nil, errors.As(err, new(*interruption)):
@@ -128,7 +132,7 @@ digits and letters that it renders itself.`,
 	root.AddCommand(
 		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
 		runsCommand(), watchCommand(),
-		recipeCommand(), devicesCommand(), tokenizerCommand(), versionCommand(),
+		recipeCommand(), devicesCommand(), doctorCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root
 }

@@ -27,6 +27,9 @@ const (
 // none.
 func measuring(m *machine) (list []Finding) {
 	r, err := m.readings()
+	if err != nil && !errors.As(err, new(*NoAnswerError)) {
+		return one(skip("", "%v", err))
+	}
 	if err != nil {
 		return one(fail("", "a driver that hangs is ended by a restart; look at the kernel's log first: dmesg | grep -i -e xid -e nvrm -e amdgpu", "%v", err))
 	}
@@ -40,7 +43,7 @@ func measuring(m *machine) (list []Finding) {
 	if len(list) == 0 {
 		if m.nvidia() && len(r.problems) > 0 {
 			return one(warn("", "install the driver's library for management: apt install libnvidia-ml1, or nvidia-utils; in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility",
-				"there is a card, and nothing that measures it: %v", errors.Join(r.problems...)))
+				"there is a card, and nothing that measures it: %s", strings.Join(r.problems, "; ")))
 		}
 		return one(skip("", noCard))
 	}
@@ -83,7 +86,9 @@ func (m *machine) each(judge func(telemetry.Reading) Finding) (list []Finding) {
 }
 
 // unknown is a finding about a value that a card does not tell: never a number.
-func unknown(v telemetry.Value) Finding { return skip("", "n/a (%s)", cmp.Or(v.Why, "the card does not tell")) }
+func unknown(v telemetry.Value) Finding {
+	return skip("", "n/a (%s)", cmp.Or(v.Why, "the card does not tell"))
+}
 
 // link judges the width alone: cards that idle go down to a slower generation to save power,
 // and come back when they work.

@@ -88,8 +88,8 @@ type Options struct {
 	// ends. Where they are nil, ReadInventory and TryHere do it in this one.
 	Inventory func(context.Context) (Inventory, error)
 	Try       func(ctx context.Context, device string) (Trial, error)
-	// Readings is the telemetry of devices and why there is none, by default a Monitor's.
-	Readings func() ([]telemetry.Reading, []error)
+	// Sources is asked for telemetry instead of NVML and AMD's driver.
+	Sources []telemetry.Source
 	// Limit is how long a question to a driver may take, and TryLimit how long using a device
 	// may; 0 is 10 and 60 seconds. Compilers of OpenCL take seconds when they run first.
 	Limit, TryLimit time.Duration

@@ -35,16 +35,16 @@ type machine struct {
 // measured is what telemetry has to tell.
 type measured struct {
 	devices  []telemetry.Reading
-	problems []error // why there is nothing of one kind
+	problems []string // why there is nothing of one vendor's
 }
 
 // probes are questions that no file answers.
 type probes struct {
 	getenv    func(string) string
-	access    func(path string) error                         // whether a device's node can be opened
+	access    func(path string) error                              // whether a device's node can be opened
 	write     func(dir string) (bytesPerSecond float64, err error) // how fast a file is written
-	installed func() []find.Library                           // libraries, whatever devices want
-	zone      func(name string) error                         // whether a time zone is known
+	installed func() []find.Library                                // libraries, whatever devices want
+	zone      func(name string) error                              // whether a time zone is known
 	now       func() time.Time
 }
 
@@ -56,16 +56,36 @@ func newMachine(ctx context.Context, o Options) *machine {
 		cpu:     sync.OnceValues(s.CPU), memory: sync.OnceValues(s.Memory), cgroup: sync.OnceValues(s.Cgroup),
 		network: sync.OnceValues(s.Network), cards: sync.OnceValues(s.GPUs), xids: sync.OnceValues(s.XIDs),
 		inventory: within(ctx, o.Limit, "the drivers of devices", o.Inventory),
-		readings: within(ctx, o.Limit, "the telemetry of devices", func(context.Context) (r measured, err error) {
-			r.devices, r.problems = o.Readings()
-			return r, nil
-		}),
+	}
+	ask := within(ctx, o.Limit, "the telemetry of devices", func(context.Context) (measured, error) { return m.measure() })
+	m.readings = func() (measured, error) {
+		m.inventory() // which has a limit of its own
+		return ask()
 	}
 	m.volumes = sync.OnceValue(m.findVolumes)
 	m.try = func(device string) (Trial, error) {
 		return within(ctx, o.TryLimit, device, func(ctx context.Context) (Trial, error) { return o.Try(ctx, device) })()
 	}
 	return m
+}
+
+// measure reads the cards. They are called as programs call them, where the drivers tell how.
+func (m *machine) measure() (measured, error) {
+	inventory, _ := m.inventory()
+	names := make(map[string]string)
+	for _, d := range inventory.Devices {
+		for _, alias := range d.Aliases {
+			if _, uuid, ok := strings.Cut(alias, ":"); ok {
+				names[uuid] = d.Name
+			}
+		}
+	}
+	monitor, err := telemetry.Open(telemetry.Options{Root: m.System.Root, Names: names, Sources: m.Sources})
+	if err != nil {
+		return measured{}, err
+	}
+	defer monitor.Close()
+	return measured{monitor.Read(), monitor.Problems()}, nil
 }
 
 func (o *Options) probe() {
@@ -87,16 +107,6 @@ func (o *Options) probe() {
 	}
 	if o.Folders == nil {
 		o.Folders = DefaultFolders()
-	}
-	if o.Readings == nil {
-		o.Readings = func() ([]telemetry.Reading, []error) {
-			monitor, err := telemetry.Open(telemetry.Options{Root: o.System.Root})
-			if err != nil {
-				return nil, []error{err}
-			}
-			defer monitor.Close()
-			return monitor.Read(), monitor.Problems()
-		}
 	}
 }
 
