@@ -31,6 +31,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/streamtest"},
 	{packages: "train/recipe", internal: "internal/ir internal/nearest", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/tune"},
+	{packages: "train/live", others: "golang.org/x/sys/unix"},
 	{packages: "train/tensorboard"},
 	{packages: "train/profile", internal: "internal/ir"},
 	{packages: "train", internal: "internal/ir internal/nvtx"},

@@ -21,6 +21,7 @@ import (
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/checkpoint"
+	"github.com/sinter-dl/sinter/train/live"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
 
@@ -119,6 +120,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	if j.Recipe.TensorBoard {
 		after = append(after, j.tensorboard(folder))
 	}
+	after = append(after, live.Publish(live.Options{Dir: folder.Dir(), Recipe: j.Recipe.Name, Device: sinter.DeviceName()}))
 	trainer.Callbacks = slices.Concat(before, []train.Callback{&logger{folder: folder, from: j.from}, newSampler(j, folder)}, o.Callbacks, after)
 	report, runErr := trainer.Fit(ctx, j.Model, j.Source.Examples(), j.Source.Test)
 	if report == nil {
