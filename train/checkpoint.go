@@ -57,10 +57,19 @@ type Saved struct {
 	pruning error // why checkpoints that are not to be kept are still there
 }
 
-// CheckpointListener is a callback that is told of checkpoints, between steps.
+// CheckpointListener is a callback that is told of checkpoints, between steps. A callback
+// with methods OnCheckpointBegin(*State) and OnCheckpointEnd(*State) has these called around
+// the time for which training stands still for one.
 type CheckpointListener interface {
 	Callback
 	OnCheckpoint(*State, Saved)
+}
+
+// stalls is a callback that is told when training begins to stand still for a checkpoint,
+// and when it goes on.
+type stalls interface {
+	OnCheckpointBegin(*State)
+	OnCheckpointEnd(*State)
 }
 
 // standardInterval is how often there is a checkpoint if nothing is said.
@@ -275,6 +284,7 @@ func (v *saver) written(s *State, saved Saved) {
 // be written after the one that is being written now: a better one takes its place.
 func (r *fit) save(score *checkpoint.Score) error {
 	v, s := r.saver, r.state
+	defer r.stall()()
 	begun := time.Now()
 	if score == nil || v.Best > 1 {
 		v.poll(s, r.Callbacks, true)
@@ -309,6 +319,25 @@ func (r *fit) save(score *checkpoint.Score) error {
 	return nil
 }
 
+// stall tells callbacks that training stands still, and what it gives, that it goes on.
+func (r *fit) stall() (end func()) {
+	tell := func(what func(stalls, *State)) {
+		for _, c := range r.Callbacks {
+			if c, ok := c.(stalls); ok {
+				what(c, r.state)
+			}
+		}
+	}
+	if r.stalled++; r.stalled == 1 {
+		tell(stalls.OnCheckpointBegin)
+	}
+	return func() {
+		if r.stalled--; r.stalled == 0 {
+			tell(stalls.OnCheckpointEnd)
+		}
+	}
+}
+
 // write begins to write a checkpoint.
 func (v *saver) write(c *copied) {
 	v.writing = c
@@ -340,6 +369,7 @@ func (r *fit) lastCheckpoint(err error) error {
 	if v == nil {
 		return err
 	}
+	defer r.stall()()
 	v.poll(s, r.Callbacks, true)
 	var stopped *InterruptedError
 	interrupted := errors.As(err, &stopped)

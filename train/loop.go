@@ -33,6 +33,7 @@ type fit struct {
 	rebatched bool     // the loader is to be replaced by one of another batch
 	made      made     // the terms of the beginning
 	saver     *saver   // nil without checkpoints
+	stalled   int      // for how many reasons training stands still for a checkpoint
 	account   *account // nil without Energy
 	guard     *guard   // nil without a Guard
 	uploads   uploads

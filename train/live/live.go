@@ -36,6 +36,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sinter-dl/sinter/power"
 )
 
 // What a run is doing.
@@ -68,30 +70,33 @@ type Run struct {
 	Loss             float64 // of training, mean over the epoch so far
 	SamplesPerSecond float64 // of training, evaluation not counted
 	Watts            float64 // drawn lately
-	JoulesPerSample  float64 // over the run so far
+	JoulesPerSample  float64 // mean over the steps so far
 	SecondsLeft      float64 // until the last step, evaluation not counted
+
+	Usage power.Usage // of the run so far; without Parts if nothing is metered
 }
 
 // plain is a Run in JSON.
 type plain struct {
-	PID              int       `json:"pid"`
-	Started          time.Time `json:"started"`
-	Updated          time.Time `json:"updated"`
-	Dir              string    `json:"dir"`
-	Recipe           string    `json:"recipe"`
-	Device           string    `json:"device"`
-	State            string    `json:"state"`
-	Reason           string    `json:"reason,omitempty"`
-	Step             int       `json:"step"`
-	Steps            int       `json:"steps"`
-	Epoch            int       `json:"epoch"`
-	Epochs           int       `json:"epochs"`
-	Samples          int       `json:"samples"`
-	Loss             *float64  `json:"loss"`
-	SamplesPerSecond *float64  `json:"samples_per_second"`
-	Watts            *float64  `json:"watts"`
-	JoulesPerSample  *float64  `json:"joules_per_sample"`
-	SecondsLeft      *float64  `json:"seconds_left"`
+	PID              int         `json:"pid"`
+	Started          time.Time   `json:"started"`
+	Updated          time.Time   `json:"updated"`
+	Dir              string      `json:"dir"`
+	Recipe           string      `json:"recipe"`
+	Device           string      `json:"device"`
+	State            string      `json:"state"`
+	Reason           string      `json:"reason,omitempty"`
+	Step             int         `json:"step"`
+	Steps            int         `json:"steps"`
+	Epoch            int         `json:"epoch"`
+	Epochs           int         `json:"epochs"`
+	Samples          int         `json:"samples"`
+	Loss             *float64    `json:"loss"`
+	SamplesPerSecond *float64    `json:"samples_per_second"`
+	Watts            *float64    `json:"watts"`
+	JoulesPerSample  *float64    `json:"joules_per_sample"`
+	SecondsLeft      *float64    `json:"seconds_left"`
+	Usage            power.Usage `json:"usage"`
 }
 
 // MarshalJSON writes numbers that are not known as null.
@@ -106,7 +111,7 @@ func (r Run) MarshalJSON() ([]byte, error) {
 		PID: r.PID, Started: r.Started, Updated: r.Updated, Dir: r.Dir, Recipe: r.Recipe, Device: r.Device, State: r.State, Reason: r.Reason,
 		Step: r.Step, Steps: r.Steps, Epoch: r.Epoch, Epochs: r.Epochs, Samples: r.Samples,
 		Loss: number(r.Loss), SamplesPerSecond: number(r.SamplesPerSecond), Watts: number(r.Watts),
-		JoulesPerSample: number(r.JoulesPerSample), SecondsLeft: number(r.SecondsLeft),
+		JoulesPerSample: number(r.JoulesPerSample), SecondsLeft: number(r.SecondsLeft), Usage: r.Usage,
 	})
 }
 
@@ -126,7 +131,7 @@ func (r *Run) UnmarshalJSON(text []byte) error {
 		PID: p.PID, Started: p.Started, Updated: p.Updated, Dir: p.Dir, Recipe: p.Recipe, Device: p.Device, State: p.State, Reason: p.Reason,
 		Step: p.Step, Steps: p.Steps, Epoch: p.Epoch, Epochs: p.Epochs, Samples: p.Samples,
 		Loss: number(p.Loss), SamplesPerSecond: number(p.SamplesPerSecond), Watts: number(p.Watts),
-		JoulesPerSample: number(p.JoulesPerSample), SecondsLeft: number(p.SecondsLeft),
+		JoulesPerSample: number(p.JoulesPerSample), SecondsLeft: number(p.SecondsLeft), Usage: p.Usage,
 	}
 	return nil
 }

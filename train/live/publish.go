@@ -83,6 +83,15 @@ func (p *publisher) OnStep(s *train.State)          { p.note(s, Training) }
 func (p *publisher) OnEvaluateBegin(s *train.State) { p.note(s, Evaluating) }
 func (p *publisher) OnEvaluate(s *train.State)      { p.note(s, Training) }
 func (p *publisher) OnEvaluateAbort(s *train.State) { p.note(s, Training) }
+func (p *publisher) OnPause(s *train.State) {
+	if s.Paused != nil {
+		p.note(s, Paused)
+		return
+	}
+	p.note(s, Training)
+}
+func (p *publisher) OnCheckpointBegin(s *train.State) { p.note(s, Checkpointing) }
+func (p *publisher) OnCheckpointEnd(s *train.State)   { p.note(s, Training) }
 func (p *publisher) OnEpochBegin(s *train.State) {
 	if s.Step > 0 {
 		p.note(s, Training)
@@ -110,7 +119,14 @@ func (p *publisher) note(s *train.State, state string) {
 	if s.Step == 0 { // nothing is known yet
 		r.Loss, r.SamplesPerSecond, r.SecondsLeft = math.NaN(), math.NaN(), math.NaN()
 	}
-	r.Watts, r.JoulesPerSample = math.NaN(), math.NaN()
+	r.Reason = ""
+	if s.Paused != nil {
+		r.Reason = s.Paused.String()
+	}
+	r.Usage, r.JoulesPerSample, r.Watts = s.Usage, s.Phases.JoulesPerSample(), s.Watts
+	if s.Watts == 0 {
+		r.Watts = math.NaN()
+	}
 	p.fresh = true
 	err := p.err
 	p.err = nil
