@@ -81,6 +81,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/codegen/dense internal/codegen/indexing", internal: "internal/codegen internal/kernel internal/ir internal/shape internal/dtype"},
 	{packages: "internal/codegen", internal: "internal/kernel internal/ir internal/shape internal/dtype internal/philox"},
 	{packages: "internal/nvtx", internal: "internal/dl"},
+	{packages: "internal/dl/nvml/nvmltest", internal: "internal/dl/dltest internal/dl/find"},
 	{packages: "internal/dl/dltest", internal: "internal/dl internal/dl/find internal/testenv"},
 	{packages: "internal/dl/clblast", internal: "internal/dl internal/dl/opencl"},
 	{packages: "internal/dl/*", internal: "internal/dl"},

@@ -51,14 +51,7 @@ func (s System) GPUs() ([]GPU, error) {
 		if g.Vendor == "" {
 			g.Vendor = fmt.Sprintf("%#04x", g.VendorID)
 		}
-		if g.Vendor == "amd" {
-			g.Model, _ = s.text(dir, "product_name")
-			for _, m := range pciModels {
-				if g.Model == "" && m.device == g.DeviceID && (m.revision == 0 || m.revision == g.Revision) {
-					g.Model = m.model
-				}
-			}
-		}
+		g.Model = s.pciModel(g)
 		if n, err := s.number(dir, "numa_node"); err == nil {
 			g.NUMA = int(n)
 		}
@@ -68,29 +61,60 @@ func (s System) GPUs() ([]GPU, error) {
 				g.Card = name
 			}
 		}
-		g.Speed, g.Width, g.MaxSpeed, g.MaxWidth = s.pciLink(dir)
+		g.PCILink = s.PCILink(e.Name())
 		list = append(list, g)
 	}
 	slices.SortFunc(list, func(a, b GPU) int { return strings.Compare(a.PCI, b.PCI) })
 	return list, nil
 }
 
-// pciLink is the link between a card and the machine, and what the card could do. A card of
-// AMD's has a switch of its own, with a link behind it that is always at its best: what
-// counts is the one before it.
-func (s System) pciLink(dir string) (speed float64, width int, maxSpeed float64, maxWidth int) {
-	if real, err := filepath.EvalSymlinks(s.path(dir)); err == nil {
-		for up := filepath.Dir(real); ; up = filepath.Dir(up) {
+// pciModel is what a card is called: by its driver, by what we know, or by the list of all
+// devices that most systems have.
+func (s System) pciModel(g GPU) string {
+	if name, err := s.text("sys/bus/pci/devices", g.PCI, "product_name"); err == nil && name != "" {
+		return name
+	}
+	for _, m := range pciModels {
+		if g.Vendor == "amd" && m.device == g.DeviceID && (m.revision == 0 || m.revision == g.Revision) {
+			return m.model
+		}
+	}
+	for _, file := range []string{"usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids"} {
+		ids, err := os.ReadFile(s.path(file))
+		if err != nil {
+			continue
+		}
+		// A vendor begins its line; its devices follow, behind a tab.
+		_, after, ok := strings.Cut(string(ids), fmt.Sprintf("\n%04x  ", g.VendorID))
+		if !ok {
+			continue
+		}
+		vendor, after, _ := strings.Cut(after, "\n")
+		for line := range strings.Lines(after) {
+			if !strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, "#") {
+				break
+			}
+			if name, ok := strings.CutPrefix(line, fmt.Sprintf("\t%04x  ", g.DeviceID)); ok {
+				return vendor + " " + strings.TrimSpace(name)
+			}
+		}
+	}
+	return ""
+}
+
+// PCILink is the link between a card and the machine. A card of AMD's has a switch of its own,
+// with a link behind it that is always at its best: what counts is the one before it.
+func (s System) PCILink(pci string) PCILink {
+	dir := s.path("sys/bus/pci/devices", pci)
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		for dir = real; ; dir = filepath.Dir(dir) {
+			up := filepath.Dir(dir)
 			vendor, err := os.ReadFile(filepath.Join(up, "vendor"))
 			class, err2 := os.ReadFile(filepath.Join(up, "class"))
 			if err != nil || err2 != nil || strings.TrimSpace(string(vendor)) != "0x1002" || !strings.HasPrefix(string(class), "0x0604") {
 				break
 			}
-			real = up
 		}
-		dir = real
-	} else {
-		dir = s.path(dir)
 	}
 	read := func(file string) float64 {
 		t, err := os.ReadFile(filepath.Join(dir, file))
@@ -104,7 +128,7 @@ func (s System) pciLink(dir string) (speed float64, width int, maxSpeed float64,
 		}
 		return v
 	}
-	return read("current_link_speed"), int(read("current_link_width")), read("max_link_speed"), int(read("max_link_width"))
+	return PCILink{Speed: read("current_link_speed"), MaxSpeed: read("max_link_speed"), Width: int(read("current_link_width")), MaxWidth: int(read("max_link_width"))}
 }
 
 // Generation is that of PCI Express by the speed of a lane in GT/s, 0 if there is none.

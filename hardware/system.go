@@ -90,18 +90,24 @@ type Clock struct {
 
 // GPU is a card on the PCI bus, whether or not there is a driver for it.
 type GPU struct {
-	PCI             string // "0000:3b:00.0"
-	VendorID        uint16 // 0x10de is NVIDIA, 0x1002 AMD, 0x8086 Intel
-	DeviceID        uint16
-	Revision        uint8
-	Vendor          string  // "nvidia", "amd", "intel", or the number
-	Model           string  // if it can be told from the numbers; else ""
-	Class           uint32  // 0x030000 a display, 0x030200 a 3D controller, 0x120000 an accelerator
-	Driver          string  // that has it: "nvidia", "nouveau", "vfio-pci", "amdgpu"; "": none
-	Card            string  // its name in DRM: "card0"; "": none
-	Speed, MaxSpeed float64 // of the link, in GT/s a lane; 0 is not known
+	PCI      string // "0000:3b:00.0"
+	VendorID uint16 // 0x10de is NVIDIA, 0x1002 AMD, 0x8086 Intel
+	DeviceID uint16
+	Revision uint8
+	Vendor   string // "nvidia", "amd", "intel", or the number
+	Model    string // if it can be told from the numbers; else ""
+	Class    uint32 // 0x030000 a display, 0x030200 a 3D controller, 0x120000 an accelerator
+	Driver   string // that has it: "nvidia", "nouveau", "vfio-pci", "amdgpu"; "": none
+	Card     string // its name in DRM: "card0"; "": none
+	NUMA     int    // the node that it is at; -1 is not known
+	PCILink
+}
+
+// PCILink is the link between a card and the machine. An idle card may use less of it than it
+// could.
+type PCILink struct {
+	Speed, MaxSpeed float64 // GT/s a lane; 0 is not known
 	Width, MaxWidth int     // lanes; 0 is not known
-	NUMA            int     // the node that it is at; -1 is not known
 }
 
 // XID is an error that the NVIDIA driver has written to the kernel's log.

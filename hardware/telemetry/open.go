@@ -13,7 +13,18 @@ func Open(o Options) (*Monitor, error) {
 	if o.Sources != nil {
 		return m, nil
 	}
-	return nil, fmt.Errorf("telemetry: NVML and AMD's driver are not read yet")
+	// NVIDIA's come first, which name counts on.
+	if n, err := openNVIDIA(o.Root); err != nil {
+		m.problems = append(m.problems, err.Error())
+	} else {
+		m.sources = append(m.sources, n)
+	}
+	if a, err := openAMD(o.Root); err != nil {
+		m.problems = append(m.problems, err.Error())
+	} else {
+		m.sources = append(m.sources, a)
+	}
+	return m, nil
 }
 
 // name gives the devices their names. CUDA numbers the fastest device 0, unless

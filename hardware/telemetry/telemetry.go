@@ -134,8 +134,8 @@ type Reading struct {
 	MIG         string `json:"mig"`         // "on", "off", "n/a"
 	ECC         string `json:"ecc"`         // "on", "off", "n/a"
 
-	Slices    []Reading `json:"slices,omitempty"` // of a device that is cut
-	Processes []Process `json:"processes"`
+	Slices    []Reading `json:"slices,omitempty"`  // of a device that is cut
+	Processes []Process `json:"processes"`         // nil (null) is not known
 	Problem   string    `json:"problem,omitempty"` // why nothing is told any more
 }
 
@@ -227,6 +227,17 @@ func (m *Monitor) read(d Detail) []Reading {
 	return list
 }
 
+// Driver is the version of NVIDIA's driver, and the newest CUDA that it serves; empty if there
+// is none, or it does not say.
+func (m *Monitor) Driver() (driver, cuda string) {
+	for _, s := range m.sources {
+		if d, ok := s.(interface{ Driver() (driver, cuda string) }); ok {
+			return d.Driver()
+		}
+	}
+	return "", ""
+}
+
 // SetPowerLimit sets what the device of a UUID may draw, in W, until the driver is loaded
 // anew. It fails with ErrPermission where that wants root.
 func (m *Monitor) SetPowerLimit(uuid string, watts float64) error {
@@ -253,6 +264,5 @@ func (m *Monitor) Close() error {
 	for _, s := range m.sources {
 		errs = append(errs, s.Close())
 	}
-	m.sources = nil
 	return errors.Join(errs...)
 }

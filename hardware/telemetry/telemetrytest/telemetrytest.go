@@ -25,6 +25,8 @@ type Source struct {
 	// Denied is what SetPowerLimit fails with, for example telemetry.ErrPermission; nil lets it
 	// succeed.
 	Denied error
+	// DriverVersion and CUDA are what Driver says.
+	DriverVersion, CUDA string
 
 	mu      sync.Mutex
 	devices []telemetry.Reading
@@ -85,6 +87,9 @@ func (s *Source) Read(d telemetry.Detail) []telemetry.Reading {
 	}
 	return list
 }
+
+// Driver is the version of the driver, and the newest CUDA that it serves.
+func (s *Source) Driver() (driver, cuda string) { return s.DriverVersion, s.CUDA }
 
 // advance lets the devices draw power up to now.
 func (s *Source) advance() time.Time {

@@ -97,8 +97,10 @@ const (
 	Timeout                 Return = 10
 	FunctionNotFound        Return = 13
 	GPUIsLost               Return = 15
+	ResetRequired           Return = 16
 	LibRMVersionMismatch    Return = 18
 	ArgumentVersionMismatch Return = 25
+	GPUNotFound             Return = 28
 )
 
 var returnNames = [...]string{

@@ -53,11 +53,18 @@ type functions struct {
 	DeviceGetPowerManagementLimit  dl.Func `c:"nvmlDeviceGetPowerManagementLimit"`
 	DeviceGetEnforcedPowerLimit    dl.Func `c:"nvmlDeviceGetEnforcedPowerLimit"`
 	DeviceGetPowerConstraints      dl.Func `c:"nvmlDeviceGetPowerManagementLimitConstraints"`
+	DeviceGetDefaultPowerLimit     dl.Func `c:"nvmlDeviceGetPowerManagementDefaultLimit,optional"`
+	DeviceSetPowerLimit            dl.Func `c:"nvmlDeviceSetPowerManagementLimit,optional"`
 	DeviceGetClockInfo             dl.Func `c:"nvmlDeviceGetClockInfo"`
 	DeviceGetMaxClockInfo          dl.Func `c:"nvmlDeviceGetMaxClockInfo"`
 	DeviceGetTemperature           dl.Func `c:"nvmlDeviceGetTemperature"`
 	DeviceGetTemperatureThreshold  dl.Func `c:"nvmlDeviceGetTemperatureThreshold"`
 	DeviceGetPcieThroughput        dl.Func `c:"nvmlDeviceGetPcieThroughput,optional"`
+	DeviceGetCurrPcieGeneration    dl.Func `c:"nvmlDeviceGetCurrPcieLinkGeneration,optional"`
+	DeviceGetCurrPcieWidth         dl.Func `c:"nvmlDeviceGetCurrPcieLinkWidth,optional"`
+	DeviceGetMaxPcieGeneration     dl.Func `c:"nvmlDeviceGetMaxPcieLinkGeneration,optional"`
+	DeviceGetMaxPcieWidth          dl.Func `c:"nvmlDeviceGetMaxPcieLinkWidth,optional"`
+	DeviceGetPersistenceMode       dl.Func `c:"nvmlDeviceGetPersistenceMode,optional"`
 	DeviceGetClocksEventReasons    dl.Func `c:"nvmlDeviceGetCurrentClocksEventReasons nvmlDeviceGetCurrentClocksThrottleReasons,optional"`
 	DeviceGetComputeProcesses      dl.Func `c:"nvmlDeviceGetComputeRunningProcesses_v3,optional"`
 	DeviceGetFieldValues           dl.Func `c:"nvmlDeviceGetFieldValues,optional"`
@@ -246,6 +253,19 @@ func (ml *API) DeviceGetPowerManagementLimitConstraints(d Device) (least, greate
 	return int(a), int(b), err
 }
 
+// DeviceGetPowerManagementDefaultLimit is the limit of a device that nobody has set one for,
+// in milliwatts.
+func (ml *API) DeviceGetPowerManagementDefaultLimit(d Device) (int, error) {
+	v, err := ml.uint32(ml.f.DeviceGetDefaultPowerLimit, "nvmlDeviceGetPowerManagementDefaultLimit", uintptr(d))
+	return int(v), err
+}
+
+// DeviceSetPowerManagementLimit wants root, and milliwatts. It holds until the driver is
+// unloaded.
+func (ml *API) DeviceSetPowerManagementLimit(d Device, milliwatts int) error {
+	return ml.check(ml.f.DeviceSetPowerLimit.Call(uintptr(d), dl.Int(milliwatts)), "nvmlDeviceSetPowerManagementLimit")
+}
+
 // DeviceGetClockInfo is in MHz.
 func (ml *API) DeviceGetClockInfo(d Device, c Clock) (int, error) {
 	v, err := ml.uint32(ml.f.DeviceGetClockInfo, "nvmlDeviceGetClockInfo", uintptr(d), uintptr(c))
@@ -280,6 +300,32 @@ func (ml *API) DeviceGetPcieThroughput(d Device, received bool) (int, error) {
 	}
 	v, err := ml.uint32(ml.f.DeviceGetPcieThroughput, "nvmlDeviceGetPcieThroughput", uintptr(d), counter)
 	return int(v), err
+}
+
+// DeviceGetCurrPcieLink is the generation of PCI Express and the lanes that are in use; an idle
+// device uses less than it could.
+func (ml *API) DeviceGetCurrPcieLink(d Device) (generation, width int, err error) {
+	return ml.link(ml.f.DeviceGetCurrPcieGeneration, ml.f.DeviceGetCurrPcieWidth, "nvmlDeviceGetCurrPcieLink", d)
+}
+
+// DeviceGetMaxPcieLink is what the device and the machine can do together.
+func (ml *API) DeviceGetMaxPcieLink(d Device) (generation, width int, err error) {
+	return ml.link(ml.f.DeviceGetMaxPcieGeneration, ml.f.DeviceGetMaxPcieWidth, "nvmlDeviceGetMaxPcieLink", d)
+}
+
+func (ml *API) link(generation, width dl.Func, call string, d Device) (int, int, error) {
+	g, err := ml.uint32(generation, call+"Generation", uintptr(d))
+	if err != nil {
+		return 0, 0, err
+	}
+	w, err := ml.uint32(width, call+"Width", uintptr(d))
+	return int(g), int(w), err
+}
+
+// DeviceGetPersistenceMode tells whether the driver keeps a device awake that nobody uses.
+func (ml *API) DeviceGetPersistenceMode(d Device) (bool, error) {
+	v, err := ml.uint32(ml.f.DeviceGetPersistenceMode, "nvmlDeviceGetPersistenceMode", uintptr(d))
+	return v != 0, err
 }
 
 // DeviceGetCurrentClocksEventReasons is why clocks are lower than they could be.

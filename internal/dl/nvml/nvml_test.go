@@ -47,6 +47,13 @@ int nvmlDeviceGetTotalEnergyConsumption(dev d, uint64_t *v) { ONLY; *v = 5ull <<
 int nvmlDeviceGetPowerManagementLimit(dev d, unsigned *v) { *v = 700000; return 0; }
 int nvmlDeviceGetEnforcedPowerLimit(dev d, unsigned *v) { *v = 650000; return 0; }
 int nvmlDeviceGetPowerManagementLimitConstraints(dev d, unsigned *a, unsigned *b) { *a = 200000; *b = 700000; return 0; }
+int nvmlDeviceGetPowerManagementDefaultLimit(dev d, unsigned *v) { ONLY; *v = 690000; return 0; }
+int nvmlDeviceSetPowerManagementLimit(dev d, unsigned v) { if (d == 0x11) return 4; LOG("limit of %lx to %u\n", d, v); return 0; }
+int nvmlDeviceGetCurrPcieLinkGeneration(dev d, unsigned *v) { ONLY; *v = 1; return 0; }
+int nvmlDeviceGetCurrPcieLinkWidth(dev d, unsigned *v) { *v = 8; return 0; }
+int nvmlDeviceGetMaxPcieLinkGeneration(dev d, unsigned *v) { ONLY; *v = 5; return 0; }
+int nvmlDeviceGetMaxPcieLinkWidth(dev d, unsigned *v) { *v = 16; return 0; }
+int nvmlDeviceGetPersistenceMode(dev d, unsigned *v) { ONLY; *v = 1; return 0; }
 int nvmlDeviceGetClockInfo(dev d, int c, unsigned *v) { *v = 1000 + c; return 0; }
 int nvmlDeviceGetMaxClockInfo(dev d, int c, unsigned *v) { *v = 2000 + c; return 0; }
 int nvmlDeviceGetTemperature(dev d, int sensor, unsigned *v) { *v = 40 + sensor; return 0; }
@@ -159,6 +166,16 @@ func TestCalls(t *testing.T) {
 	is("[700000 <nil>]")(two(ml.DeviceGetPowerManagementLimit(d)))
 	is("[650000 <nil>]")(two(ml.DeviceGetEnforcedPowerLimit(d)))
 	is("[200000 700000 <nil>]")(three(ml.DeviceGetPowerManagementLimitConstraints(d)))
+	is("[690000 <nil>]")(two(ml.DeviceGetPowerManagementDefaultLimit(d)))
+	if err := ml.DeviceSetPowerManagementLimit(d, 250000); err != nil {
+		t.Error(err)
+	}
+	if err := ml.DeviceSetPowerManagementLimit(mute, 250000); err == nil || !strings.Contains(err.Error(), "NVML_ERROR_NO_PERMISSION (4)") {
+		t.Error(err)
+	}
+	is("[1 8 <nil>]")(three(ml.DeviceGetCurrPcieLink(d)))
+	is("[5 16 <nil>]")(three(ml.DeviceGetMaxPcieLink(d)))
+	is("[true <nil>]")(two(ml.DeviceGetPersistenceMode(d)))
 	is("[1002 <nil>]")(two(ml.DeviceGetClockInfo(d, ClockMemory)))
 	is("[2001 <nil>]")(two(ml.DeviceGetMaxClockInfo(d, ClockSM)))
 	is("[40 <nil>]")(two(ml.DeviceGetTemperature(d)))
@@ -222,7 +239,7 @@ func TestCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "field 82 of 2\nfield 186 of 2\nfield 138 of 2\nfield 143 of 2\nfield 144 of 2\nfield 185 of 2\nregister 10 8 99\nfree 99\n"
+	want := "limit of 10 to 250000\nfield 82 of 2\nfield 186 of 2\nfield 138 of 2\nfield 143 of 2\nfield 144 of 2\nfield 185 of 2\nregister 10 8 99\nfree 99\n"
 	if got := dl.String(take.Call()); got != want {
 		t.Errorf("called\n%swant\n%s", got, want)
 	}
@@ -237,10 +254,12 @@ func TestCalls(t *testing.T) {
 	_, _, partRates := ml.DeviceGetUtilizationRates(0x20)
 	_, pcie := ml.DeviceGetPcieThroughput(mute, false)
 	_, _, mig := ml.DeviceGetMigMode(mute)
+	_, _, link := ml.DeviceGetCurrPcieLink(mute)
+	_, persistence := ml.DeviceGetPersistenceMode(mute)
 	_, fields := ml.DeviceGetFieldValues(mute, 0, FieldMemoryTemp)
 	_, ecc := ml.DeviceGetTotalEccErrors(mute, false, false)
 	_, migs := ml.MigDevices(mute)
-	for i, err := range []error{usage, energy, rates, partRates, pcie, mig, fields, ecc, migs} {
+	for i, err := range []error{usage, energy, rates, partRates, pcie, mig, link, persistence, fields, ecc, migs} {
 		if !IsUnsupported(err) || !strings.Contains(err.Error(), "NVML_ERROR_NOT_SUPPORTED (3): Not Supported") {
 			t.Errorf("%d: %v", i, err)
 		}
