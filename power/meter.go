@@ -9,15 +9,25 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sinter-dl/sinter/hardware/telemetry"
 )
 
 // Options is what to measure, and how. The zero value measures this machine's processors and
 // memory.
 type Options struct {
-	Device string // the run's: "cuda:0"; its energy counts with that of the processors. "" or "cpu": no GPU counts
-	Meter  string // "" or "auto": the best that there is; "model": no counters; "250W": a machine that takes 250 W, measured by hand
+	// Device is the run's, "cuda:0", whose energy counts with that of the processors; with "" and
+	// "cpu" no GPU counts. Model is what its driver calls it: with that its power is estimated by
+	// the catalogue where it cannot be measured.
+	Device, Model string
+	// Monitor reads the device; nil opens one. It has to know what Sinter calls devices, see
+	// telemetry.Options.Names, if there are several.
+	Monitor *telemetry.Monitor
+	// Meter is what to measure with: "" or "auto", the best that there is; "model", no counters;
+	// "250W", a machine that takes 250 W as measured by hand.
+	Meter string
 
-	Root     string                       // of the file system that procfs and sysfs are read in; "" is /
+	Root     string                       // of the file system with procfs and sysfs; "" is /
 	Clock    func() time.Time             // nil is time.Now
 	Every    time.Duration                // between samples; 0 is 100 ms. Below 0 nothing runs in the background, and Read samples: for tests
 	Baseline time.Duration                // for how long Open watches the machine idle; 0 is 100 ms, below 0 the table's figure is taken
@@ -60,6 +70,7 @@ type Meter struct {
 	stop     chan struct{}
 	done     chan struct{}
 	once     sync.Once
+	feed     *feed      // of the sensors of devices, if there are some
 	sampling sync.Mutex // held while the sensors are asked
 
 	mu sync.Mutex // of what follows in the channels
@@ -129,6 +140,9 @@ func (m *Meter) run() {
 func (m *Meter) sample() {
 	m.sampling.Lock()
 	defer m.sampling.Unlock()
+	if m.feed != nil {
+		m.feed.refresh()
+	}
 	for _, c := range m.channels {
 		if c.gone {
 			continue
@@ -196,6 +210,12 @@ func (m *Meter) Close() {
 			<-m.done
 		}
 		m.sample()
+		m.sampling.Lock()
+		defer m.sampling.Unlock()
+		if m.feed != nil && m.feed.close {
+			m.feed.monitor.Close()
+		}
+		m.feed = nil
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		for _, c := range m.channels {

@@ -1,39 +1,174 @@
 package power
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/sinter-dl/sinter/hardware"
+	"github.com/sinter-dl/sinter/hardware/telemetry"
 )
 
-// find makes the channels.
+// find makes the channels: of the processors, of the memory, of the device.
 func (m *Meter) find(o Options) {
 	watts, err := givenWatts(o.Meter)
 	if err != nil {
-		m.problems = append(m.problems, err.Error())
+		m.problems = append(m.problems, err.Error()+"; taken as auto")
 	}
 	if watts > 0 {
 		m.add(Part{Component: "machine", Source: fmt.Sprintf("given: %g W", watts), Estimated: true}, &constant{watts: watts, last: m.clock()})
-		m.idleFrom = "not known of a given power"
+		m.idleFrom = "not known where the power is given"
 		return
 	}
-	threads := runtime.NumCPU()
-	full := float64(threads) * wattsPerThread
-	cpuTime := o.CPUTime
-	if cpuTime == nil {
-		cpuTime = processTime
+	counters := o.Meter != "model"
+	m.findCPU(o, counters)
+	if o.Device != "" && o.Device != "cpu" {
+		m.findGPU(o, counters)
 	}
-	m.add(Part{Component: "cpu", Source: fmt.Sprintf("model: %g W for each of %d threads", wattsPerThread, threads), Estimated: true},
-		newLoad(full, threads, cpuTime, m.clock()))
-	m.idle, m.idleFrom = full*idleShare, "model"
+}
+
+// idle adds to the power that the machine takes idle.
+func (m *Meter) addIdle(watts float64, of, from string) {
+	m.idle += watts
+	if m.idleFrom != "" {
+		m.idleFrom += "; "
+	}
+	m.idleFrom += of + ": " + from
+}
+
+func (m *Meter) findCPU(o Options, counters bool) {
+	system := hardware.System{Root: o.Root}
+	cpu, _ := system.CPU()
+	memory, _ := system.Memory()
+	group, _ := system.Cgroup()
+	virtual, _ := system.Virtual()
+
+	var zones []*zone
+	why := "RAPL was not asked, for the meter is to be the model"
+	if counters {
+		if o.Root == "" && runtime.GOOS != "linux" {
+			why = fmt.Sprintf("counters of the processor's energy are read on Linux alone, not on %s", runtime.GOOS)
+		} else {
+			zones, why = findRAPL(o.Root)
+		}
+	}
+	if counters && why != "" {
+		m.problems = append(m.problems, why+". The processor's energy is estimated")
+	}
+
+	threads := cmp.Or(cpu.Threads, runtime.NumCPU())
+	usable := float64(cmp.Or(cpu.Usable, threads))
+	if group.CPUs > 0 {
+		usable = min(usable, group.CPUs)
+	}
+	if zones != nil {
+		m.addRAPL(o, zones, loadWatts(cpuFull(cpu.Model, cpu.Sockets, threads), 0))
+	} else {
+		full, source := cpuModel(cpu.Model, cpu.Sockets, threads, usable, virtual != "")
+		cpuTime := o.CPUTime
+		if cpuTime == nil {
+			cpuTime = processTime
+		}
+		m.add(Part{Component: "cpu", Source: source, Estimated: true}, newLoad(full, usable, cpuTime, m.clock()))
+		m.addIdle(loadWatts(full, 0), "cpu", "model")
+	}
+
+	if slices.ContainsFunc(m.channels, func(c *channel) bool { return strings.HasPrefix(c.part.Component, "memory") }) {
+		return
+	}
+	bytes, shared := memory.Total, virtual != ""
+	if group.MemoryLimit > 0 && group.MemoryLimit < bytes {
+		bytes, shared = group.MemoryLimit, true
+	}
+	if bytes == 0 {
+		m.problems = append(m.problems, "how much memory the machine has is not known, and its energy is not counted")
+		return
+	}
+	w, source := memoryWatts(bytes, shared)
+	m.add(Part{Component: "memory", Source: source, Estimated: true}, &constant{watts: w, last: m.clock()})
+	m.addIdle(w, "memory", "model")
+}
+
+// cpuFull is the power of all of a machine's sockets.
+func cpuFull(model string, sockets, threads int) float64 {
+	full, _ := cpuModel(model, sockets, threads, 0, false)
+	return full
+}
+
+// addRAPL adds the zones, after it has watched them for a while without work.
+func (m *Meter) addRAPL(o Options, zones []*zone, tableIdle float64) {
+	watch := cmp.Or(o.Baseline, 100*time.Millisecond)
+	before := m.clock()
+	for _, z := range zones {
+		z.at = before
+	}
+	from := "model, a tenth of the TDP"
+	if watch > 0 && m.every > 0 {
+		time.Sleep(watch)
+		now := m.clock()
+		idle := 0.0
+		for _, z := range zones {
+			_, w, _, err := z.advance(now)
+			if err == nil {
+				idle += w
+			}
+		}
+		m.addIdle(idle, "cpu", fmt.Sprintf("RAPL, measured for %v before the run", watch))
+	} else {
+		m.addIdle(tableIdle, "cpu", from)
+	}
+	for _, z := range zones {
+		m.add(Part{Component: z.name, Source: "RAPL"}, z)
+	}
+}
+
+func (m *Meter) findGPU(o Options, counters bool) {
+	why := "telemetry was not asked, for the meter is to be the model"
+	if counters {
+		monitor := o.Monitor
+		if monitor == nil {
+			opened, err := telemetry.Open(telemetry.Options{Root: o.Root})
+			if err != nil {
+				why = err.Error()
+			}
+			monitor = opened
+		}
+		if monitor != nil {
+			f := &feed{monitor: monitor, close: o.Monitor == nil}
+			idle, from, problem := m.addGPU(o, f)
+			if problem == "" {
+				m.feed = f
+				m.addIdle(idle, o.Device, from)
+				return
+			}
+			if why = problem; len(monitor.Problems()) > 0 {
+				why += " (" + strings.Join(monitor.Problems(), "; ") + ")"
+			}
+			if f.close {
+				monitor.Close()
+			}
+		}
+	}
+	card, ok := hardware.Match(o.Model)
+	if !ok || card.Power == 0 {
+		m.problems = append(m.problems, fmt.Sprintf("%s. The energy of %s is NOT counted, for its power is not known either", why, o.Device))
+		return
+	}
+	if counters {
+		m.problems = append(m.problems, fmt.Sprintf("%s. The energy of %s is estimated as if it always took its full power, %g W", why, o.Device, card.Power))
+	}
+	m.add(Part{Component: o.Device, Source: fmt.Sprintf("model: full power of %s, %g W", card.Name, card.Power), Estimated: true}, &constant{watts: card.Power, last: m.clock()})
+	m.addIdle(card.Idle, o.Device, "the catalogue")
 }
 
 func (m *Meter) add(p Part, s sensor) {
 	m.channels = append(m.channels, &channel{part: p, sensor: s})
 }
 
-// constant is a power that was given.
+// constant is a power that does not change.
 type constant struct {
 	watts float64
 	last  time.Time
@@ -45,29 +180,16 @@ func (c *constant) advance(now time.Time) (joules, watts float64, note string, e
 	return c.watts * dt, c.watts, "", nil
 }
 
-const (
-	wattsPerThread = 4.0 // of a processor that is in no table, as CodeCarbon has it
-	idleShare      = 0.1 // of its full power that a processor takes idle
-)
-
-// loadWatts is the power of a processor at a load between 0 and 1: between idle and full as
-// measured of servers by Fan, Weber and Barroso ("Power provisioning for a warehouse-sized
-// computer", ISCA 2007): idle + (full - idle)(2u - u^1.4).
-func loadWatts(full, u float64) float64 {
-	u = min(max(u, 0), 1)
-	return full * (idleShare + (1-idleShare)*(2*u-math.Pow(u, 1.4)))
-}
-
 // load estimates the power of the processors by the time that this process computes.
 type load struct {
 	full    float64
-	threads int
+	threads float64
 	cpuTime func() (time.Duration, bool)
 	used    time.Duration
 	last    time.Time
 }
 
-func newLoad(full float64, threads int, cpuTime func() (time.Duration, bool), now time.Time) *load {
+func newLoad(full, threads float64, cpuTime func() (time.Duration, bool), now time.Time) *load {
 	l := &load{full: full, threads: threads, cpuTime: cpuTime, last: now}
 	l.used, _ = cpuTime()
 	return l
@@ -76,12 +198,12 @@ func newLoad(full float64, threads int, cpuTime func() (time.Duration, bool), no
 func (l *load) advance(now time.Time) (joules, watts float64, note string, err error) {
 	dt := now.Sub(l.last).Seconds()
 	if dt <= 0 {
-		return 0, 0, "", nil
+		return 0, loadWatts(l.full, 0), "", nil
 	}
 	used, ok := l.cpuTime()
 	u := 1.0
 	if ok {
-		u = (used - l.used).Seconds() / dt / float64(l.threads)
+		u = (used - l.used).Seconds() / dt / l.threads
 	} else {
 		note = "the system does not tell how long this process computes; full load is assumed"
 	}
