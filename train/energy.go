@@ -53,7 +53,7 @@ type Phases struct {
 	Train    Phase `json:"train"`    // steps: loading, computing, callbacks, checkpoints
 	Evaluate Phase `json:"evaluate"` // evaluations of the test set
 	Pause    Phase `json:"pause"`    // waiting for a Guard
-	Lost     Phase `json:"lost"`     // steps that were undone: made after the checkpoint from which the run went on
+	Lost     Phase `json:"lost"`     // after the checkpoint from which the run went on: steps that were made again
 
 	Steps   int `json:"steps"`   // those that Train is for
 	Samples int `json:"samples"` // of them
@@ -210,8 +210,10 @@ func (a *account) made(samples int) {
 			Cost: power.Money{Amount: u.Cost.Amount - before.Cost.Amount, Currency: u.Cost.Currency}}
 	}
 	a.compiled = true
-	a.phases.Steps++
-	a.phases.Samples += samples
+	if a.Meter != nil {
+		a.phases.Steps++
+		a.phases.Samples += samples
+	}
 }
 
 // exhausted is a *BudgetError if the budget is used up, or would be by what comes next.

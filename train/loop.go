@@ -79,6 +79,7 @@ func (r *fit) loop(ctx context.Context) (err error) {
 	}
 	if spent := (*BudgetError)(nil); errors.As(err, &spent) {
 		err = &InterruptedError{Step: s.Step, Reason: spent.Reason, Err: spent}
+		s.reason = spent.Reason
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = &InterruptedError{Step: s.Step, Err: err}
@@ -629,7 +630,7 @@ func (r *fit) end() *Report {
 		PeakMemory:       memory, PeakMemorySource: source, UploadedPerStep: r.uploads.perStep(s),
 		History: r.state.History,
 		Stopped: s.reason,
-		Usage:   s.Usage, Phases: s.Phases,
+		Usage:   s.Usage, Phases: s.Phases, StepsPerEpoch: s.StepsPerEpoch,
 		Bad: r.bad, BadCount: r.badCount + r.loader.BadCount(),
 	}
 	if s.Last != nil && s.Last.Step == s.Step {

@@ -28,8 +28,9 @@ type Report struct {
 	UploadedPerStep  float64 // bytes copied from the host to the device; 0 on the processor
 
 	// What the run has used, if its Trainer had Energy: all of it, and in parts.
-	Usage  power.Usage
-	Phases Phases
+	Usage         power.Usage
+	Phases        Phases
+	StepsPerEpoch int // of the last epoch; 0 if that is not known
 
 	History []Evaluation
 	Stopped string // why a callback ended training, if one did

@@ -10,6 +10,7 @@ import (
 	"github.com/sinter-dl/sinter/models"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
+	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/checkpoint"
 	"github.com/sinter-dl/sinter/train/rundir"
@@ -39,6 +40,7 @@ type Job struct {
 	writer  *rundir.Writer
 	resumed *rundir.Manifest // as it was
 	from    *checkpoint.Info // nil: from the beginning
+	spent   power.Usage      // so far, see spent
 }
 
 // Prepare resolves the recipe, opens its data and builds the model. Model and
@@ -48,6 +50,10 @@ func Prepare(r *Recipe) (*Job, error) {
 		return nil, err
 	}
 	device, err := r.device()
+	if err != nil {
+		return nil, err
+	}
+	account, err := r.account()
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +91,7 @@ func Prepare(r *Recipe) (*Job, error) {
 		Accumulate:    r.Accumulate,
 		Precision:     r.precision(),
 		Loader:        r.loader(),
+		Energy:        account,
 		Compile:       true, // no model of the zoo decides anything in Go from step to step
 	}
 	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Examples()))

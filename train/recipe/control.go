@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
@@ -31,12 +32,14 @@ const controlText = `# What may be changed while this run trains. Remove the # b
 # lr: 0.001         # the learning rate of the next step; a schedule goes on in proportion
 # lr_factor: 0.5    # or: times what the schedule says
 # batch: 64         # examples that are computed with at a time
+# budget: 2kWh      # what the whole run may use: money, energy, carbon, time, as --budget; none: no limit
+# temperature: 80   # of the device in °C, above which the run waits; 0: no limit
 # checkpoint: 1     # write one now; another value, another checkpoint
 # stop: 1           # write a checkpoint and stop; sinter train --resume goes on
 `
 
 // controlKeys are the keys of control.yaml.
-var controlKeys = []string{"lr", "lr_factor", "batch", "checkpoint", "stop"}
+var controlKeys = []string{"lr", "lr_factor", "batch", "budget", "temperature", "checkpoint", "stop"}
 
 // controlEvent is a change. What does not depend on where the run stands is worked out
 // once, so that it can be repeated.
@@ -46,6 +49,8 @@ type controlEvent struct {
 	LRFactor   *float64          `json:"lr_factor,omitempty"`
 	LR         *float64          `json:"lr,omitempty"` // of the next step
 	Batch      int               `json:"batch,omitempty"`
+	Budget     *string           `json:"budget,omitempty"`      // empty: none
+	Celsius    *float64          `json:"temperature,omitempty"` // 0: no limit
 	Checkpoint bool              `json:"checkpoint,omitempty"`
 	Stop       bool              `json:"stop,omitempty"`
 	Said       map[string]string `json:"said"`   // all that the file says
@@ -66,6 +71,10 @@ type control struct {
 	seen    string            // SHA-256 of it
 	looked  time.Time
 	stat    fs.FileInfo // when it was looked at
+
+	// settled writes a new budget and temperature into run.json. No result depends on them,
+	// so they are not repeated at their steps when a run goes on: they hold from its beginning.
+	settled func(budget *string, celsius *float64) error
 }
 
 // controlInterval is the time between two looks at the file.
@@ -139,6 +148,9 @@ func (c *control) apply(s *train.State, e controlEvent, repeated bool) {
 	if e.Batch > 0 {
 		s.SetBatch(e.Batch)
 	}
+	if !repeated {
+		c.limit(s, e)
+	}
 	if e.Checkpoint {
 		s.Save()
 	}
@@ -147,6 +159,40 @@ func (c *control) apply(s *train.State, e controlEvent, repeated bool) {
 	}
 	if err := c.folder.Log(e); err != nil {
 		s.Warn(err.Error())
+	}
+}
+
+// limit sets the budget and the temperature.
+func (c *control) limit(s *train.State, e controlEvent) {
+	if e.Budget == nil && e.Celsius == nil {
+		return
+	}
+	var errs []error
+	if e.Budget != nil {
+		b, err := parseBudget(*e.Budget)
+		if err == nil {
+			err = s.SetBudget(b)
+		}
+		if errs = append(errs, err); err != nil {
+			e.Budget = nil
+		}
+	}
+	if e.Celsius != nil {
+		err := s.SetTemperature(*e.Celsius)
+		if errs = append(errs, err); err != nil {
+			e.Celsius = nil
+		}
+	}
+	errs = append(errs, c.settled(e.Budget, e.Celsius))
+	if err := errors.Join(errs...); err != nil {
+		s.Warn(fmt.Sprintf("%s: %v", c.folder.File(rundir.ControlFile), err))
+	}
+}
+
+// OnPause looks at the file while the run waits.
+func (c *control) OnPause(s *train.State) {
+	if s.Paused != nil {
+		c.look(s)
 	}
 }
 
@@ -184,7 +230,7 @@ func (c *control) look(s *train.State) {
 }
 
 func (e *controlEvent) acts() bool {
-	return e.LRFactor != nil || e.Batch > 0 || e.Checkpoint || e.Stop
+	return e.LRFactor != nil || e.Batch > 0 || e.Budget != nil || e.Celsius != nil || e.Checkpoint || e.Stop
 }
 
 // event is what is new in the file.
@@ -233,6 +279,17 @@ func (c *control) event(s *train.State, name string, text []byte) (*controlEvent
 				return nil, bad("a whole number from 1 to 65536")
 			}
 			e.Batch = n
+		case "budget":
+			if _, err := parseBudget(value); err != nil {
+				return nil, fmt.Errorf("%s:%d: %s", name, lines[key], reason(err))
+			}
+			e.Budget = &value
+		case "temperature":
+			var celsius float64
+			if err := yaml.Unmarshal([]byte(value), &celsius); err != nil || !(celsius >= 0 && celsius <= 150) {
+				return nil, bad("a temperature in °C, at most 150, or 0")
+			}
+			e.Celsius = &celsius
 		case "checkpoint":
 			e.Checkpoint = meant(value)
 		case "stop":
@@ -240,6 +297,14 @@ func (c *control) event(s *train.State, name string, text []byte) (*controlEvent
 		}
 	}
 	return e, nil
+}
+
+// parseBudget reads a budget, of which there may be none.
+func parseBudget(text string) (power.Budget, error) {
+	if text == "" || text == "none" {
+		return power.Budget{}, nil
+	}
+	return power.ParseBudget(text)
 }
 
 // meant tells whether a switch is on.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/hardware"
@@ -85,10 +86,7 @@ func reason(err error) string {
 }
 
 func (r *Recipe) budget() (power.Budget, error) {
-	if r.Budget == "" {
-		return power.Budget{}, nil
-	}
-	b, err := power.ParseBudget(r.Budget)
+	b, err := parseBudget(r.Budget)
 	if err != nil {
 		return b, usage(r.place("budget"), "%s", reason(err))
 	}
@@ -274,26 +272,77 @@ func (c *Consumption) MeasuredEnergy() (measured, estimated bool) {
 	return len(c.Parts) > 0, slices.ContainsFunc(c.Parts, func(p power.Part) bool { return p.Estimated })
 }
 
-// consumption sums up; nil where nothing was counted.
-func consumption(e *train.Energy, u power.Usage, p train.Phases, stepsPerEpoch int) *Consumption {
-	if u.Seconds == 0 {
+// consumption sums a run up; nil where nothing was counted.
+func consumption(e *train.Energy, r *train.Report) *Consumption {
+	if r.Usage.Seconds == 0 {
 		return nil
 	}
+	p := r.Phases
 	c := &Consumption{
-		Usage: u, KWh: Number(u.KWh()), Phases: p,
-		JoulesPerStep: Number(p.JoulesPerStep()), JoulesPerSample: Number(p.JoulesPerSample()), JoulesPerEpoch: Number(p.JoulesPerEpoch(stepsPerEpoch)),
+		Usage: r.Usage, KWh: Number(r.Usage.KWh()), Phases: p,
+		JoulesPerStep: Number(p.JoulesPerStep()), JoulesPerSample: Number(p.JoulesPerSample()), JoulesPerEpoch: Number(p.JoulesPerEpoch(r.StepsPerEpoch)),
 	}
-	if e == nil {
-		return c
-	}
-	if !e.Budget.IsZero() {
-		c.Budget = e.Budget.String()
-	}
-	if e.Meter != nil {
+	if e != nil && e.Meter != nil {
 		c.IdleWatts, c.IdleSource = e.Meter.IdleWatts()
 		c.Notes = e.Meter.Problems()
 	}
 	return c
+}
+
+// books is the Trainer's Energy of a run, with its meter. A run that has used something goes
+// on to count, if only the time.
+func (j *Job) books() *train.Energy {
+	var e train.Energy
+	if j.Trainer.Energy != nil {
+		e = *j.Trainer.Energy
+	} else if j.spent.Seconds == 0 {
+		return nil
+	}
+	e.Spent, e.Meter = j.spent, j.Recipe.openMeter()
+	return &e
+}
+
+// closing counts what follows on training; it ends when the result is called.
+func closing(e *train.Energy, r *train.Report) (done func()) {
+	if e == nil || e.Meter == nil {
+		return func() {}
+	}
+	ledger, err := power.NewLedger(e.Meter, &e.Rates, r.Usage)
+	if err != nil { // Fit has used these rates
+		panic("recipe: " + err.Error())
+	}
+	return func() {
+		u := ledger.Usage()
+		r.Phases.Evaluate.Seconds += u.Seconds - r.Usage.Seconds
+		r.Phases.Evaluate.Joules += u.Joules - r.Usage.Joules
+		r.Usage = u
+	}
+}
+
+// settle writes down what control.yaml has set, so that it holds when the run goes on.
+func (j *Job) settle(folder *rundir.Writer, m *rundir.Manifest, budget *string, celsius *float64) error {
+	if budget != nil {
+		j.Recipe.Budget = *budget
+	}
+	if celsius != nil {
+		j.Recipe.Guard.Temperature, j.Recipe.Guard.ResumeBelow = *celsius, 0
+	}
+	if err := encode(&m.Recipe, j.Recipe); err != nil {
+		return err
+	}
+	return folder.WriteManifest(m)
+}
+
+// usedText is a usage in a few words.
+func usedText(u power.Usage) string {
+	text := fmt.Sprintf("%v", time.Duration(u.Seconds*float64(time.Second)).Round(time.Second))
+	if len(u.Parts) > 0 {
+		text += fmt.Sprintf(", %.4g kWh, %.4g kg of CO2e", u.KWh(), u.Grams/1000)
+	}
+	if !u.Cost.IsZero() {
+		text += ", " + u.Cost.String()
+	}
+	return text
 }
 
 // spent is what the run in a folder has used so far: as its results say, or its log, which

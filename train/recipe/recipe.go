@@ -64,6 +64,9 @@ type Recipe struct {
 	MaxTime       string        `json:"max_time,omitempty"`              // "30m": training ends then
 	CSV           bool          `json:"csv,omitempty"`                   // write metrics.csv too
 	TensorBoard   bool          `json:"tensorboard,omitempty"`           // write event files for TensorBoard
+	Energy        Energy        `json:"energy,omitzero"`
+	Budget        string        `json:"budget,omitempty"` // "5EUR, 2kWh, 1kg, 30m", or some of them: training ends there, and can go on with more
+	Guard         Guard         `json:"guard,omitzero"`
 	Limits        Limits        `json:"limits,omitzero"`
 	Checkpoint    Checkpoint    `json:"checkpoint"`
 
@@ -249,6 +252,9 @@ func (r *Recipe) Resolve() error {
 		r.Epochs, r.Steps, l.TestBatches = 0, 1, 1
 	}
 	if err := r.resolveCallbacks(); err != nil {
+		return err
+	}
+	if err := r.resolveEnergy(); err != nil {
 		return err
 	}
 	setDefault(&r.Data.Holdout, 0.1)

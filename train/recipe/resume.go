@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train/checkpoint"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
@@ -57,7 +58,13 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	if err != nil {
 		return nil, err
 	}
-	var done struct{ Steps int }
+	used := spent(dir, m)
+	var done struct {
+		Steps  int
+		Energy struct {
+			UsedUp bool `json:"budget_used_up"`
+		}
+	}
 	if m.Status == rundir.Complete {
 		if err := json.Unmarshal(m.Results, &done); err != nil {
 			return nil, fmt.Errorf("%s is damaged: its results: %w", name, err)
@@ -65,6 +72,14 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 		if len(changed) == 0 && from == "" {
 			return nil, &FinishedError{dir, done.Steps}
 		}
+	}
+	if b, err := r.budget(); err != nil {
+		return nil, err
+	} else if what, yes := b.Exceeded(used, power.Usage{}); yes {
+		return nil, usage(r.place("budget"), "%s; --budget with more, which is for the whole run, goes on", what)
+	}
+	if m.Status == rundir.Interrupted && json.Unmarshal(m.Results, &done) == nil && done.Energy.UsedUp && !slices.Contains(changed, "budget") {
+		return nil, usage(r.place("budget"), "the run has come to the end of its budget of %s; --budget with more, which is for the whole run, goes on", r.Budget)
 	}
 	// The checkpoint is looked at before the data, which may take long to read.
 	at, err := findCheckpoint(dir, from)
@@ -82,11 +97,14 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	if err := sameData(dir, m, j); err != nil {
 		return nil, err
 	}
-	j.writer, j.resumed, j.from = writer, m, at
+	j.writer, j.resumed, j.from, j.spent = writer, m, at, used
 	if at == nil {
 		j.Source.Notes = append(j.Source.Notes, "the run has no checkpoint yet and begins anew")
 	} else {
 		j.Source.Notes = append(j.Source.Notes, fmt.Sprintf("going on after step %d", at.Step))
+	}
+	if used.Seconds > 0 {
+		j.Source.Notes = append(j.Source.Notes, "the run has used "+usedText(used)+" so far")
 	}
 	for _, key := range changed {
 		j.Source.Notes = append(j.Source.Notes, key+" is another than when the run began")
@@ -110,7 +128,7 @@ func (o Optimizer) stretches() bool {
 
 // changeable are the keys that a run may go on with other values of: its limits, and
 // what changes no result.
-var changeable = []string{"epochs", "steps", "threads", "device", "max_time", "csv", "checkpoint.", "data.path", "data.test", "data.workers", "data.prefetch", "data.cache"}
+var changeable = []string{"epochs", "steps", "threads", "device", "max_time", "budget", "energy.", "guard.", "csv", "checkpoint.", "data.path", "data.test", "data.workers", "data.prefetch", "data.cache"}
 
 // changes lists the keys that a recipe has another value of than the one that was
 // written down, and refuses those that the run depends on.
@@ -207,17 +225,21 @@ func (j *Job) goOn(now time.Time) (*rundir.Writer, *rundir.Manifest, error) {
 	step := 0
 	if j.from != nil {
 		step = j.from.Step
-	} else if err := j.writer.CutLog(0); err != nil {
-		j.writer.Close()
-		return nil, nil, fmt.Errorf("going on in %s: %w", j.writer.Dir(), err)
 	}
-	m.Resumed = append(slices.Clip(m.Resumed), rundir.Resumption{Step: step, Time: now, Device: sinter.DeviceName()})
+	on := rundir.Resumption{Step: step, Time: now, Device: sinter.DeviceName()}
+	if j.spent.Seconds > 0 {
+		on.Usage = &j.spent
+	}
+	m.Resumed = append(slices.Clip(m.Resumed), on)
 	err := describeDevice(&m)
 	if err == nil {
 		err = encode(&m.Recipe, j.Recipe)
 	}
 	if err == nil {
 		err = j.writer.WriteManifest(&m)
+	}
+	if err == nil && j.from == nil { // now that run.json has what is only there
+		err = j.writer.CutLog(0)
 	}
 	if err != nil {
 		j.writer.Close()

@@ -19,6 +19,7 @@ import (
 	"github.com/sinter-dl/sinter/format/safetensors"
 	"github.com/sinter-dl/sinter/metric"
 	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/checkpoint"
 	"github.com/sinter-dl/sinter/train/live"
@@ -56,6 +57,7 @@ type Result struct {
 	PeakMemory       int64             `json:"peak_memory_bytes"`
 	PeakMemorySource string            `json:"peak_memory_source"`
 	UploadedPerStep  Number            `json:"uploaded_bytes_per_step,omitempty"` // from the host to the device
+	Energy           *Consumption      `json:"energy,omitempty"`                  // nil where nothing was counted
 	Bad              []string          `json:"bad,omitempty"`                     // examples that were left out of training, and why
 	Stopped          string            `json:"stopped,omitempty"`                 // why training ended before its last step, if a callback wanted it
 	Run              string            `json:"run"`
@@ -100,6 +102,14 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	if n := j.Recipe.Threads; n > 0 {
 		sinter.SetThreads(n)
 	}
+	guard, done, err := j.Recipe.guard()
+	if err != nil {
+		if j.writer != nil {
+			err = errors.Join(err, j.writer.Close())
+		}
+		return nil, err
+	}
+	defer done()
 	folder, m, err := j.folder(o, started)
 	if err != nil {
 		return nil, err
@@ -109,13 +119,17 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 		o.Begin(folder)
 	}
 	trainer := *j.Trainer
-	trainer.Warn = o.Warn
+	trainer.Warn, trainer.Guard = o.Warn, guard
+	if trainer.Energy = j.books(); trainer.Energy != nil && trainer.Energy.Meter != nil {
+		defer trainer.Energy.Meter.Close()
+	}
 	trainer.Checkpoint = j.checkpoints(folder)
 	before, after := j.Recipe.watchers(folder)
 	control, err := newControl(folder)
 	if err != nil {
 		return nil, errors.Join(err, j.undo(folder))
 	}
+	control.settled = func(budget *string, celsius *float64) error { return j.settle(folder, m, budget, celsius) }
 	before = append([]train.Callback{control}, before...)
 	if j.Recipe.TensorBoard {
 		after = append(after, j.tensorboard(folder))
@@ -126,6 +140,7 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 	if report == nil {
 		return nil, errors.Join(runErr, j.undo(folder))
 	}
+	closed := closing(trainer.Energy, report)
 	status := rundir.Complete
 	switch {
 	case runErr == nil:
@@ -162,6 +177,11 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 				trainer.Warn("TensorBoard has no precision-recall curve: " + err.Error())
 			}
 		}
+	}
+	closed()
+	if result.Energy = consumption(trainer.Energy, report); result.Energy != nil {
+		result.Energy.UsedUp = errors.As(runErr, new(*train.BudgetError))
+		result.Energy.Budget = j.Recipe.Budget
 	}
 	if err := j.finish(folder, m, o, result, runErr); err != nil {
 		return nil, errors.Join(runErr, err)
@@ -366,8 +386,10 @@ type logger struct {
 	folder   *rundir.Writer
 	from     *checkpoint.Info // that the run goes on from
 	every    int
-	measured time.Time // when a step's line last had what takes time to find out
-	scale    float64   // of the loss, as logged last; 1 where losses are not scaled
+	measured time.Time    // when a step's line last had what takes time to find out
+	scale    float64      // of the loss, as logged last; 1 where losses are not scaled
+	phases   train.Phases // as logged last
+	paused   time.Time    // since when the run waits; zero if it does not
 }
 
 // What a line of metrics.jsonl is about.
@@ -377,6 +399,7 @@ const (
 	eventScaler     = "scaler"
 	eventNote       = "note"
 	eventCheckpoint = "checkpoint"
+	eventPause      = "pause"
 )
 
 type stepRecord struct {
@@ -392,6 +415,9 @@ type stepRecord struct {
 	Logged           map[string]Number `json:"logged,omitempty"`             // by callbacks
 	Memory           int64             `json:"memory,omitempty"`             // the most that the process has held, in bytes
 	Uploaded         int64             `json:"uploaded,omitempty"`           // bytes that steps have copied to the device so far
+	Power            float64           `json:"power,omitempty"`              // W, over the last second or two
+	PerSample        float64           `json:"joules_per_sample,omitempty"`  // over the steps since the last such line
+	Energy           *power.Usage      `json:"energy,omitempty"`             // of the whole run so far
 }
 
 type evaluationRecord struct {
@@ -403,6 +429,7 @@ type evaluationRecord struct {
 	TestLoss     Number            `json:"test_loss"`
 	Metrics      map[string]Number `json:"metrics,omitempty"`
 	Seconds      float64           `json:"seconds"`
+	Energy       *power.Usage      `json:"energy,omitempty"` // of the whole run so far
 }
 
 // checkpointRecord is a checkpoint that has been written, or could not be.
@@ -433,7 +460,7 @@ type noteRecord struct {
 
 func (l *logger) OnTrainBegin(s *train.State) {
 	l.every = max(1, s.Steps/5000)
-	l.scale = s.Scale
+	l.scale, l.phases = s.Scale, s.Phases
 	if c := l.from; c != nil { // the rest is in the log; this line came after what the checkpoint knows of it
 		l.log(s, checkpointRecord{Event: eventCheckpoint, Step: c.Step, Name: c.Name, Bytes: c.Bytes, Score: c.Score})
 		return
@@ -473,6 +500,11 @@ func (l *logger) OnStep(s *train.State) {
 		l.measured = now
 		r.Memory, _ = train.PeakMemory()
 		r.Uploaded = s.Uploaded
+		r.Power, r.Energy = s.Watts, logged(s.Usage)
+		if n := s.Phases.Samples - l.phases.Samples; n > 0 {
+			r.PerSample = (s.Phases.Train.Joules - l.phases.Train.Joules) / float64(n)
+		}
+		l.phases = s.Phases
 		for _, v := range s.Logged() {
 			if v.Name == "samples_per_second" {
 				r.SamplesPerSecond = Number(v.Value)
@@ -490,7 +522,29 @@ func (l *logger) OnStep(s *train.State) {
 func (l *logger) OnEvaluate(s *train.State) {
 	e := s.Last
 	l.log(s, evaluationRecord{eventEvaluation, e.Epoch, e.Step, Number(e.TrainLoss), metricsOf("", 0, e.TrainMetrics),
-		Number(e.TestLoss), metricsOf("", 0, e.Metrics), s.Elapsed.Seconds()})
+		Number(e.TestLoss), metricsOf("", 0, e.Metrics), s.Elapsed.Seconds(), logged(s.Usage)})
+}
+
+// OnPause logs why the run waits, when that begins, and that it goes on.
+func (l *logger) OnPause(s *train.State) {
+	switch {
+	case s.Paused == nil && !l.paused.IsZero():
+		l.log(s, noteRecord{eventPause, s.Step, fmt.Sprintf("went on after %v", time.Since(l.paused).Round(time.Second))})
+		l.paused = time.Time{}
+	case s.Paused != nil && l.paused.IsZero():
+		l.paused = time.Now()
+		l.log(s, noteRecord{eventPause, s.Step, "waits: " + s.Paused.String()})
+	}
+}
+
+// logged is a usage in a line of the log; nil where nothing was counted. Where its figures
+// come from is not said again in every line.
+func logged(u power.Usage) *power.Usage {
+	if u.Seconds == 0 {
+		return nil
+	}
+	u.Sources = nil
+	return &u
 }
 
 // log adds a line. A log that cannot be written ends no run.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -78,7 +79,7 @@ func (r *Recipe) hparams() map[string]any {
 	}
 	add("", plainKeys(reflect.ValueOf(*r)))
 	maps.DeleteFunc(flat, func(key string, _ any) bool {
-		return slices.Contains([]string{"about", "name", "threads", "tensorboard", "csv"}, key)
+		return slices.Contains([]string{"about", "name", "threads", "tensorboard", "csv", "budget"}, key) || strings.HasPrefix(key, "energy.") || strings.HasPrefix(key, "guard.")
 	})
 	return flat
 }

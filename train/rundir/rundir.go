@@ -35,6 +35,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"time"
+
+	"github.com/sinter-dl/sinter/power"
 )
 
 // Names of the files in a run folder.
@@ -81,6 +83,8 @@ type Resumption struct {
 	Step   int       `json:"step"` // of the checkpoint that it went on from
 	Time   time.Time `json:"time"`
 	Device string    `json:"device,omitempty"` // that it went on on
+
+	Usage *power.Usage `json:"usage,omitempty"` // what it had used by then, more than the checkpoint knows perhaps
 }
 
 // How a run stands. Killed is never written: it is what StatusIn says of a run that

@@ -5,7 +5,11 @@
 //
 // What is shown is named as in other trainers: step/loss, step/lr, step/grad_norm and
 // step/samples_per_second by steps; train/ and test/ with loss and metrics by
-// evaluations; weights/… as histograms.
+// evaluations; weights/… as histograms. Of a run with Trainer.Energy there are, by steps,
+// power/watts (over the last second or two), energy/joules, energy/idle_joules,
+// energy/grams and energy/cost (of the whole run so far), energy/joules_per_step and
+// energy/joules_per_sample (of the steps since the last such number), and by epochs
+// energy/joules_per_epoch.
 package tensorboard
 
 import (
@@ -38,6 +42,7 @@ type Logger struct {
 	Images  []image.Image  // to show, such as training examples
 	Graph   []nn.Operation // of the model: see nn.Graph
 
+	phases  train.Phases // when numbers of steps were written last
 	writer  *tfevent.Writer
 	flushed time.Time
 	failed  bool
@@ -56,7 +61,7 @@ func (l *Logger) do(s *train.State, write func(w *tfevent.Writer) error) {
 
 // OnTrainBegin makes the file and writes what is known beforehand.
 func (l *Logger) OnTrainBegin(s *train.State) {
-	l.failed = false
+	l.failed, l.phases = false, s.Phases
 	if l.Every == 0 {
 		l.Every = max(1, s.Steps/2000)
 	}
@@ -128,6 +133,7 @@ func (l *Logger) OnStep(s *train.State) {
 			if norm := s.Optimizer.GradNorm(); norm == norm {
 				put(&e, "step/grad_norm", norm)
 			}
+			l.energy(&e, s)
 			for _, v := range s.Logged() {
 				if v.Name != "lr" {
 					put(&e, "step/"+v.Name, v.Value)
@@ -141,6 +147,44 @@ func (l *Logger) OnStep(s *train.State) {
 	if now := time.Now(); now.Sub(l.flushed) >= time.Second {
 		l.flushed = now
 		l.do(s, (*tfevent.Writer).Flush)
+	}
+}
+
+// energy adds what the run has used.
+func (l *Logger) energy(e *tfevent.Event, s *train.State) {
+	u := s.Usage
+	if u.Seconds == 0 {
+		return
+	}
+	if len(u.Parts) > 0 {
+		put(e, "energy/joules", u.Joules)
+		put(e, "energy/idle_joules", u.IdleJoules)
+		put(e, "energy/grams", u.Grams)
+		if s.Watts > 0 {
+			put(e, "power/watts", s.Watts)
+		}
+		joules := s.Phases.Train.Joules - l.phases.Train.Joules
+		if n := s.Phases.Steps - l.phases.Steps; n > 0 {
+			put(e, "energy/joules_per_step", joules/float64(n))
+		}
+		if n := s.Phases.Samples - l.phases.Samples; n > 0 {
+			put(e, "energy/joules_per_sample", joules/float64(n))
+		}
+		l.phases = s.Phases
+	}
+	if !u.Cost.IsZero() {
+		put(e, "energy/cost", u.Cost.Amount)
+	}
+}
+
+// OnEpochEnd writes the energy of the epoch.
+func (l *Logger) OnEpochEnd(s *train.State) {
+	if joules := s.Phases.Epoch.Joules; joules > 0 {
+		l.do(s, func(w *tfevent.Writer) error {
+			e := tfevent.Event{Step: int64(s.Step)}
+			put(&e, "energy/joules_per_epoch", joules)
+			return w.Write(e)
+		})
 	}
 }
 
