@@ -12,6 +12,7 @@ import (
 
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
 	"github.com/sinter-dl/sinter/nn"
+	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/recipe"
 )
@@ -27,6 +28,7 @@ type progress struct {
 	name    string
 	shown   time.Time // when the step was last shown
 	stepped bool      // a step has been shown
+	paused  bool      // the run waits
 }
 
 // How often a step is shown.
@@ -98,6 +100,7 @@ func (p *progress) OnStep(s *train.State) {
 			"loss": recipe.Number(s.TrainLoss), "lr": recipe.Number(s.LR),
 			"samples_per_second": recipe.Number(s.SamplesPerSecond()), "seconds_left": recipe.Number(s.Left().Seconds()),
 		}
+		addEnergy(e, s)
 		for _, m := range s.TrainMetrics {
 			e[m.Name] = recipe.Number(m.Value)
 		}
@@ -105,12 +108,60 @@ func (p *progress) OnStep(s *train.State) {
 	case p.line != nil:
 		p.line.Show(p.bar(s))
 	default:
-		fmt.Fprintf(p.out, "epoch %d/%d   step %s/%s   %s   %s samples/s   %s left\n", s.Epoch, s.Epochs, ui.Count(s.Step), ui.Count(s.Steps),
-			measured("", s.TrainLoss, s.TrainMetrics), ui.Number(s.SamplesPerSecond()), ui.Clock(s.Left()))
+		watts, perSample := energyNow(s)
+		fmt.Fprintf(p.out, "epoch %d/%d   step %s/%s   %s   %s samples/s   %s%s left\n", s.Epoch, s.Epochs, ui.Count(s.Step), ui.Count(s.Steps),
+			measured("", s.TrainLoss, s.TrainMetrics), ui.Number(s.SamplesPerSecond()), apart("   ", watts, perSample), ui.Clock(s.Left()))
 	}
 }
 
-// bar is the live line: epoch, bar, step, loss, metric, speed, time left. The bar
+// apart puts texts before others, with space after each that is not empty.
+func apart(space string, texts ...string) string {
+	all := ""
+	for _, t := range texts {
+		if t != "" {
+			all += t + space
+		}
+	}
+	return all
+}
+
+// addEnergy adds what the run uses to an event.
+func addEnergy(e map[string]any, s *train.State) {
+	u := s.Usage
+	if len(u.Parts) > 0 {
+		e["joules"], e["joules_per_sample"] = recipe.Number(u.Joules), recipe.Number(s.Phases.JoulesPerSample())
+		e["grams"], e["energy_estimated"] = recipe.Number(u.Grams), slices.ContainsFunc(u.Parts, func(p power.Part) bool { return p.Estimated })
+		if s.Watts > 0 {
+			e["watts"] = recipe.Number(s.Watts)
+		}
+	}
+	if !u.Cost.IsZero() {
+		e["cost"] = u.Cost
+	}
+}
+
+// OnPause shows why the run waits.
+func (p *progress) OnPause(s *train.State) {
+	why := s.Paused
+	begins := why != nil && !p.paused
+	p.paused = why != nil
+	switch {
+	case why == nil:
+		p.clear()
+	case p.json && begins:
+		e := map[string]any{"event": "pause", "step": s.Step, "reason": why.Reason}
+		if !why.Until.IsZero() {
+			e["until"] = why.Until
+		}
+		p.event(e)
+	case p.line != nil:
+		p.line.Show(fmt.Sprintf("step %s/%s  waiting for %s: %s", ui.Count(s.Step), ui.Count(s.Steps), ui.Clock(time.Since(why.Since)), why))
+	case begins && !p.json:
+		fmt.Fprintf(p.out, "step %s/%s   waiting: %s\n", ui.Count(s.Step), ui.Count(s.Steps), why)
+	}
+}
+
+// bar is the live line: epoch, bar, step, loss, metric, speed, power, time left. The bar
 // takes what room the rest leaves; on a narrow terminal the rest is said shorter.
 func (p *progress) bar(s *train.State) string {
 	const least, most = 8, 40 // columns of the bar
@@ -118,11 +169,14 @@ func (p *progress) bar(s *train.State) string {
 	steps := ui.Count(s.Step) + "/" + ui.Count(s.Steps)
 	loss := measured("", s.TrainLoss, s.TrainMetrics[:min(1, len(s.TrainMetrics))])
 	speed, left := ui.Number(s.SamplesPerSecond()), ui.Clock(s.Left())
+	watts, perSample := energyNow(s)
+	watts, perSample = apart("  ", watts), apart("  ", perSample)
 	share := float64(s.Step) / float64(max(1, s.Steps))
 	tail := ""
 	for _, tail = range []string{
-		fmt.Sprintf(" step %s  %s  %s samples/s  %s left", steps, loss, speed, left),
-		fmt.Sprintf(" %s  %s  %s/s  %s left", steps, loss, speed, left),
+		fmt.Sprintf(" step %s  %s  %s samples/s  %s%s%s left", steps, loss, speed, watts, perSample, left),
+		fmt.Sprintf(" %s  %s  %s/s  %s%s left", steps, loss, speed, watts, left),
+		fmt.Sprintf(" %s  loss %s  %s/s  %s%s left", steps, ui.Number(s.TrainLoss), speed, watts, left),
 		fmt.Sprintf(" %s  loss %s  %s", steps, ui.Number(s.TrainLoss), left),
 	} {
 		if room := ui.Width(p.out) - 1 - utf8.RuneCountInString(head+tail); room >= least {
@@ -137,6 +191,7 @@ func (p *progress) OnEvaluate(s *train.State) {
 	if p.json {
 		line := map[string]any{"event": "evaluate", "epoch": e.Epoch, "epochs": s.Epochs, "step": e.Step, "steps": s.Steps,
 			"train_loss": recipe.Number(e.TrainLoss), "test_loss": recipe.Number(e.TestLoss), "seconds": recipe.Number(s.Elapsed.Seconds())}
+		addEnergy(line, s)
 		for _, m := range e.TrainMetrics {
 			line["train_"+m.Name] = recipe.Number(m.Value)
 		}

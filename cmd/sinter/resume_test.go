@@ -38,7 +38,7 @@ func logged(t *testing.T, run string) []string {
 		if record["event"] == "checkpoint" { // when one is on the disk is a matter of time
 			continue
 		}
-		for _, key := range []string{"seconds", "samples_per_second", "memory", "power"} {
+		for _, key := range []string{"seconds", "samples_per_second", "memory", "power", "energy", "joules_per_sample"} {
 			delete(record, key)
 		}
 		if extra, ok := record["logged"].(map[string]any); ok {
@@ -71,7 +71,7 @@ func results(t *testing.T, run string) string {
 	if err := json.Unmarshal(contents(t, filepath.Join(run, "run.json")), &m); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"seconds", "samples_per_second", "peak_memory_bytes", "run"} {
+	for _, key := range []string{"seconds", "samples_per_second", "peak_memory_bytes", "run", "energy"} {
 		delete(m.Results, key)
 	}
 	return fmt.Sprint(m)

@@ -33,6 +33,11 @@ letters that the program renders itself.
 The run is written to runs/<recipe>-<time>, or to --out: the weights as
 safetensors, run.json, metrics.jsonl and the curves.
 
+What a run consumes is measured, or estimated and marked so: energy, CO2 and, with
+--tariff and --rate, money. --budget is the most that the whole run may use of
+money, energy, carbon or time: it then writes a checkpoint and ends with exit
+status 75, and goes on with --resume and a larger --budget.
+
 Ctrl-C, or SIGTERM, stops after the step, writes a checkpoint and ends with exit
 status 75; a second Ctrl-C ends at once. --resume RUN goes on from the newest
 checkpoint of a run that was stopped or killed, to the same bits as if it never
@@ -42,6 +47,7 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
   sinter train lenet --data mnist/ --epochs 5
   sinter train tabular --data houses.csv --target price
   sinter train gpt --data book.txt --set model.layers=6
+  sinter train resnet --data photos/ --budget "5EUR, 2kWh" --region FRA --tariff 0.25EUR
   sinter train --resume runs/gpt-20261123-150311`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -117,6 +123,9 @@ func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out stri
 		},
 	})
 	if result == nil {
+		if errors.As(err, new(*train.InterruptedError)) {
+			return &interruption{err.Error() + "; nothing was done yet, and nothing is left"}
+		}
 		return err
 	}
 	if asJSON {
@@ -135,7 +144,10 @@ func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out stri
 	}
 	var stopped *train.InterruptedError
 	var gone *train.DeviceError
+	errors.As(err, &stopped)
 	switch {
+	case errors.As(err, new(*train.BudgetError)) && stopped.Checkpoint != "":
+		return &interruption{fmt.Sprintf("%v; to go on: sinter train --resume %s --budget with more, which is for the whole run", err, result.Run)}
 	case errors.As(err, &stopped) && stopped.Checkpoint == "":
 		return &interruption{fmt.Sprintf("%v; the weights as they were then are in %s, and there is no checkpoint to go on from", err, result.Run)}
 	case errors.As(err, &stopped):
@@ -169,6 +181,7 @@ func printResult(w io.Writer, r *recipe.Result) {
 	row("parameters", ui.Count(r.Parameters))
 	row("device", r.Device+", "+r.Precision)
 	row("steps", fmt.Sprintf("%s in %s", ui.Count(r.Steps), plural(r.Epochs, "epoch")))
+	rows = append(rows, energyRows(r.Energy)...)
 	if r.Stopped != "" {
 		row("stopped", r.Stopped)
 	}

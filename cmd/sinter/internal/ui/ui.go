@@ -161,6 +161,30 @@ func SI(v float64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.*f %c", precision, v, prefixes[unit]), " ")
 }
 
+// Measure writes a quantity with three digits that count and a decimal prefix before its
+// unit: 12.3 mJ, 4.56 kJ, 61.2 W.
+func Measure(v float64, unit string) string {
+	if v == 0 || math.IsNaN(v) || math.IsInf(v, 0) {
+		return strconv.FormatFloat(v, 'g', -1, 64) + " " + unit
+	}
+	prefixes := []string{"n", "µ", "m", "", "k", "M", "G", "T", "P"}
+	digits, exponent, _ := strings.Cut(strconv.FormatFloat(v, 'e', 2, 64), "e")
+	rounded, _ := strconv.ParseFloat(digits, 64)
+	e, _ := strconv.Atoi(exponent)
+	step := min(max((e+300)/3-100, -3), len(prefixes)-4)
+	e -= 3 * step // of the number to be written
+	return strconv.FormatFloat(rounded*math.Pow(10, float64(e)), 'f', max(0, 2-e), 64) + " " + prefixes[step+3] + unit
+}
+
+// Energy writes joules, and those of a hundredth of a kilowatt-hour or more as
+// kilowatt-hours.
+func Energy(joules float64) string {
+	if kWh := joules / 3.6e6; math.Abs(kWh) >= 0.01 {
+		return strconv.FormatFloat(kWh, 'f', max(0, 3-int(math.Floor(math.Log10(math.Abs(kWh))+1))), 64) + " kWh"
+	}
+	return Measure(joules, "J")
+}
+
 // Duration writes a time as people say it: 850 ms, 7.3 s, 2 min 05 s, 1 h 02 min.
 func Duration(d time.Duration) string {
 	switch {

@@ -17,6 +17,9 @@ func TestNumbers(t *testing.T) {
 		{Duration(850 * time.Millisecond), "850 ms"}, {Duration(7340 * time.Millisecond), "7.3 s"},
 		{Duration(59980 * time.Millisecond), "1 min 00 s"}, {Duration(125 * time.Second), "2 min 05 s"}, {Duration(3725 * time.Second), "1 h 02 min"},
 		{Clock(41500 * time.Millisecond), "0:42"}, {Clock(3725 * time.Second), "1:02:05"},
+		{Measure(0, "W"), "0 W"}, {Measure(61.23, "W"), "61.2 W"}, {Measure(0.0005556, "J"), "556 µJ"}, {Measure(0.99951, "J"), "1.00 J"}, {Measure(999.6, "W"), "1.00 kW"},
+		{Measure(-2.5e6, "J"), "-2.50 MJ"}, {Measure(9.996e-3, "g"), "10.0 mg"}, {Measure(3e-11, "g"), "0.0300 ng"}, {Measure(2e18, "J"), "2000 PJ"}, {Measure(math.NaN(), "J"), "NaN J"},
+		{Energy(8.068), "8.07 J"}, {Energy(35000), "35.0 kJ"}, {Energy(36000), "0.0100 kWh"}, {Energy(3.6e6 * 12.345), "12.3 kWh"}, {Energy(3.6e9), "1000 kWh"},
 		{Bar(0, 4), "────"}, {Bar(0.5, 4), "━━──"}, {Bar(0.6, 4), "━━╸─"}, {Bar(1, 4), "━━━━"}, {Bar(7, 2), "━━"},
 	} {
 		if c.got != c.want {
