@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sinter-dl/sinter/internal/testenv"
 )
 
 func unset(t *testing.T, name string) {
@@ -13,27 +15,6 @@ func unset(t *testing.T, name string) {
 	if err := os.Unsetenv(name); err != nil { // t.Setenv has been called, and puts it back
 		t.Fatal(err)
 	}
-}
-
-// tree makes files of a map: contents by name, links where the contents begin with "->".
-func tree(t *testing.T, files map[string]string) (root string) {
-	t.Helper()
-	root = t.TempDir()
-	for name, text := range files {
-		name = filepath.Join(root, name)
-		err := os.MkdirAll(filepath.Dir(name), 0o777)
-		if err == nil {
-			if to, ok := strings.CutPrefix(text, "->"); ok {
-				err = os.Symlink(to, name)
-			} else {
-				err = os.WriteFile(name, []byte(text+"\n"), 0o666)
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
 }
 
 // amdTree is an RX 6800 XT behind its switch, and a card of which little is known.
@@ -63,7 +44,7 @@ func amdTree(t *testing.T) string {
 	} {
 		files[card+"/"+name] = text
 	}
-	return tree(t, files)
+	return testenv.Tree(t, files)
 }
 
 func TestAMD(t *testing.T) {
@@ -133,7 +114,7 @@ func TestNoAMD(t *testing.T) {
 		"the AMD card at 0000:0d:00.0 is not driven by amdgpu":                               {"sys/bus/pci/devices/0000:0d:00.0/class": "0x030000", "sys/bus/pci/devices/0000:0d:00.0/vendor": "0x1002"},
 		"AMD's devices are not known: what is on the PCI bus is not known: there is no file": {},
 	} {
-		if _, err := openAMD(tree(t, files)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := openAMD(testenv.Tree(t, files)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
