@@ -243,35 +243,42 @@ func throttle(m *machine) []Finding {
 			return skip("", "n/a (the card does not tell)")
 		}
 		worst := ok("", "nothing")
-		var all []string
 		for _, reason := range d.Throttle {
-			r := strings.ToLower(reason)
-			f := ok("", "")
+			f := ok("", "") // a power limit does what it is for, and clocks that a user has set
 			switch {
-			case strings.Contains(r, "brake"):
-				f = fail("", "the power supply or the board asks for less: see to the power cables and the supply's rating, and the server's management log", "")
-			case strings.Contains(r, "thermal"):
-				f = warn("", "see to fans, dust, the air that comes in, and the space between cards; or lower the power limit: nvidia-smi -i NUMBER -pl WATTS", "")
-			case strings.Contains(r, "hw") || strings.Contains(r, "hardware"):
-				f = fail("", "the card slows itself down, by half or more: see to temperature, power cables and supply", "")
-			case strings.Contains(r, "power"):
-				f = ok("", "") // what a limit is for
+			case strings.Contains(reason, "brake"):
+				f = fail("", "the power supply, or the server, asks the card for less: see to power cables and the rating of the supply, and to the server's management log", "")
+			case strings.Contains(reason, "temperature") && strings.Contains(reason, "hardware"), strings.Contains(reason, "slowdown"):
+				f = fail("", "the card protects itself, at half its clocks or less: "+cool(d), "")
+			case strings.Contains(reason, "temperature"):
+				f = warn("", cool(d), "")
 			}
-			all = append(all, reason)
 			if rank(f.Verdict) > rank(worst.Verdict) {
 				worst = f
 			}
 		}
-		if len(all) > 0 {
-			worst.Evidence = strings.Join(all, ", ")
+		if len(d.Throttle) > 0 {
+			worst.Evidence = strings.Join(d.Throttle, ", ")
 		}
 		return worst
 	})
 }
 
+// cool is how to get a card cooler.
+func cool(d telemetry.Reading) string {
+	return "see to fans, dust, the air that comes in, and the space between cards; or lower the power limit: " + setLimit(d, "WATTS")
+}
+
+// setLimit is the command that sets a card's power limit.
+func setLimit(d telemetry.Reading, watts string) string {
+	if d.Vendor == "amd" {
+		return "rocm-smi --setpoweroverdrive " + watts + " (as root)"
+	}
+	return "nvidia-smi -i " + number(d) + " -pl " + watts + " (as root)"
+}
+
 func temperature(m *machine) []Finding {
 	return m.each(func(d telemetry.Reading) Finding {
-		const cool = "see to fans, dust, the air that comes in, and the space between cards; or lower the power limit: nvidia-smi -i NUMBER -pl WATTS"
 		if !d.Temperature.OK {
 			return unknown(d.Temperature)
 		}
@@ -288,9 +295,9 @@ func temperature(m *machine) []Finding {
 		}
 		switch {
 		case told && d.Temperature.V >= limit:
-			return fail("", cool, "%s", evidence)
+			return fail("", cool(d), "%s", evidence)
 		case d.Temperature.V > limit-warmBelow:
-			return warn("", cool, "%s", evidence)
+			return warn("", cool(d), "%s", evidence)
 		}
 		return ok("", "%s", evidence)
 	})
@@ -314,7 +321,7 @@ func powerLimit(m *machine) []Finding {
 			evidence += fmt.Sprintf(", and the catalogue's %.0f W", card.Power)
 		}
 		if d.PowerLimit.V < lowLimit*sold.V {
-			return warn("", fmt.Sprintf("nvidia-smi -i %s -pl %.0f sets it back (as root); 'sinter sweep' finds the limit with the least energy", number(d), sold.V), "%s: training is slower than it need be", evidence)
+			return warn("", setLimit(d, fmt.Sprintf("%.0f", sold.V))+" sets it back; 'sinter sweep' finds the limit with the least energy", "%s: training is slower than it need be", evidence)
 		}
 		return ok("", "%s", evidence)
 	})

@@ -97,17 +97,25 @@ func driver(m *machine) (list []Finding) {
 	if failed != nil {
 		list = append(list, fail("", "see what the driver says in the kernel's log (dmesg); restart the machine; install the driver anew", "%v", failed))
 	}
-	if m.System.Root != "" || len(m.of("nvidia")) > 0 || m.has("/proc/driver/nvidia/version") {
-		list = append(list, m.nvidiaDriver(inventory, failed)...)
-	}
 	bound := func(vendor string) bool {
 		return slices.ContainsFunc(m.of(vendor), func(g hardware.GPU) bool { return slices.Contains(right[vendor], g.Driver) })
 	}
-	if bound("amd") {
-		list = append(list, m.renderNodes("amd", inventory))
+	if strings.Contains(inventory.Absent["cuda"], "nogpu") {
+		if bound("nvidia") || bound("amd") || bound("intel") {
+			return one(warn("", "build it without the tag: go install github.com/sinter-dl/sinter/cmd/sinter@latest", "this program was built without GPUs (-tags nogpu), and there is one"))
+		}
+		return one(skip("", "this program was built without GPUs (-tags nogpu)"))
 	}
-	if bound("intel") {
-		list = append(list, m.renderNodes("intel", inventory))
+	list = append(list, m.nvidiaDriver(bound("nvidia"), inventory, failed)...)
+	for _, vendor := range []string{"amd", "intel"} {
+		if bound(vendor) {
+			list = append(list, m.renderNodes(vendor, inventory))
+		}
+	}
+	for _, d := range inventory.Devices {
+		if d.Backend == "cuda" && len(list) == 0 { // under WSL, there is no module in this kernel
+			list = append(list, ok("nvidia", "%s", d.Driver))
+		}
 	}
 	if len(list) == 0 {
 		return one(skip("", "there is no card with a driver"))
@@ -117,16 +125,20 @@ func driver(m *machine) (list []Finding) {
 
 // nvidiaDriver goes the way of a program to the driver: the kernel's module, the device files,
 // the library, versions of both, and what the driver says then.
-func (m *machine) nvidiaDriver(inventory Inventory, failed error) []Finding {
+func (m *machine) nvidiaDriver(bound bool, inventory Inventory, failed error) []Finding {
 	loaded, err := m.System.NVIDIADriver()
 	if err != nil {
-		if slices.ContainsFunc(m.of("nvidia"), func(g hardware.GPU) bool { return g.Driver == "nvidia" }) {
+		if bound {
 			return one(fail("nvidia", "modprobe nvidia; if the kernel was updated, its module has to be built anew: dkms autoinstall", "%v", err))
 		}
 		return nil // no module: what there is to say, the bus has said
 	}
 	container := m.contained()
-	nodes := append([]string{"/dev/nvidiactl", "/dev/nvidia-uvm"}, m.glob("/dev/nvidia[0-9]*")...)
+	numbered := m.glob("/dev/nvidia[0-9]*")
+	if len(numbered) == 0 {
+		numbered = []string{"/dev/nvidia0"}
+	}
+	nodes := append([]string{"/dev/nvidiactl", "/dev/nvidia-uvm"}, numbered...)
 	var missing, refused []string
 	for _, node := range nodes {
 		switch err := m.probes.access(m.at(node)); {
@@ -135,9 +147,6 @@ func (m *machine) nvidiaDriver(inventory Inventory, failed error) []Finding {
 		case errors.Is(err, fs.ErrPermission):
 			refused = append(refused, node)
 		}
-	}
-	if len(nodes) == 2 && m.System.Root+"x" != "" && !m.has("/dev/nvidia0") {
-		missing = append(missing, "/dev/nvidia0")
 	}
 	switch {
 	case len(missing) > 0 && container != "":
@@ -289,7 +298,7 @@ type model struct{ device, model string }
 func (m *machine) nvidiaModels(inventory Inventory) (list []model) {
 	r, _ := m.readings()
 	for _, d := range r.devices {
-		if c, known := hardware.Match(d.Model); strings.HasPrefix(d.Device, "cuda:") || strings.HasPrefix(d.UUID, "GPU-") || known && c.Vendor == "nvidia" {
+		if d.Vendor == "nvidia" {
 			list = append(list, model{d.Device, d.Model})
 		}
 	}

@@ -11,7 +11,8 @@
 //
 //	ok       nothing to do
 //	warning  training works, but slower, or with a risk that it is better to know
-//	failure  training does not work here, or not on this device, or its results cannot be trusted
+//	failure  training does not work here, or not on this device, or its results cannot be trusted,
+//	         or the hardware slows down to protect itself
 //	skipped  not applicable here, or it cannot be told; the evidence says which, and why
 //
 // The checks stand in one table (checks.go), and judge facts. Facts are gathered once, however
