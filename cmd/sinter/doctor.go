@@ -25,6 +25,7 @@ import (
 func doctorCommand() *cobra.Command {
 	var asJSON, strict, distributed, list bool
 	var supply float64
+	var limit time.Duration
 	var ask string
 	c := &cobra.Command{
 		Use:   "doctor",
@@ -45,11 +46,13 @@ failures. Nothing is changed: what is written to measure a disk is removed.`,
 				return answer(out, ask)
 			case supply < 0:
 				return &recipe.UsageError{Place: "--supply", Reason: fmt.Sprintf("found %v, expected the watts on the label of the power supply", supply)}
+			case limit <= 0:
+				return &recipe.UsageError{Place: "--limit", Reason: fmt.Sprintf("found %v, expected a time above 0, such as 10s", limit)}
 			case list:
 				printChecks(out)
 				return nil
 			}
-			r := doctor.Run(c.Context(), doctor.Options{Supply: supply, Distributed: distributed, Inventory: askInventory, Try: askTrial})
+			r := doctor.Run(c.Context(), doctor.Options{Supply: supply, Distributed: distributed, Inventory: askInventory, Try: askTrial, Limit: limit, TryLimit: 6 * limit})
 			if err := c.Context().Err(); err != nil {
 				return err
 			}
@@ -73,6 +76,7 @@ failures. Nothing is changed: what is written to measure a disk is removed.`,
 	f.BoolVar(&strict, "strict", false, "exit status 1 if there are warnings")
 	f.BoolVar(&distributed, "distributed", false, "judge the network by what training on several machines needs")
 	f.Float64Var(&supply, "supply", 0, "watts on the label of the power supply, which no program can read")
+	f.DurationVar(&limit, "limit", 10*time.Second, "how long a driver may take to answer; a device may compute six times as long")
 	f.BoolVar(&list, "list", false, "list what is checked, and do nothing")
 	f.StringVar(&ask, "ask", "", "")
 	f.MarkHidden("ask")

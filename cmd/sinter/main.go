@@ -141,7 +141,7 @@ digits and letters that it renders itself.`,
 func flagError(c *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
-		wants := map[string]string{"int": "a whole number", "uint64": "a whole number that is not negative", "float64": "a number", "bool": "true or false"}
+		wants := map[string]string{"int": "a whole number", "uint64": "a whole number that is not negative", "float64": "a number", "bool": "true or false", "duration": "a time such as 10s"}
 		f := value.GetFlag()
 		return &recipe.UsageError{Place: "--" + f.Name, Reason: fmt.Sprintf("found %q, expected %s", value.GetValue(), wants[f.Value.Type()])}
 	}

@@ -40,6 +40,7 @@ type box struct {
 	zone      error
 	synced    bool
 	installed []find.Library
+	byNVML    bool // what stands for the cards is a library, not the list
 }
 
 const cpuinfo = `processor	: %d
@@ -222,7 +223,7 @@ func (b *box) examine() *Report {
 		},
 		Synchronised: func() (bool, error) { return b.synced, nil },
 	}
-	if o.Sources == nil {
+	if o.Sources == nil && !b.byNVML {
 		o.Sources = []telemetry.Source{telemetrytest.New(b.cards...)}
 	}
 	if o.Inventory == nil {
