@@ -31,7 +31,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/streamtest"},
 	{packages: "train/recipe", internal: "internal/ir internal/nearest", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/tune"},
-	{packages: "train/live", others: "golang.org/x/sys/unix"},
+	{packages: "train/live", internal: "internal/process"},
 	{packages: "train/tensorboard"},
 	{packages: "train/profile", internal: "internal/ir"},
 	{packages: "train", internal: "internal/ir internal/nvtx"},
@@ -93,6 +93,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/ir", internal: "internal/shape internal/dtype"},
 	{packages: "internal/reftest", internal: "internal/dtype internal/testenv"},
 	{packages: "internal/shape internal/dtype internal/philox internal/debug internal/testenv internal/jpeg internal/resample internal/nearest"},
+	{packages: "internal/process", others: "golang.org/x/sys/unix"},
 }
 
 // backend is what a backend works with.

@@ -37,6 +37,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sinter-dl/sinter/internal/process"
 	"github.com/sinter-dl/sinter/power"
 )
 
@@ -138,27 +139,9 @@ func (r *Run) UnmarshalJSON(text []byte) error {
 
 // record is what a file holds.
 type record struct {
-	Identity identity `json:"process"`
-	Run      Run      `json:"run"`
+	Identity process.ID `json:"process"`
+	Run      Run        `json:"run"`
 }
-
-// identity tells a process from all others, also from those that have or had its number.
-type identity struct {
-	Host  string `json:"host"`
-	Boot  string `json:"boot,omitempty"`  // of the system, where it has a name
-	Space string `json:"space,omitempty"` // of process numbers
-	Start string `json:"start,omitempty"` // of the process, by the system's clock for that
-}
-
-// condition is that of a process.
-type condition int
-
-const (
-	gone    condition = iota
-	hidden            // it cannot be seen from here
-	running           //
-	halted            // by job control
-)
 
 // believed is for how long a file speaks for a process that cannot be seen.
 const believed = time.Minute
@@ -223,16 +206,16 @@ func read(name string) (r Run, ok bool, err error) {
 	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&rec); err != nil || rec.Run.PID <= 0 {
 		return Run{}, false, fmt.Errorf("%s is damaged: it should tell of a run that trains; remove it", name)
 	}
-	switch look(rec.Run.PID, rec.Identity) {
-	case gone:
+	switch process.Look(rec.Run.PID, rec.Identity) {
+	case process.Gone:
 		f.Close()
 		os.Remove(name)
 		return Run{}, false, nil
-	case hidden:
+	case process.Hidden:
 		if time.Since(rec.Run.Updated) > believed {
 			return Run{}, false, nil
 		}
-	case halted:
+	case process.Halted:
 		rec.Run.State, rec.Run.Reason = Stopped, "by a signal (SIGSTOP or Ctrl-Z)"
 	}
 	return rec.Run, true, nil

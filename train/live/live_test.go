@@ -17,6 +17,7 @@ import (
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
+	"github.com/sinter-dl/sinter/internal/process"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
 	"github.com/sinter-dl/sinter/power"
@@ -225,7 +226,7 @@ func TestIdentity(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Setenv("SINTER_RUNTIME_DIR", dir)
-	now, me := time.Now(), self()
+	now, me := time.Now(), process.Self()
 	if me.Boot == "" || me.Space == "" || me.Start == "" || me.Host == "" {
 		t.Fatalf("this process is %+v", me)
 	}
@@ -266,7 +267,7 @@ func TestIdentity(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("SINTER_RUNTIME_DIR", dir)
-	text, err := json.Marshal(record{self(), Run{PID: os.Getpid(), Updated: time.Now(), Recipe: "good"}})
+	text, err := json.Marshal(record{process.Self(), Run{PID: os.Getpid(), Updated: time.Now(), Recipe: "good"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sinter-dl/sinter/internal/process"
 	"github.com/sinter-dl/sinter/train"
 )
 
@@ -45,7 +46,7 @@ var published atomic.Int64
 type publisher struct {
 	train.NopCallback
 	options  Options
-	identity identity
+	identity process.ID
 	name     string // of the file
 
 	mu    sync.Mutex // of what the loop notes and the goroutine writes
@@ -59,7 +60,7 @@ type publisher struct {
 }
 
 func (p *publisher) OnTrainBegin(s *train.State) {
-	p.identity = self()
+	p.identity = process.Self()
 	p.run = Run{PID: os.Getpid(), Started: time.Now(), Dir: p.options.Dir, Recipe: p.options.Recipe, Device: p.options.Device}
 	p.note(s, Starting)
 	dir, err := folder()

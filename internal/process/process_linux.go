@@ -1,4 +1,4 @@
-package live
+package process
 
 import (
 	"errors"
@@ -9,8 +9,8 @@ import (
 )
 
 // here is what all processes that can be seen from this one have in common.
-func here() identity {
-	var id identity
+func here() ID {
+	var id ID
 	id.Host, _ = os.Hostname()
 	if text, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
 		id.Boot = strings.TrimSpace(string(text))
@@ -19,36 +19,37 @@ func here() identity {
 	return id
 }
 
-// self identifies this process.
-func self() identity {
-	id := here()
-	_, id.Start, _ = stat(os.Getpid())
-	return id
+// Of identifies a process that is there. What cannot be told of it is left out, and the
+// error says why.
+func Of(pid int) (id ID, err error) {
+	id = here()
+	_, id.Start, err = stat(pid)
+	return id, err
 }
 
-// look tells how a process is that once had this number and this identity.
-func look(pid int, id identity) condition {
+// Look tells how a process is that once had this number and this ID.
+func Look(pid int, id ID) Condition {
 	now := here()
 	switch {
 	case now.Host != id.Host && now.Boot != id.Boot: // a folder that machines share
-		return hidden
+		return Hidden
 	case now.Boot != id.Boot:
-		return gone
+		return Gone
 	case now.Space != id.Space:
-		return hidden
+		return Hidden
 	}
 	state, start, err := stat(pid)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return gone
+		return Gone
 	case err != nil:
-		return hidden
+		return Hidden
 	case start != id.Start, state == "Z", state == "X":
-		return gone
+		return Gone
 	case state == "T":
-		return halted
+		return Halted
 	}
-	return running
+	return Running
 }
 
 // stat is the state of a process and when it started, in the kernel's ticks since boot:

@@ -1,4 +1,4 @@
-package live
+package process
 
 import (
 	"errors"
@@ -7,27 +7,28 @@ import (
 	"syscall"
 )
 
-// self identifies this process.
-func self() identity {
-	start, _ := stat(os.Getpid())
-	return identity{Start: start, Host: host()}
+// Of identifies a process that is there. What cannot be told of it is left out, and the
+// error says why.
+func Of(pid int) (ID, error) {
+	start, err := stat(pid)
+	return ID{Start: start, Host: host()}, err
 }
 
-// look tells how a process is that once had this number and this identity.
-func look(pid int, id identity) condition {
+// Look tells how a process is that once had this number and this ID.
+func Look(pid int, id ID) Condition {
 	if id.Host != host() { // a folder that machines share
-		return hidden
+		return Hidden
 	}
 	start, err := stat(pid)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return gone
+		return Gone
 	case err != nil:
-		return hidden
+		return Hidden
 	case start != id.Start:
-		return gone
+		return Gone
 	}
-	return running
+	return Running
 }
 
 // stat is when a process started, in units of 100 ns.

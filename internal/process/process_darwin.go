@@ -1,4 +1,4 @@
-package live
+package process
 
 import (
 	"errors"
@@ -8,29 +8,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// self identifies this process.
-func self() identity {
-	_, start, _ := stat(os.Getpid())
-	return identity{Start: start, Host: host()}
+// Of identifies a process that is there. What cannot be told of it is left out, and the
+// error says why.
+func Of(pid int) (ID, error) {
+	_, start, err := stat(pid)
+	return ID{Start: start, Host: host()}, err
 }
 
-// look tells how a process is that once had this number and this identity.
-func look(pid int, id identity) condition {
+// Look tells how a process is that once had this number and this ID.
+func Look(pid int, id ID) Condition {
 	if id.Host != host() { // a folder that machines share
-		return hidden
+		return Hidden
 	}
 	state, start, err := stat(pid)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return gone
+		return Gone
 	case err != nil:
-		return hidden
+		return Hidden
 	case start != id.Start, state == 5: // SZOMB
-		return gone
+		return Gone
 	case state == 4: // SSTOP
-		return halted
+		return Halted
 	}
-	return running
+	return Running
 }
 
 // stat asks the kernel for a process's state and the time at which it started.
