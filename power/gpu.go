@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sinter-dl/sinter/hardware"
@@ -78,7 +79,7 @@ func (m *Meter) addGPU(o Options, f *feed) (idle float64, idleFrom, why string) 
 	// All there is to know once: utilization tells whether the device was idle.
 	list := f.monitor.Read()
 	f.now = list
-	r, slice, share, why := chooseGPU(list, o.Device)
+	r, slice, share, why := chooseGPU(list, o.Device, o.Model)
 	if why != "" {
 		return 0, "", why
 	}
@@ -110,8 +111,9 @@ func (m *Meter) addGPU(o Options, f *feed) (idle float64, idleFrom, why string) 
 	return 0, "not known", ""
 }
 
-// chooseGPU finds the device, or the slice of one with its share, that a run calls by a name.
-func chooseGPU(list []telemetry.Reading, name string) (r telemetry.Reading, slice *telemetry.Reading, share float64, why string) {
+// chooseGPU finds the device, or the slice of one with its share, that a run calls by a name, and
+// its driver by another.
+func chooseGPU(list []telemetry.Reading, name, model string) (r telemetry.Reading, slice *telemetry.Reading, share float64, why string) {
 	for _, r := range list {
 		if r.Device == name || r.UUID == name {
 			return r, nil, 1, ""
@@ -128,13 +130,35 @@ func chooseGPU(list []telemetry.Reading, name string) (r telemetry.Reading, slic
 			return r, s, card.Slice.Share(), ""
 		}
 	}
-	switch len(list) {
-	case 0:
-		return r, nil, 0, fmt.Sprintf("no telemetry of any GPU, so that the energy of %s is not measured", name)
-	case 1:
-		if len(list[0].Slices) == 0 { // there is no other that it could be
-			return list[0], nil, 1, ""
+	// Not by name, so by what it is.
+	var fit []telemetry.Reading
+	wanted, known := hardware.Match(model)
+	for _, r := range list {
+		card, ok := hardware.Match(r.Model)
+		switch {
+		case strings.HasPrefix(name, "cuda") && r.Vendor != "nvidia":
+		case model == "" || strings.EqualFold(model, r.Model) || known && ok && card.Key == wanted.Key:
+			fit = append(fit, r)
+		case !known || !ok: // there may be other names of it
+			fit = append(fit, r)
 		}
 	}
-	return r, nil, 0, fmt.Sprintf("which of the %d GPUs is %s cannot be told; set CUDA_DEVICE_ORDER=PCI_BUS_ID, or CUDA_VISIBLE_DEVICES to the UUID of one", len(list), name)
+	switch {
+	case len(fit) == 1 && len(fit[0].Slices) == 0:
+		return fit[0], nil, 1, ""
+	case len(fit) == 0:
+		return r, nil, 0, fmt.Sprintf("no telemetry tells of %s", strings.TrimSpace(name+" "+model))
+	}
+	return r, nil, 0, fmt.Sprintf("which GPU, or slice of one, is %s cannot be told among %d; where they are NVIDIA's, set CUDA_DEVICE_ORDER=PCI_BUS_ID, or CUDA_VISIBLE_DEVICES to the UUID of one", name, len(fit))
+}
+
+// isProcessor tells whether a device is the machine's processor by another way, OpenCL's, whose
+// energy is counted already.
+func isProcessor(device, model string) bool {
+	if device == "" || device == "cpu" {
+		return true
+	}
+	_, known := FindCPU(model)
+	low := strings.ToLower(model)
+	return strings.HasPrefix(device, "opencl") && (known || strings.HasPrefix(low, "cpu") || strings.HasPrefix(low, "pthread") || strings.Contains(low, "processor") || strings.Contains(low, "xeon"))
 }

@@ -25,7 +25,7 @@ func (m *Meter) find(o Options) {
 	}
 	counters := o.Meter != "model"
 	m.findCPU(o, counters)
-	if o.Device != "" && o.Device != "cpu" {
+	if !isProcessor(o.Device, o.Model) {
 		m.findGPU(o, counters)
 	}
 }

@@ -28,6 +28,9 @@ type zone struct {
 func findRAPL(root string) (zones []*zone, why string) {
 	dir := filepath.Join(cmpRoot(root), "sys/class/powercap")
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, raplProblem(root, dir, err)
+	}
 	if err != nil {
 		return nil, fmt.Sprintf("RAPL is not there: %s cannot be read; on a real machine with an Intel or AMD processor, the kernel's module intel_rapl_msr brings it (sudo modprobe intel_rapl_msr), and a virtual machine has none", shown(root, dir))
 	}
