@@ -5,16 +5,18 @@ import (
 	"strings"
 )
 
-// Multiprocessors of the profiles 1g, 1g with twice the memory, 2g, 3g, 4g and 7g.
+// Multiprocessors of the profiles 1g, 1g with twice the memory, 2g, 3g, 4g and 7g, as
+// "nvidia-smi mig -lgip" lists them; those of a B200 are the documented shares of 1/7.
 var (
 	a100Units     = [6]int{14, 14, 28, 42, 56, 98}
-	h100PCIeUnits = [6]int{16, 16, 32, 46, 60, 114}
+	h100PCIeUnits = [6]int{14, 14, 30, 46, 62, 114}
 	h100Units     = [6]int{16, 26, 32, 60, 64, 132}
-	b200Units     = [6]int{18, 28, 36, 66, 72, 148}
+	b200Units     = [6]int{18, 18, 36, 54, 72, 126}
 )
 
 // mig7 is the slices of a card with 7 compute slices and 8 parts of memory. The sizes are
-// those in the names, for 1, 2, 4 and 8 parts; memory is what drivers show, in GiB.
+// those in the names, for 1, 2, 4 and 8 parts; memory is what "nvidia-smi mig -lgip" lists, in
+// GiB. Of an H200 and a B200 the smallest slice is, and the others at least its multiples.
 func mig7(units [6]int, sizes string, memory ...float64) []Profile {
 	s := strings.Fields(sizes)
 	bytes := func(i int) int64 { return int64(memory[i] * gib) }
