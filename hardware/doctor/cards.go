@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sinter-dl/sinter/hardware"
 	"github.com/sinter-dl/sinter/hardware/telemetry"
+	"github.com/sinter-dl/sinter/power"
 )
 
 // Thresholds of what cards measure.
@@ -21,6 +23,8 @@ const (
 	fullMemory = 0.25 // of the card's memory that other programs hold
 	manyECC    = 1000 // corrected errors since the driver was loaded
 	bigSupply  = 1600 // W: the largest supplies of desktop machines
+
+	leastProcessor = 65 // W: what desktop processors are sold with at least, as a rule
 )
 
 // measuring says whether there is telemetry; the checks after it say nothing where there is
@@ -174,6 +178,8 @@ func ecc(m *machine) []Finding {
 			return fail("", "results since may be wrong; "+reset+"; "+rma+"; nvidia-smi -q -d ROW_REMAPPER says whether spare rows are left", "%.0f errors that could not be corrected since the driver was loaded", d.ECCUncorrected.V)
 		case d.ECCCorrected.OK && d.ECCCorrected.V >= manyECC:
 			return warn("", "nothing is wrong yet; watch whether it grows (nvidia-smi -q -d ECC), and "+rma, "%.0f errors were corrected since the driver was loaded", d.ECCCorrected.V)
+		case d.ECC == "off":
+			return ok("", "off: errors of memory stay unnoticed; nvidia-smi -i %s -e 1 turns it on, from the next start", number(d))
 		case d.ECCCorrected.OK:
 			return ok("", "%.0f corrected, none uncorrected", d.ECCCorrected.V)
 		}
@@ -380,10 +386,10 @@ func supply(m *machine) []Finding {
 }
 
 // processorPower is what the processors draw at most: their own limit where the kernel tells
-// it, else an estimate by their cores.
+// it, else what their model is sold with, else an estimate.
 func (m *machine) processorPower() (watts float64, from string) {
 	for _, file := range m.glob("/sys/class/powercap/intel-rapl:*/constraint_0_power_limit_uw") {
-		name, err := m.text(filepath.Dir(file) + "/name")
+		name, err := m.text(path.Dir(file) + "/name")
 		if err != nil || !strings.HasPrefix(name, "package") {
 			continue // a part of a package
 		}
@@ -391,7 +397,8 @@ func (m *machine) processorPower() (watts float64, from string) {
 		if err != nil {
 			continue
 		}
-		if uw, err := strconv.ParseFloat(text, 64); err == nil && uw > 0 {
+		// Boards of desktop machines set 4095 W, which is none.
+		if uw, err := strconv.ParseFloat(text, 64); err == nil && uw > 0 && uw < 1000e6 {
 			watts += uw / 1e6
 		}
 	}
@@ -399,10 +406,12 @@ func (m *machine) processorPower() (watts float64, from string) {
 		return watts, "(its limit)"
 	}
 	cpu, _ := m.cpu()
-	// Desktop processors of 6 cores and more are sold with 65 to 170 W, servers' with up to 400
-	// W: 10 W a core, and not less than 65 for a socket.
 	sockets := float64(max(1, cpu.Sockets))
-	return min(max(65*sockets, 10*float64(cpu.Cores)), 400*sockets), "(estimated)"
+	if c, known := power.FindCPU(cpu.Model); known {
+		return c.Watts * sockets, "(its TDP)"
+	}
+	// 4 W a thread is what package power takes for a processor that it does not know.
+	return max(leastProcessor, 4*float64(cpu.Threads)), "(estimated)"
 }
 
 func mig(m *machine) []Finding {

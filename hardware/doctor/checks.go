@@ -40,6 +40,7 @@ var checks = []Check{
 
 	{"system.clock", "System", "whether the clock is right and kept right", clock},
 	{"system.zones", "System", "the time zone, and whether names of others are known", zones},
+	{"system.energy", "System", "how the energy of a run is measured: counters, or an estimate", energy},
 	{"system.files", "System", "how many files may be open", openFiles},
 	{"system.memlock", "System", "how much memory may be pinned for InfiniBand", memlock},
 }

@@ -268,9 +268,13 @@ func compatibility(m *machine) (list []Finding) {
 			}
 		}
 		if good {
-			have := []string{"driver " + cmp.Or(driver, "not known")}
-			have = append(have, "CUDA "+cmp.Or(cuda, "libraries missing"), "cuDNN "+cmp.Or(cudnn, "missing"))
-			list = append(list, ok(name.device, "%s suit compute capability %d.%d", strings.Join(have, ", "), card.Capability/10, card.Capability%10))
+			var have []string
+			for _, v := range []struct{ name, version string }{{"driver", driver}, {"CUDA", cuda}, {"cuDNN", cudnn}} {
+				if v.version != "" {
+					have = append(have, v.name+" "+v.version)
+				}
+			}
+			list = append(list, ok(name.device, "%s and compute capability %d.%d suit each other", cmp.Or(strings.Join(have, ", "), "no version is known"), card.Capability/10, card.Capability%10))
 		}
 	}
 	if len(list) == 0 {

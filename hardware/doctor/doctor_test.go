@@ -382,7 +382,7 @@ var cases = []struct {
 		b.inventory.Absent["cuda"] = "this program was built without GPUs (-tags nogpu); build it without that tag"
 	}, wants{"devices.driver", "", Warning, "built without GPUs", "go install"}},
 
-	{"healthy", nil, wants{"devices.compatibility", "cuda:0", OK, "driver 580.95.05, CUDA 13.0.88, cuDNN 9.14.0 suit compute capability 8.0", ""}},
+	{"healthy", nil, wants{"devices.compatibility", "cuda:0", OK, "driver 580.95.05, CUDA 13.0.88, cuDNN 9.14.0 and compute capability 8.0 suit each other", ""}},
 	{"a V100 with CUDA 13", func(b *box) {
 		b.v100()
 		b.inventory.Libraries["cuda"][1] = sinter.DeviceLibrary{Name: "NVRTC", Problem: "/usr/local/cuda has that of CUDA 13, but a device of compute capability 7.0 ends with CUDA 12.9", Brings: "compiles kernels"}
@@ -468,6 +468,7 @@ var cases = []struct {
 
 	{"healthy", nil, wants{"cards.ecc", "cuda:0", OK, "2 corrected, none uncorrected", ""}},
 	{"uncorrected", func(b *box) { b.cards[1].ECCUncorrected = telemetry.Known(3) }, wants{"cards.ecc", "cuda:1", Failure, "3 errors that could not be corrected", "gpu-reset*ROW_REMAPPER"}},
+	{"ECC is off", func(b *box) { b.cards[1].ECC = "off" }, wants{"cards.ecc", "cuda:1", OK, "off: errors of memory stay unnoticed; nvidia-smi -i GPU-b -e 1", ""}},
 	{"many corrected", func(b *box) { b.cards[1].ECCCorrected = telemetry.Known(54321) }, wants{"cards.ecc", "cuda:1", Warning, "54321 errors were corrected", "nvidia-smi -q -d ECC"}},
 	{"unsupported", func(b *box) { b.mute() }, wants{"cards.ecc", "cuda:0", Skipped, "n/a", ""}},
 
@@ -505,6 +506,10 @@ var cases = []struct {
 
 	// (400 + 400 + 280 + 100) / 0.8
 	{"a server", func(b *box) { b.rapl("280000000") }, wants{"cards.supply", "", OK, "1475 W: (cards 400 + 400 + processor 280 (its limit) + 100) / 0.8*for servers", ""}},
+	{"a server by its model", nil, wants{"cards.supply", "", OK, "1475 W*processor 280 (its TDP)", ""}},
+	{"a server whose limit is none", func(b *box) { b.rapl("4095000000") }, wants{"cards.supply", "", OK, "processor 280 (its TDP)", ""}},
+	// (400 + 400 + 65 + 100) / 0.8
+	{"an unknown processor", func(b *box) { b.file("proc/cpuinfo", "processor : 0\nmodel name : Mystery\nflags : fpu lm avx2 fma\n") }, wants{"cards.supply", "", OK, "1206 W*processor 65 (estimated)", ""}},
 	// (320 + 95 + 100) / 0.8 is less than the 750 W that the card's vendor recommends.
 	{"a desktop", func(b *box) { b.geforce(1); b.rapl("95000000") }, wants{"cards.supply", "", OK, "750 W, as the card's vendor recommends*--supply", ""}},
 	{"a small supply", func(b *box) { b.geforce(1); b.rapl("95000000"); b.options.Supply = 550 }, wants{"cards.supply", "", Failure, "750 W*label says 550 W", "supply of 750 W or more"}},
@@ -565,6 +570,17 @@ var cases = []struct {
 	{"healthy", nil, wants{"system.zones", "", OK, "Europe/Paris; others are known", ""}},
 	{"no tzdata", func(b *box) { b.zone = errors.New("unknown time zone Europe/Paris") }, wants{"system.zones", "", Warning, "unknown time zone", "apt install tzdata"}},
 
+	{"RAPL", func(b *box) { b.rapl("280000000") }, wants{"system.energy", "cpu package 0", OK, "RAPL", ""}},
+	{"RAPL that cannot be read", func(b *box) {
+		b.rapl("280000000")
+		b.remove("sys/class/powercap/intel-rapl:0/energy_uj")
+		b.file("sys/class/powercap/intel-rapl:0/energy_uj/x", "")
+	}, wants{"system.energy", "cpu", Warning, "cannot be read, and it is estimated: is a directory", "sudo chmod o+r"}},
+	{"no RAPL", nil, wants{"system.energy", "cpu", Skipped, "no counter that can be read*estimate", ""}},
+	{"a card's counter", nil, wants{"system.energy", "cuda:0", OK, "NVML: counter of energy", ""}},
+	{"a card's power", func(b *box) { b.cards[0].Energy = telemetry.Unknown("it has none") }, wants{"system.energy", "cuda:0", OK, "power, summed up", ""}},
+	{"unsupported", func(b *box) { b.mute() }, wants{"system.energy", "cuda:0", Skipped, "estimated", ""}},
+
 	{"healthy", nil, wants{"system.files", "", OK, "1024, raised to 1048576", ""}},
 	{"few files", func(b *box) { b.file("proc/self/limits", fmt.Sprintf(limits, "256", "256", "unlimited", "unlimited")) }, wants{"system.files", "", Warning, "256 at most", "ulimit -n 4096"}},
 
@@ -596,6 +612,8 @@ func (b *box) rapl(microwatts string) {
 	for dir, name := range map[string]string{"intel-rapl:0": "package-0", "intel-rapl:0:0": "dram"} {
 		b.file("sys/class/powercap/"+dir+"/name", name)
 		b.file("sys/class/powercap/"+dir+"/constraint_0_power_limit_uw", microwatts)
+		b.file("sys/class/powercap/"+dir+"/energy_uj", "123456")
+		b.file("sys/class/powercap/"+dir+"/max_energy_range_uj", "262143328850")
 	}
 }
 

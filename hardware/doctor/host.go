@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sinter-dl/sinter/hardware"
+	"github.com/sinter-dl/sinter/power"
 )
 
 // Thresholds. Sizes of memory and disks are decimal, as they are sold.
@@ -207,7 +208,7 @@ func sharedMemory(m *machine) []Finding {
 func space(m *machine) (list []Finding) {
 	for _, v := range m.volumes() {
 		where := fmt.Sprintf("%s (%s)", cmp.Or(v.disk.Mount, v.folders[0].Path), cmp.Or(v.disk.Filesystem, "file system"))
-		remedy := "make room: du -xh --max-depth=2 " + cmp.Or(v.disk.Mount, v.folders[0].Path) + " | sort -h | tail; sinter keeps kernels in at most 1 GiB, and checkpoints as the recipe's key keep says"
+		remedy := "make room: du -xh --max-depth=2 " + cmp.Or(v.disk.Mount, v.folders[0].Path) + " | sort -h | tail; of checkpoints, fewer stay with --set checkpoint.keep=1"
 		switch {
 		case v.err != nil:
 			list = append(list, warn(v.names(), "make the folder readable, or choose another (--out for runs, SINTER_KERNEL_CACHE, TMPDIR)", "%v", v.err))
@@ -392,6 +393,38 @@ func zones(m *machine) []Finding {
 		return one(warn("", "install the database of time zones: apt install tzdata, apk add tzdata, dnf install tzdata", "zone %s; names of zones are not known (%v), and windows such as \"23:00-06:00 Europe/Paris\" need them", zone, err))
 	}
 	return one(ok("", "%s; others are known by name", zone))
+}
+
+// energy says how the energy of a run would be measured: by counters, or by an estimate.
+func energy(m *machine) (list []Finding) {
+	meter := power.Open(power.Options{Root: m.System.Root, Every: -1, Baseline: -1})
+	defer meter.Close()
+	counters := m.glob("/sys/class/powercap/intel-rapl:*/energy_uj")
+	for _, p := range meter.Read() {
+		switch {
+		case !p.Estimated:
+			list = append(list, ok(p.Component, "%s", p.Source))
+		case len(counters) > 0 && p.Component == "cpu":
+			_, err := m.text(counters[0])
+			list = append(list, warn(p.Component, "sudo chmod o+r /sys/class/powercap/intel-rapl:*/energy_uj /sys/class/powercap/intel-rapl:*:*/energy_uj, until the next start of the machine; a rule of udev does it for good",
+				"its counters of energy (RAPL) cannot be read, and it is estimated: %v", reason(err)))
+		default:
+			list = append(list, skip(p.Component, "there is no counter that can be read; %s, an estimate", p.Source))
+		}
+	}
+	r, _ := m.readings()
+	for _, d := range r.devices {
+		switch {
+		case d.Problem != "":
+		case d.Energy.OK:
+			list = append(list, ok(d.Device, "%s: counter of energy", d.Source))
+		case d.Power.OK:
+			list = append(list, ok(d.Device, "%s: power, summed up over time", d.Source))
+		default:
+			list = append(list, skip(d.Device, "it tells neither energy nor power: estimated"))
+		}
+	}
+	return list
 }
 
 // limit is a line of /proc/self/limits: the number that a process may reach by itself, and the
