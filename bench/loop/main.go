@@ -6,6 +6,10 @@
 // what is left is Fit.
 //
 //	go run ./bench/loop [-loader] [-metrics]
+//	go run ./bench/loop -meter
+//
+// With -meter it measures, of the recipe lenet, what a run's folder and log and what
+// metering its energy add to the steps of Fit.
 //
 // Both take turns of some thirty steps, so that a busy machine slows down both, and every
 // turn gives one ratio of medians.
@@ -42,6 +46,7 @@ func main() {
 	workers := flag.Int("workers", 0, "of the loader; 0: one less than there are processors")
 	loader := flag.Bool("loader", false, "let the bare steps draw their batches from a loader of their own: what is left is Fit")
 	metrics := flag.Bool("metrics", false, "measure the accuracy too")
+	meter := flag.Bool("meter", false, "measure what logging a run and metering its energy add")
 	profile := flag.String("cpuprofile", "", "write a processor profile to this file")
 	flag.Parse()
 	if *profile != "" {
@@ -53,6 +58,12 @@ func main() {
 			log.Fatal(err)
 		}
 		defer pprof.StopCPUProfile()
+	}
+	if *meter {
+		if err := compareMetering(*steps, *turns); err != nil {
+			log.Fatal(err)
+		}
+		return
 	}
 	if err := run(*batch, *steps, *turns, *workers, *metrics, *loader); err != nil {
 		log.Fatal(err)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/sinter-dl/sinter/cmd/sinter/internal/history"
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
 	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train"
@@ -76,7 +78,7 @@ func energyRows(c *recipe.Consumption) (rows [][]string) {
 			if p.Note != "" {
 				note = "; " + p.Note
 			}
-			row("  "+p.Component, "%s, %s%s", estimated(ui.Energy(p.Joules), p.Estimated), p.Source, note)
+			row("  "+ui.Plain(p.Component), "%s, %s%s", estimated(ui.Energy(p.Joules), p.Estimated), p.Source, note)
 		}
 		if c.JoulesPerStep > 0 {
 			per := fmt.Sprintf("%s a step, %s a sample", ui.Energy(float64(c.JoulesPerStep)), ui.Energy(float64(c.JoulesPerSample)))
@@ -115,8 +117,9 @@ func energyRows(c *recipe.Consumption) (rows [][]string) {
 	}
 	phase("  waited", "for the guard", c.Phases.Pause)
 	phase("  lost", "in steps that had to be made again", c.Phases.Lost)
-	for _, note := range c.Notes {
-		row("  note", "%s", note)
+	for _, note := range c.Notes { // run.json has the whole of it
+		short, _, _ := strings.Cut(note, "; ")
+		row("  note", "%s", short)
 	}
 	return rows
 }
@@ -130,4 +133,23 @@ func sourceOf(u power.Usage, kind string) string {
 		}
 	}
 	return ""
+}
+
+// energyText is the energy of a run and what it cost, in a few words; a dash where they are
+// not known.
+func energyText(o history.Results) string {
+	if o.Energy == nil {
+		return "—"
+	}
+	text := ""
+	if measured, guessed := o.Energy.MeasuredEnergy(); measured {
+		text = ui.Energy(o.Energy.Joules)
+		if guessed {
+			text = approximately + text
+		}
+	}
+	if c := o.Energy.Cost; !c.IsZero() {
+		text = strings.TrimPrefix(text+", ", ", ") + c.String()
+	}
+	return cmp.Or(text, "—")
 }

@@ -262,6 +262,7 @@ type runRecord struct {
 	Parameters int                      `json:"parameters,omitempty"`
 	Speed      recipe.Number            `json:"samples_per_second"`
 	PeakMemory int64                    `json:"peak_memory_bytes,omitempty"`
+	Energy     *recipe.Consumption      `json:"energy,omitempty"`
 	Precision  string                   `json:"precision,omitempty"`
 	Started    time.Time                `json:"started,omitzero"`
 }
@@ -271,7 +272,7 @@ func recordOf(r *history.Run) runRecord {
 	rec := runRecord{
 		Run: r.ID, Dir: r.Dir, Status: r.Status, Error: r.Manifest.Error, Recipe: r.Name, Data: dataOf(r),
 		Step: o.Step, Steps: o.Steps, Epoch: o.Epoch, TrainLoss: recipe.Number(o.TrainLoss), TestLoss: recipe.Number(o.TestLoss),
-		Seconds: recipe.Number(o.Seconds), Parameters: o.Parameters, Speed: recipe.Number(o.SamplesPerSecond), Precision: o.Precision, Started: r.Started,
+		Seconds: recipe.Number(o.Seconds), Parameters: o.Parameters, Speed: recipe.Number(o.SamplesPerSecond), Precision: o.Precision, Started: r.Started, Energy: o.Energy,
 	}
 	if o.PeakMemory > 0 {
 		rec.PeakMemory = int64(o.PeakMemory)
@@ -331,7 +332,7 @@ func listRuns(w io.Writer, runs []*history.Run, dir string) {
 		fmt.Fprintf(w, "no runs in %s; 'sinter train' makes one\n", dir)
 		return
 	}
-	head := []string{"RUN", "STATUS", "RECIPE", "DATA", "STEPS", "SCORE", "TIME"}
+	head := []string{"RUN", "STATUS", "RECIPE", "DATA", "STEPS", "SCORE", "TIME", "ENERGY"}
 	rows := [][]string{head}
 	for _, r := range runs {
 		if r.Status == history.Damaged {
@@ -340,13 +341,13 @@ func listRuns(w io.Writer, runs []*history.Run, dir string) {
 		}
 		o := r.Results()
 		rows = append(rows, []string{ui.Plain(r.ID), statusText(r.Status), ui.Plain(r.Name),
-			ui.Plain(ui.Cut(filepath.Base(cmp.Or(dataOf(r), "—")), 20)), stepsText(o), scoreText(o), secondsText(o.Seconds)})
+			ui.Plain(ui.Cut(filepath.Base(cmp.Or(dataOf(r), "—")), 20)), stepsText(o), scoreText(o), secondsText(o.Seconds), energyText(o)})
 	}
 	width := math.MaxInt
 	if f, ok := w.(*os.File); ok && ui.Terminal(f) {
 		width = ui.Width(f)
 	}
-	for _, column := range []string{"RECIPE", "DATA", "TIME"} {
+	for _, column := range []string{"RECIPE", "DATA", "ENERGY", "TIME"} {
 		if tableWidth(rows) > width {
 			at := slices.Index(rows[0], column)
 			for i, row := range rows {
@@ -460,6 +461,9 @@ func showRun(w io.Writer, r *history.Run) {
 	}
 	if o.Parameters > 0 {
 		row("parameters", ui.Count(o.Parameters))
+	}
+	for _, r := range energyRows(o.Energy) {
+		row(r[0], r[1])
 	}
 	fmt.Fprintln(w)
 	ui.Table(w, rows)
@@ -676,6 +680,19 @@ func compareRuns(w io.Writer, runs []*history.Run) {
 	line("training loss", -1, func(o history.Results) float64 { return o.TrainLoss }, ui.Number)
 	line("samples/s", 1, func(o history.Results) float64 { return o.SamplesPerSecond }, ui.Number)
 	line("memory", -1, func(o history.Results) float64 { return positiveOrNaN(o.PeakMemory) }, func(v float64) string { return ui.Bytes(int64(v)) })
+	joules := func(o history.Results) float64 {
+		if o.Energy == nil {
+			return math.NaN()
+		}
+		return positiveOrNaN(o.Energy.Joules)
+	}
+	line("energy", -1, joules, ui.Energy)
+	line("energy a sample", -1, func(o history.Results) float64 {
+		if math.IsNaN(joules(o)) {
+			return math.NaN()
+		}
+		return positiveOrNaN(float64(o.Energy.JoulesPerSample))
+	}, ui.Energy)
 	line("time", 0, func(o history.Results) float64 { return o.Seconds }, secondsText)
 	line("steps", 0, func(o history.Results) float64 { return float64(o.Step) }, func(v float64) string { return ui.Count(int(v)) })
 	line("parameters", 0, func(o history.Results) float64 { return positiveOrNaN(float64(o.Parameters)) }, func(v float64) string { return ui.Count(int(v)) })

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/sinter-dl/sinter/train"
+	"github.com/sinter-dl/sinter/train/recipe"
 	"github.com/sinter-dl/sinter/train/rundir"
 )
 
@@ -166,6 +167,8 @@ type Results struct {
 	SamplesPerSecond float64
 	PeakMemory       float64
 	Precision        string
+	Energy           *recipe.Consumption // nil where nothing was counted; of a run that has not ended the Usage is as of its last line
+	Watts            float64             // NaN if unknown
 }
 
 // Results puts together what run.json says of a run that has ended and, before that,
@@ -176,6 +179,10 @@ func (r *Run) Results() Results {
 	out := Results{
 		TrainLoss: nan, TestLoss: evaluations.Last("test/loss"), Metrics: map[string]float64{}, Left: nan,
 		SamplesPerSecond: steps.Last("samples_per_second"), PeakMemory: steps.Last("memory"),
+		Watts: steps.Last("power"),
+	}
+	if u := r.Log.Usage; u != nil {
+		out.Energy = &recipe.Consumption{Usage: *u, KWh: recipe.Number(u.KWh()), JoulesPerSample: recipe.Number(steps.Last("joules_per_sample"))}
 	}
 	last := func(t *Table) {
 		if n := t.Len(); n > 0 && (out.Step == 0 || t.Step[n-1] >= float64(out.Step)) {
@@ -218,6 +225,7 @@ func (r *Run) Results() Results {
 		Speed      *float64            `json:"samples_per_second"`
 		Seconds    *float64            `json:"seconds"`
 		Memory     *float64            `json:"peak_memory_bytes"`
+		Energy     *recipe.Consumption `json:"energy"`
 	}
 	if r.Manifest.Status != rundir.Running && json.Unmarshal(r.Manifest.Results, &said) == nil {
 		set(&out.Precision, said.Precision)
@@ -229,6 +237,9 @@ func (r *Run) Results() Results {
 		set(&out.SamplesPerSecond, said.Speed)
 		set(&out.Seconds, said.Seconds)
 		set(&out.PeakMemory, said.Memory)
+		if said.Energy != nil {
+			out.Energy = said.Energy
+		}
 		for name, v := range said.Metrics {
 			if v != nil {
 				out.Metrics[name] = *v

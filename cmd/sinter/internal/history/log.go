@@ -13,12 +13,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sinter-dl/sinter/power"
 )
 
 // Log follows a metrics.jsonl that may still grow.
 type Log struct {
-	Steps       Table // columns "loss", "lr", "grad_norm", …
-	Evaluations Table // columns "train/loss", "test/loss", "train/accuracy", …
+	Steps       Table        // columns "loss", "lr", "grad_norm", …
+	Evaluations Table        // columns "train/loss", "test/loss", "train/accuracy", …
+	Usage       *power.Usage // what the run has used, as its newest line has it; nil if none has
 	Events      []Event
 	Skipped     int // lines that are no measurements: damaged, or much too long
 
@@ -152,6 +155,14 @@ func (l *Log) line(line []byte) bool {
 		default:
 			l.event(event, object)
 			return true
+		}
+	}
+	if slices.ContainsFunc(fields, func(f field) bool { return f.name == "energy/joules" }) {
+		var said struct {
+			Energy *power.Usage `json:"energy"`
+		}
+		if json.Unmarshal(line, &said) == nil && said.Energy != nil {
+			l.Usage = said.Energy
 		}
 	}
 	if event == "" { // runs of before events were named
@@ -330,7 +341,8 @@ func scan(line []byte) (fields []field, event string, ok bool) {
 	}
 }
 
-// flatten lists the numbers of an object, those of objects in it as "outer/inner".
+// flatten lists the numbers of an object, those of objects in it as "outer/inner", and the
+// amount of money there.
 func flatten(object map[string]any) []field {
 	var fields []field
 	number := func(name string, v any) {
@@ -344,6 +356,11 @@ func flatten(object map[string]any) []field {
 	for name, v := range object {
 		if inner, ok := v.(map[string]any); ok {
 			for key, v := range inner {
+				if money, ok := v.(map[string]any); ok {
+					if v = money["amount"]; v == nil {
+						continue
+					}
+				}
 				number(name+"/"+key, v)
 			}
 			continue

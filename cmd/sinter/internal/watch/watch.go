@@ -177,31 +177,35 @@ type number = recipe.Number
 
 // summary is a run in the list.
 type summary struct {
-	ID         string            `json:"id"`
-	Version    int               `json:"version"`
-	Status     string            `json:"status"`
-	Error      string            `json:"error,omitempty"`
-	Name       string            `json:"name"`
-	Data       string            `json:"data"`
-	Task       string            `json:"task"`
-	Step       int               `json:"step"`
-	Steps      int               `json:"steps"`
-	Epoch      int               `json:"epoch"`
-	Epochs     int               `json:"epochs"`
-	Seconds    number            `json:"seconds"`
-	Left       number            `json:"left"`
-	TrainLoss  number            `json:"trainLoss"`
-	TestLoss   number            `json:"testLoss"`
-	Metrics    map[string]number `json:"metrics"`
-	Score      string            `json:"score"`
-	Value      number            `json:"value"`
-	Speed      number            `json:"speed"`
-	Memory     number            `json:"memory"`
-	Parameters int               `json:"parameters"`
-	Precision  string            `json:"precision"`
-	Device     string            `json:"device"`
-	Started    time.Time         `json:"started,omitzero"`
-	Finished   time.Time         `json:"finished,omitzero"`
+	ID        string            `json:"id"`
+	Version   int               `json:"version"`
+	Status    string            `json:"status"`
+	Error     string            `json:"error,omitempty"`
+	Name      string            `json:"name"`
+	Data      string            `json:"data"`
+	Task      string            `json:"task"`
+	Step      int               `json:"step"`
+	Steps     int               `json:"steps"`
+	Epoch     int               `json:"epoch"`
+	Epochs    int               `json:"epochs"`
+	Seconds   number            `json:"seconds"`
+	Left      number            `json:"left"`
+	TrainLoss number            `json:"trainLoss"`
+	TestLoss  number            `json:"testLoss"`
+	Metrics   map[string]number `json:"metrics"`
+	Score     string            `json:"score"`
+	Value     number            `json:"value"`
+	Speed     number            `json:"speed"`
+	Memory    number            `json:"memory"`
+	Watts     number            `json:"watts"`
+
+	Energy *recipe.Consumption `json:"energy,omitempty"`
+
+	Parameters int       `json:"parameters"`
+	Precision  string    `json:"precision"`
+	Device     string    `json:"device"`
+	Started    time.Time `json:"started,omitzero"`
+	Finished   time.Time `json:"finished,omitzero"`
 }
 
 func (s *Server) serveRuns(w http.ResponseWriter, _ *http.Request) {
@@ -228,7 +232,7 @@ func summarize(r *history.Run) summary {
 		ID: r.ID, Status: r.Status, Error: r.Manifest.Error, Name: r.Name, Task: input.Task, Device: r.Device,
 		Step: o.Step, Steps: o.Steps, Epoch: o.Epoch, Epochs: o.Epochs, Seconds: number(o.Seconds), Left: number(o.Left),
 		TrainLoss: number(o.TrainLoss), TestLoss: number(o.TestLoss), Metrics: map[string]number{},
-		Speed: number(o.SamplesPerSecond), Memory: number(o.PeakMemory), Parameters: o.Parameters,
+		Speed: number(o.SamplesPerSecond), Memory: number(o.PeakMemory), Watts: number(o.Watts), Energy: o.Energy, Parameters: o.Parameters,
 		Precision: cmp.Or(o.Precision, setting(r, "precision")), Started: r.Started, Finished: r.Finished,
 	}
 	if r.Err != nil {

@@ -209,6 +209,12 @@ func newRun(t *testing.T, dir, status, lr string, steps int, loss func(int) floa
 	}
 	if status == rundir.Complete {
 		manifest["results"] = map[string]any{"steps": steps, "epochs": steps / perEpoch, "train_loss": loss(steps), "test_loss": loss(steps) * 1.2, "metrics": map[string]any{"accuracy": .9875}, "seconds": 50, "parameters": 61706, "samples_per_second": 12345.6, "peak_memory_bytes": 70 << 20}
+		energy := usage(steps)
+		energy["sources"] = []string{"carbon: France (FRA): 44 g/kWh in 2024", "tariff: 0.25 EUR/kWh"}
+		energy["joules_per_step"], energy["joules_per_sample"], energy["joules_per_epoch"] = 12., 1.2, nil
+		energy["idle_watts"], energy["idle_source"], energy["budget"] = 40, "measured", "5EUR"
+		energy["phases"] = map[string]any{"train": map[string]any{"seconds": 50, "joules": 12 * steps}, "pause": map[string]any{"seconds": 7, "joules": 280}}
+		manifest["results"].(map[string]any)["energy"] = energy
 	}
 	r.json("run.json", manifest)
 	var err error
@@ -231,13 +237,34 @@ func (r *run) json(name string, v any) {
 	}
 }
 
+// usage is what a run of a GPU that is measured and a processor that is estimated has used
+// after a step.
+func usage(step int) map[string]any {
+	money := func(amount float64) map[string]any { return map[string]any{"amount": amount, "currency": "EUR"} }
+	joules := 12 * float64(step)
+	return map[string]any{
+		"seconds": .05 * float64(step), "joules": joules, "idle_joules": joules / 6, "grams": joules / 3.6e6 * 44, "estimated": true,
+		"parts": []any{map[string]any{"component": "gpu 0", "joules": joules * .75, "source": "NVML energy counter", "estimated": false},
+			map[string]any{"component": "cpu", "joules": joules * .25, "source": "model", "estimated": true, "note": "<b>by load</b>"}},
+		"cost": money(joules / 3.6e6 * .25), "energy_cost": money(joules / 3.6e6 * .25), "device_cost": map[string]any{"amount": 0, "currency": ""},
+	}
+}
+
 // steps appends what is logged of the steps from one to another.
 func (r *run) steps(from, to int) {
 	r.t.Helper()
 	var b strings.Builder
 	for s := from; s <= to; s++ {
-		fmt.Fprintf(&b, `{"event":"step","epoch":%d,"step":%d,"loss":%.7g,"lr":%.7g,"grad_norm":%.7g,"seconds":%.3f,"samples_per_second":%d,"memory":%d}`+"\n",
-			(s-1)/perEpoch+1, s, r.loss(s), 1e-3*math.Sin(math.Pi*float64(s)/stepsOfRun), 1+r.loss(s), float64(s)*.05, 12000+s%77, (60<<20)+s*1000)
+		energy := ""
+		if s%20 == 0 {
+			text, err := json.Marshal(usage(s))
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			energy = fmt.Sprintf(`,"power":%.1f,"joules_per_sample":%.4f,"energy":%s`, 240+10*math.Sin(float64(s)), 1.2+.01*math.Cos(float64(s)), text)
+		}
+		fmt.Fprintf(&b, `{"event":"step","epoch":%d,"step":%d,"loss":%.7g,"lr":%.7g,"grad_norm":%.7g,"seconds":%.3f,"samples_per_second":%d,"memory":%d%s}`+"\n",
+			(s-1)/perEpoch+1, s, r.loss(s), 1e-3*math.Sin(math.Pi*float64(s)/stepsOfRun), 1+r.loss(s), float64(s)*.05, 12000+s%77, (60<<20)+s*1000, energy)
 		if s%perEpoch == 0 {
 			fmt.Fprintf(&b, `{"event":"evaluation","epoch":%d,"step":%d,"train_loss":%.7g,"train_metrics":{"accuracy":%.4f},"test_loss":%.7g,"metrics":{"accuracy":%.4f},"seconds":%.3f}`+"\n",
 				s/perEpoch, s, r.loss(s), 1-r.loss(s)/5, r.loss(s)*1.2, 1-r.loss(s)/4, float64(s)*.05)
@@ -325,11 +352,17 @@ func TestLive(t *testing.T) {
 	if got := eval[string](p, `document.querySelector("[role=progressbar]").getAttribute("aria-valuenow")`); got != "300" {
 		t.Errorf("step %s of 300", got)
 	}
+	const tile = `[...document.querySelectorAll(".tiles div")].map(e => e.textContent).filter(t => t.startsWith("Energy")).join()`
+	if got := eval[string](p, tile); !strings.HasPrefix(got, "Energy≈ 3.60 kJnow ≈ 2") {
+		t.Errorf("the tile of energy says %q", got)
+	}
 	before := eval[string](p, lossPath+`.getAttribute("d")`)
 	r.steps(301, 640)
 	p.until(`document.querySelector("[role=progressbar]").getAttribute("aria-valuenow") === "640"`)
 	p.until(lossPath + `.getAttribute("d") !== ` + fmt.Sprintf("%q", before))
 	p.until(`document.querySelectorAll('[data-chart="loss"] circle.mark').length === 3`) // evaluations
+	p.until(tile + `.startsWith("Energy≈ 7.68 kJ")`)
+	p.until(`["power", "energy/joules", "joules_per_sample"].every(n => document.querySelector('[data-chart="' + n + '"] path.curve'))`)
 	p.keep("live")
 
 	// Its process dies.
@@ -370,6 +403,13 @@ func TestLooks(t *testing.T) {
 			p.until(lossPath + ` !== null && document.querySelector(".matrix") !== null && document.querySelectorAll(".samples img").length === 6`)
 			p.narrow("one run")
 			p.checkMatrix()
+			energy := eval[string](p, `[...document.querySelectorAll("table.energy tr")].map(r => [...r.cells].map(c => c.innerText.trim()).join("|")).join("\n")`)
+			for _, want := range []string{"Energy|≈ 12.0 kJ|estimated", "of it gpu 0|9.00 kJ|NVML energy counter", "of it cpu|3.00 kJ|estimated, model, <b>by load</b>", "of it by an idle machine|2.00 kJ", "for a step|≈ 12.0 J",
+				"CO₂e|≈ 147 mg|estimated, France (FRA): 44 g/kWh in 2024", "Cost|0.00083 EUR|0.25 EUR/kWh", "Budget|5EUR", "Waiting for the guard|≈ 280 J|in 7.0 s"} {
+				if !strings.Contains(energy, want) {
+					t.Errorf("the table of energy lacks %q:\n%s", want, energy)
+				}
+			}
 			// The page is as light as it should be, and what is written on it can be read.
 			const luminance = `(c => { const [r, g, b] = c.match(/[\d.]+/g).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; })`
 			light := eval[float64](p, luminance+`(getComputedStyle(document.body).backgroundColor)`)
@@ -392,7 +432,7 @@ func TestLooks(t *testing.T) {
 			p.run(chromedp.Evaluate(`document.querySelector("#drawer").open = true; [...document.querySelectorAll("#runs input")].find(e => !e.checked).click()`, nil))
 			p.until(`document.querySelector("h1").textContent === "Comparing 2 runs" && document.querySelectorAll('[data-chart="loss"] path.curve').length === 4`)
 			table := eval[string](p, `[...document.querySelectorAll('[data-slot="comparison"] tr')].map(r => [...r.cells].map(c => c.innerText.trim()).join("|")).join("\n")`)
-			for _, want := range []string{"optimizer.lr|0.002|0.0005", "test accuracy|98.75 %|98.75 %", "test loss|0.0"} {
+			for _, want := range []string{"optimizer.lr|0.002|0.0005", "test accuracy|98.75 %|98.75 %", "test loss|0.0", "energy|12.0 kJ|12.0 kJ"} {
 				if !strings.Contains(table, want) {
 					t.Errorf("the comparison lacks %q:\n%s", want, table)
 				}

@@ -105,7 +105,7 @@ function renderMain() {
       el("p", { class: "empty" }, "There are no runs here yet. ", el("code", {}, "sinter train"), " makes one, and this page will show it."));
     return;
   }
-  const slots = ["head", "tools", "charts", "comparison", "samples", "confusion", "layers", "events", "record"];
+  const slots = ["head", "tools", "charts", "comparison", "energy", "samples", "confusion", "layers", "events", "record"];
   main.replaceChildren(...slots.map(s => el("div", { "data-slot": s })));
   slot("tools").replaceWith(tools());
   slot("charts").className = "charts";
@@ -151,6 +151,7 @@ function refreshOne(r) {
   const d = state.data.get(r.id) || {};
   fill("head", JSON.stringify(r), () => head(r));
   const samples = d.samples && d.samples.at;
+  fill("energy", JSON.stringify([r.id, r.energy, r.watts, r.status]), () => energyPart(r));
   fill("samples", JSON.stringify([r.id, samples && samples.step, d.samples && d.samples.steps.length]), () => samplesPart(d.samples, step => { state.sampleStep = step; fetchSamples(r.id); }));
   fill("confusion", JSON.stringify([r.id, d.confusion && d.confusion.step]), () => confusionPart(d.confusion));
   if (d.full) {
@@ -189,6 +190,7 @@ function head(r) {
   tiles.push(tile("Training loss", fmt.number(r.trainLoss)));
   if (r.speed !== null) tiles.push(tile("Samples/s", fmt.number(r.speed)));
   if (r.memory) tiles.push(tile("Memory", fmt.bytes(r.memory)));
+  if (r.energy && r.energy.parts) tiles.push(tile("Energy", about(r.energy) + fmt.energy(r.energy.joules), r.status === "running" && r.watts !== null ? "now " + about(r.energy) + fmt.watts(r.watts) : r.energy.joules_per_sample ? fmt.measure(r.energy.joules_per_sample, "J") + " a sample" : null));
   if (r.status === "complete" || r.status === "failed" || r.status === "interrupted") tiles.push(tile("Time", fmt.duration(r.seconds), fmt.count(r.step) + " steps"));
   out.push(el("dl", { class: "tiles" }, tiles));
   return el("div", {}, out);
@@ -211,19 +213,22 @@ function refreshMany(runs) {
 }
 
 // What is drawn: the loss, each metric, then what else the lines have.
-const titles = { lr: "Learning rate", grad_norm: "Gradient norm", samples_per_second: "Samples per second", memory: "Memory", power: "Power" };
+const titles = { lr: "Learning rate", grad_norm: "Gradient norm", samples_per_second: "Samples per second", memory: "Memory", power: "Power", "energy/joules": "Energy", joules_per_sample: "Energy per sample" };
+const written = { memory: fmt.bytes, power: fmt.watts, "energy/joules": fmt.energy, joules_per_sample: v => fmt.measure(v, "J") };
+const shortened = { memory: v => v === 0 ? "0" : fmt.bytes(v).replace(/\.0 /, " "), power: fmt.watts, "energy/joules": fmt.energy, joules_per_sample: v => fmt.measure(v, "J") };
+const tidy = text => text.replace(/(\.\d*?)0+(?= )/, "$1").replace(/\.(?= )/, ""); // 5.00 W is 5 W at a tick
 function panels(runs) {
   const names = new Set();
   for (const r of runs) for (const n of Object.keys((state.data.get(r.id) || {}).lines || {})) names.add(n);
   const metrics = [...new Set([...names].filter(n => /^(test|train)\//.test(n)).map(n => n.replace(/^(test|train)\//, "")))].filter(m => m !== "loss").sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
   const rest = [...names].filter(n => n.startsWith("step/") && n !== "step/loss").map(n => n.slice(5));
   const known = Object.keys(titles).filter(n => rest.includes(n));
-  const other = rest.filter(n => !titles[n]).sort();
+  const other = rest.filter(n => !titles[n] && !n.startsWith("energy/")).sort(); // the sums stand in their panel
   const list = [{ key: "loss", title: "Loss", autolog: true, train: "step/loss", epoch: "train/loss", test: "test/loss" }];
   for (const m of metrics) list.push({ key: "metric-" + m, title: m[0].toUpperCase() + m.slice(1), train: "train/" + m, test: "test/" + m, share: shareLike.test(m), format: v => metricText(m, v), tick: /^accuracy|^top\d/.test(m) ? v => +(100 * v).toFixed(2) + " %" : undefined });
   for (const n of [...known, ...other]) {
     list.push({ key: n, title: titles[n] || n, train: "step/" + n, autolog: n === "grad_norm",
-      format: n === "memory" ? fmt.bytes : n === "power" ? fmt.watts : undefined, tick: n === "memory" ? v => v === 0 ? "0" : fmt.bytes(v).replace(/\.0 /, " ") : undefined, binary: n === "memory", nolog: n === "memory" });
+      format: written[n], tick: shortened[n] && (v => tidy(shortened[n](v))), binary: n === "memory", nolog: n === "memory" });
   }
   return list;
 }

@@ -181,6 +181,39 @@ function eventsPart(full) {
   return parts.length ? el("div", { class: parts.length > 1 ? "columns" : "" }, parts) : null;
 }
 
+// about marks a figure that a model has made.
+const about = e => (e.parts || []).some(p => p.estimated) ? "≈ " : "";
+
+// energyPart is what a run has used, with where each figure comes from.
+function energyPart(r) {
+  const e = r.energy;
+  if (!e) return null;
+  const rows = [], add = (name, value, note) => rows.push(el("tr", {}, el("td", { class: "soft" }, name), el("td", {}, value), el("td", { class: "soft" }, note || "")));
+  const source = kind => { const s = (e.sources || []).find(s => s.startsWith(kind)); return s ? s.slice(kind.length) : ""; };
+  const mark = about(e), said = estimated => estimated ? "estimated" : "";
+  const join = (...texts) => texts.filter(Boolean).join(", ");
+  if (e.parts) {
+    add("Energy", mark + fmt.energy(e.joules), join(said(mark), r.status === "running" && r.watts !== null ? "now " + fmt.watts(r.watts) : ""));
+    for (const p of e.parts) add("of it " + p.component, fmt.energy(p.joules), join(said(p.estimated), p.source, p.note));
+    if (e.idle_joules) add("of it by an idle machine", fmt.energy(e.idle_joules), join("estimated", e.idle_watts ? fmt.watts(e.idle_watts) : "", e.idle_source));
+    for (const [key, name] of [["joules_per_step", "a step"], ["joules_per_sample", "a sample"], ["joules_per_epoch", "an epoch, with its evaluations"]]) if (e[key]) add("for " + name, mark + fmt.energy(e[key]), said(mark));
+    add("CO₂e", (e.estimated ? "≈ " : "") + fmt.measure(e.grams, "g"), join(said(e.estimated), source("carbon: ")));
+    if (e.litres) add("Water", mark + fmt.measure(e.litres, "l"), said(mark));
+  }
+  if (e.cost && e.cost.currency) {
+    add("Cost", fmt.money(e.cost), source("tariff: "));
+    if (e.energy_cost.currency && e.device_cost.currency) { add("of it energy", fmt.money(e.energy_cost), said(mark)); add("of it the device", fmt.money(e.device_cost), source("device: ")); }
+  }
+  if (e.budget) add("Budget", e.budget, e.budget_used_up ? "used up: it ended the run" : "");
+  const phases = e.phases || {};
+  for (const [key, name] of [["train", "Steps"], ["evaluate", "Evaluations"], ["pause", "Waiting for the guard"], ["lost", "Lost in steps that were made again"]]) {
+    const p = phases[key];
+    if (p && p.seconds > 0.05) add(name, e.parts ? mark + fmt.energy(p.joules) : fmt.duration(p.seconds), e.parts ? "in " + fmt.duration(p.seconds) : "");
+  }
+  for (const note of e.notes || []) rows.push(el("tr", {}, el("td", { class: "soft", colspan: 3 }, note)));
+  return section("Energy", "", el("div", { class: "panel wide" }, el("table", { class: "list energy" }, el("tbody", {}, rows))));
+}
+
 // comparisonPart is the table of what differs between runs, and of their results.
 function comparisonPart(runs, fulls, letters, metricText, better) {
   const keys = [], values = new Map();
@@ -210,6 +243,8 @@ function comparisonPart(runs, fulls, letters, metricText, better) {
       metrics.map(m => measured("test " + m, r => r.metrics[m], v => metricText(m, v), better(m) ? 1 : -1)),
       measured("test loss", r => r.testLoss, fmt.number, -1), measured("training loss", r => r.trainLoss, fmt.number, -1),
       measured("samples/s", r => r.speed, fmt.number, 1), measured("memory", r => r.memory || null, fmt.bytes, -1),
+      measured("energy", r => r.energy && r.energy.parts ? r.energy.joules : null, fmt.energy, -1),
+      measured("energy a sample", r => r.energy && r.energy.parts ? r.energy.joules_per_sample : null, v => fmt.measure(v, "J"), -1),
       measured("time", r => r.seconds, fmt.duration, 0), measured("steps", r => r.step, fmt.count, 0),
       el("tr", { class: "group" }, el("td", { colspan: runs.length + 1 }, differ.length ? "Settings that differ" : "The recipes are the same")),
       differ.map(k => row(k, values.get(k).map(v => v === "" ? "–" : v), -1))))));

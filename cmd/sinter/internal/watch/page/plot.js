@@ -37,7 +37,17 @@ const fmt = {
     do { v /= 1024; unit++; } while (v >= 999.5 && unit < 5);
     return v.toFixed(v >= 99.95 ? 0 : 1) + " " + "KMGTPE"[unit] + "iB";
   },
-  watts: v => fmt.number(v) + " W",
+  // measure has three digits that count and a prefix before the unit: 12.3 mJ.
+  measure(v, unit) {
+    if (v === null || v === undefined || !isFinite(v)) return "–";
+    if (v === 0) return "0 " + unit;
+    const [digits, exponent] = v.toExponential(2).split("e");
+    const step = Math.min(Math.max(Math.floor(+exponent / 3), -3), 5), e = +exponent - 3 * step;
+    return (+digits * 10 ** e).toFixed(Math.max(0, 2 - e)) + " " + ["n", "µ", "m", "", "k", "M", "G", "T", "P"][step + 3] + unit;
+  },
+  watts: v => fmt.measure(v, "W"),
+  energy: v => Math.abs(v) >= 36000 ? +(v / 3.6e6).toPrecision(3) + " kWh" : fmt.measure(v, "J"),
+  money: m => (Math.abs(m.amount) >= 1 || !m.amount ? m.amount.toFixed(2) : m.amount.toPrecision(2)) + " " + m.currency,
   si(v) {
     if (!(v >= 0)) return "–";
     for (const [size, unit] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e4, "k"]]) {
