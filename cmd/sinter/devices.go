@@ -13,6 +13,7 @@ import (
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/cmd/sinter/internal/ui"
+	"github.com/sinter-dl/sinter/hardware"
 )
 
 func devicesCommand() *cobra.Command {
@@ -65,6 +66,7 @@ type deviceEntry struct {
 	DTypes      []string `json:"dtypes"`
 	Matrix      []string `json:"matrix_units,omitempty"` // precisions that they multiply
 	MIG         string   `json:"mig,omitempty"`
+	Catalogue   string   `json:"catalogue,omitempty"` // its key there, which 'sinter plan' knows it by
 	Usable      bool     `json:"usable"`
 	Problem     string   `json:"problem,omitempty"`
 	Remedy      string   `json:"remedy,omitempty"`
@@ -90,6 +92,9 @@ func listDevices() *deviceList {
 		}
 		if d.Free >= 0 {
 			e.MemoryFree = &d.Free
+		}
+		if card, ok := hardware.Match(d.Model); ok {
+			e.Catalogue = card.Key
 		}
 		for _, t := range d.DTypes {
 			e.DTypes = append(e.DTypes, t.String())
@@ -201,6 +206,9 @@ func (d *deviceEntry) lines() (lines []string) {
 	if len(d.Matrix) > 0 {
 		lines = append(lines, "fast products in "+strings.Join(d.Matrix, " "))
 	}
+	if card, err := hardware.Find(d.Catalogue); err == nil {
+		lines = append(lines, "in the catalogue as "+card.Key+": at most "+peaks(card))
+	}
 	for _, a := range d.Aliases {
 		lines = append(lines, "also called "+a)
 	}
@@ -211,6 +219,19 @@ func (d *deviceEntry) lines() (lines []string) {
 		lines = append(lines, "remedy: "+d.Remedy)
 	}
 	return lines
+}
+
+// peaks is what a card can do, as its vendor says.
+func peaks(c hardware.Card) string {
+	s := ui.SI(c.Peak["fp32"]) + "FLOP/s in fp32"
+	if v, ok := c.Peak["fp16"]; ok {
+		s += ", " + ui.SI(v) + "FLOP/s in fp16"
+	}
+	s += fmt.Sprintf(", %sB/s of memory, %.0f W", ui.SI(c.Bandwidth), c.Power)
+	if c.Slice != nil {
+		s += " (its share)"
+	}
+	return s
 }
 
 func (lib *libraryEntry) lines() []string {

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/sinter-dl/sinter/internal/backend/cuda/simcuda"
+	"github.com/sinter-dl/sinter/internal/dl/nvml/nvmltest"
 	"github.com/sinter-dl/sinter/internal/testenv"
 )
 
@@ -23,7 +26,7 @@ func kinds() *deviceList {
 		Devices: []deviceEntry{
 			{Name: "cpu", Backend: "cpu", Model: "AMD EPYC 9B14", Kind: "cpu", Version: "avx512", Units: 1, MemoryTotal: 8 << 30, MemoryFree: free(3 << 30), DTypes: []string{"float32", "bfloat16"}, Usable: true},
 			{Name: "cuda:0", Backend: "cuda", Model: "NVIDIA H100 80GB HBM3", Kind: "gpu", Version: "9.0", Driver: "580.65.06", Units: 132, MemoryTotal: 80 << 30, MemoryFree: free(79 << 30),
-				Aliases: []string{"cuda:GPU-6a2f1f6e-9d5b-4b9e-8f0e-0123456789ab"}, DTypes: []string{"float32", "float16"}, Matrix: []string{"fp16", "bf16", "tf32", "fp8"}, MIG: "off", Usable: true},
+				Aliases: []string{"cuda:GPU-6a2f1f6e-9d5b-4b9e-8f0e-0123456789ab"}, DTypes: []string{"float32", "float16"}, Matrix: []string{"fp16", "bf16", "tf32", "fp8"}, MIG: "off", Usable: true, Catalogue: "h100-sxm"},
 			{Name: "cuda:MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f", Backend: "cuda", Model: "NVIDIA H100 80GB HBM3", Kind: "gpu", Version: "9.0", Units: 16, MemoryTotal: 10 << 30, MIG: "1g.10gb of cuda:3", DTypes: []string{"float32"}, Usable: true},
 			{Name: "cuda:2", Backend: "cuda", Model: "Tesla K80", Kind: "gpu", Version: "3.7", MemoryTotal: 12 << 30,
 				Problem: "its compute capability is 3.7, and kernels are made for 7.0 and later", Remedy: "use it by OpenCL, as opencl:1, if its driver is installed"},
@@ -55,7 +58,7 @@ func TestDevicesPrint(t *testing.T) {
 	flat := strings.Join(strings.Fields(text), " ")
 	for _, want := range []string{
 		"* cuda:0 NVIDIA H100 80GB HBM3, 132 multiprocessors compute capability 9.0, driver 580.65.06, MIG off 80.0 GiB of memory, 79.0 GiB free",
-		"types float32 float16 fast products in fp16 bf16 tf32 fp8 also called cuda:GPU-6a2f1f6e",
+		"types float32 float16 fast products in fp16 bf16 tf32 fp8 in the catalogue as h100-sxm: at most 67.0 TFLOP/s in fp32, 989 TFLOP/s in fp16, 3.4 TB/s of memory, 700 W also called cuda:GPU-6a2f1f6e",
 		"1 processor", "MIG 1g.10gb of cuda:3", "10.0 GiB of memory types", "36 compute units",
 		"CANNOT BE USED: its compute capability is 3.7, and kernels are made for 7.0 and later remedy: use it by OpenCL",
 		"* auto takes cuda:0: it computes more than cuda:1",
@@ -87,6 +90,37 @@ func TestDevicesCommand(t *testing.T) {
 	i := slices.IndexFunc(l.Devices, func(d deviceEntry) bool { return d.Name == "cpu" })
 	if i < 0 || !l.Devices[i].Usable || len(l.Devices[i].DTypes) == 0 || l.Auto == "" {
 		t.Errorf("%+v", l)
+	}
+}
+
+// The slices of a divided card that the process does not see are listed with what selects
+// them, and found in the catalogue.
+func TestDevicesSlices(t *testing.T) {
+	t.Parallel()
+	list := strings.Join([]string{nvmltest.Build(t, nvmltest.A100), simcuda.Require(t).Dir, "none"}, string(os.PathListSeparator))
+	c := exec.Command(built, "devices", "--json")
+	c.Env = append(os.Environ(), "SINTER_LIBRARY_PATH="+list, "SINTER_DEVICE=", "CUDA_VISIBLE_DEVICES=0")
+	text, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l deviceList
+	if err := json.Unmarshal(text, &l); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]deviceEntry{
+		"cuda:MIG-1": {Model: "NVIDIA A100-SXM4-80GB MIG 3g.40gb", Catalogue: "a100-80gb/3g.40gb", MemoryTotal: 42144366592},
+		"cuda:MIG-3": {Model: "NVIDIA A100-SXM4-80GB MIG 1g.10gb", Catalogue: "a100-80gb/1g.10gb", MemoryTotal: 10200547328},
+	} {
+		i := slices.IndexFunc(l.Devices, func(d deviceEntry) bool { return d.Name == name })
+		if i < 0 {
+			t.Errorf("no %s in %s", name, text)
+			continue
+		}
+		d := l.Devices[i]
+		if d.Model != want.Model || d.Catalogue != want.Catalogue || d.MemoryTotal != want.MemoryTotal || d.MIG != "part of GPU-a100" || d.Usable || !strings.Contains(d.Remedy, "CUDA_VISIBLE_DEVICES="+strings.TrimPrefix(name, "cuda:")) {
+			t.Errorf("%+v", d)
+		}
 	}
 }
 
