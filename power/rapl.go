@@ -32,7 +32,7 @@ func findRAPL(root string) (zones []*zone, why string) {
 		return nil, raplProblem(root, dir, err)
 	}
 	if err != nil {
-		return nil, fmt.Sprintf("RAPL is not there: %s cannot be read; on a real machine with an Intel or AMD processor, the kernel's module intel_rapl_msr brings it (sudo modprobe intel_rapl_msr), and a virtual machine has none", shown(root, dir))
+		return nil, fmt.Sprintf("RAPL is not there: no %s. A virtual machine has none; on a real one, sudo modprobe intel_rapl_msr may bring it", shown(root, dir))
 	}
 	seen := make(map[string]bool)
 	for _, e := range entries {

@@ -239,3 +239,17 @@ func TestLoadPrices(t *testing.T) {
 		}
 	}
 }
+
+// The other examples that docs/energy.md names.
+func TestExamples(t *testing.T) {
+	s, err := LoadSeries("testdata/dayahead.csv")
+	if err != nil || len(values(s)) != 12 || s.Unit().Currency != "EUR" {
+		t.Errorf("%v, %v", s, err)
+	}
+	if tariff, err := ParseTariff("testdata/night.yaml"); err != nil || len(tariff.Bands) != 2 {
+		t.Errorf("%v, %v", tariff, err)
+	}
+	if _, s, err := ParseRegion("testdata/carbon.yaml"); err != nil || len(values(s)) != 12 || s.Unit() != power.Grams {
+		t.Errorf("%v, %v", s, err)
+	}
+}
