@@ -120,13 +120,14 @@ func (e *UnknownError) Error() string {
 	return s
 }
 
-// Find is the card of a key or a name, whatever its case and punctuation: "h100-sxm",
-// "NVIDIA H100 SXM", "rtx4090". A key with a profile behind it is a slice of a card:
+// Find is the card of a key or a name, or of what its driver calls it, whatever the case and
+// punctuation: "h100-sxm", "NVIDIA H100 SXM", "rtx4090", "Tesla T4". A key with a profile behind it is a slice of a card:
 // "a100-80gb/1g.10gb". What is not known is an [*UnknownError] with the nearest keys.
 func Find(name string) (Card, error) {
 	key, profile, sliced := strings.Cut(name, "/")
 	for _, c := range catalogue {
-		if simple(c.Key) != simple(key) && simple(c.Name) != simple(key) && simple(strings.TrimPrefix(c.Name, "NVIDIA ")) != simple(key) {
+		called := append([]string{c.Key, c.Name}, c.models...)
+		if !slices.ContainsFunc(called, func(n string) bool { return simple(n) == simple(key) }) {
 			continue
 		}
 		c = c.clone()
@@ -146,7 +147,7 @@ func Find(name string) (Card, error) {
 	for _, c := range catalogue {
 		names = append(names, c.Key)
 	}
-	return Card{}, &UnknownError{What: "device", Name: name, Nearest: closest(key, names)}
+	return Card{}, &UnknownError{What: "device", Name: name, Nearest: closest(strings.Join(fields(key), "-"), names)}
 }
 
 // Match is the card that a driver, or OpenCL, calls by this name: "NVIDIA H100 80GB HBM3",
@@ -190,14 +191,9 @@ func fields(model string) []string {
 	})
 }
 
-// simple is a name without case and punctuation.
+// simple is a name without case, punctuation, and the words that do not tell models apart.
 func simple(s string) string {
-	return strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" -_.()", r) {
-			return -1
-		}
-		return r
-	}, strings.ToLower(s))
+	return strings.ReplaceAll(strings.Join(fields(s), ""), ".", "")
 }
 
 // closest is the names that are most like one, or all where none is and there are few.

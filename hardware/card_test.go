@@ -9,7 +9,7 @@ import (
 
 func TestFind(t *testing.T) {
 	for name, key := range map[string]string{
-		"h100-sxm": "h100-sxm", "H100 SXM": "h100-sxm", "NVIDIA H100 SXM": "h100-sxm", "rtx4090": "rtx-4090", "RTX 4090": "rtx-4090",
+		"h100-sxm": "h100-sxm", "H100 SXM": "h100-sxm", "NVIDIA H100 SXM": "h100-sxm", "rtx4090": "rtx-4090", "RTX 4090": "rtx-4090", "GeForce RTX 3080": "rtx-3080", "RTX 3080": "rtx-3080", "Tesla T4": "t4", "NVIDIA H100 80GB HBM3": "h100-sxm", "Radeon RX 6800 XT": "rx-6800-xt", "MI300X": "mi300x",
 		"a100-80gb/1g.10gb": "a100-80gb/1g.10gb", "A100-80GB/3G.40GB": "a100-80gb/3g.40gb",
 	} {
 		c, err := Find(name)
@@ -77,6 +77,9 @@ func TestCatalogue(t *testing.T) {
 			models[m] = true
 			if got, _ := Match(m); got.Key != c.Key {
 				t.Errorf("%s matches %q, not %s", m, got.Key, c.Key)
+			}
+			if got, err := Find(m); got.Key != c.Key {
+				t.Errorf("%s is found as %q, not %s (%v)", m, got.Key, c.Key, err)
 			}
 		}
 		if c.Source == "" || c.Memory <= 0 || c.Bandwidth <= 0 || c.Units <= 0 || c.Power <= 0 || c.Idle <= 0 || c.Idle > c.Power/4 || c.Peak["fp32"] <= 0 {

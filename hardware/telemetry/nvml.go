@@ -72,6 +72,9 @@ func openNVIDIA(root string) (*nvidia, error) {
 	if n.events, err = ml.EventSetCreate(); err == nil {
 		n.hasXIDs = true
 		for _, c := range n.cards {
+			if c.handle == 0 {
+				continue
+			}
 			if types, err := ml.DeviceGetSupportedEventTypes(c.handle); err == nil && types&nvml.EventXID != 0 {
 				c.events = ml.DeviceRegisterEvents(c.handle, nvml.EventXID, n.events) == nil
 			}

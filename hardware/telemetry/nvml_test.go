@@ -10,6 +10,26 @@ import (
 	"github.com/sinter-dl/sinter/internal/dl/nvml/nvmltest"
 )
 
+func BenchmarkRead(b *testing.B) {
+	name, value, _ := strings.Cut(nvmltest.Environment(nvmltest.Build(b, nvmltest.RTX3080)), "=")
+	b.Setenv(name, value)
+	m, err := Open(Options{Root: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.Close()
+	b.Run("all", func(b *testing.B) {
+		for b.Loop() {
+			m.Read()
+		}
+	})
+	b.Run("energy", func(b *testing.B) {
+		for b.Loop() {
+			m.ReadEnergy()
+		}
+	})
+}
+
 // open is a monitor of the devices of a scenario.
 func open(t *testing.T, scenario string) (m *Monitor, dir string) {
 	t.Helper()
@@ -113,6 +133,10 @@ func TestSlices(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	// A process that is given a slice sees it as its first device.
+	t.Setenv("CUDA_VISIBLE_DEVICES", "-1")
+	if r = m.Read()[0]; r.Slices[0].Device != "gpu 0/0" {
+		t.Errorf("%s, which the process does not see", r.Slices[0].Device)
+	}
 	t.Setenv("CUDA_VISIBLE_DEVICES", "MIG-2")
 	r = m.Read()[0]
 	if r.Device != "gpu 0" || r.Slices[0].Device != "gpu 0/0" || r.Slices[1].Device != "cuda:0" {

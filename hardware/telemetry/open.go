@@ -48,7 +48,7 @@ func (m *Monitor) name(list []Reading) {
 			v = strings.TrimSpace(v)
 			n, err := strconv.Atoi(v)
 			switch {
-			case err == nil && n == number && byBus, err != nil && len(v) > 4 && strings.HasPrefix(uuid, v):
+			case err == nil && n == number && n >= 0 && byBus, err != nil && len(v) > 4 && strings.HasPrefix(uuid, v):
 				return i, true
 			case err == nil && !byBus, v == "", v == "-1":
 				return 0, false // what comes behind is not seen, or not known
