@@ -131,7 +131,7 @@ digits and letters that it renders itself.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
-		runsCommand(), watchCommand(),
+		runsCommand(), watchCommand(), topCommand(),
 		recipeCommand(), devicesCommand(), doctorCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root
