@@ -31,10 +31,11 @@ type Energy struct {
 	// is left, it is not begun.
 	Budget power.Budget
 
-	// Spent is what the run has used so far, where more is known than a checkpoint tells:
-	// steps that a kill has undone were paid for, too. It counts where it is more than
-	// what the checkpoint has.
-	Spent power.Usage
+	// Spent is what the run has used so far, where more is known than a checkpoint tells: it
+	// was written before the run ended, and steps that a kill has undone were paid for,
+	// too. It counts where it is more than what the checkpoint has. Without Phases, or
+	// with those of other steps than the checkpoint's, what is more is lost.
+	Spent Spent
 
 	Clock func() time.Time // that of the Meter; time.Now if nil
 }
@@ -89,6 +90,12 @@ func (p *Phases) JoulesPerEpoch(stepsPerEpoch int) float64 {
 		return math.NaN()
 	}
 	return (p.Train.Joules + p.Evaluate.Joules) / float64(p.Steps) * float64(stepsPerEpoch)
+}
+
+// Spent is the books of a run.
+type Spent struct {
+	Usage  power.Usage
+	Phases Phases
 }
 
 // phase is what was done since the last reading.
@@ -155,9 +162,13 @@ func (a *account) allows(b power.Budget) error {
 
 // open begins to count, after what was used before.
 func (a *account) open(before power.Usage, phases Phases) (err error) {
-	if a.Spent.Seconds > before.Seconds && a.Spent.Joules >= before.Joules {
-		phases.Lost.add(a.Spent.Seconds-before.Seconds, a.Spent.Joules-before.Joules)
-		before = a.Spent
+	if all := a.Spent.Usage; all.Seconds > before.Seconds && all.Joules >= before.Joules {
+		if a.Spent.Phases.Steps == phases.Steps && phases.Steps > 0 {
+			phases = a.Spent.Phases
+		} else {
+			phases.Lost.add(all.Seconds-before.Seconds, all.Joules-before.Joules)
+		}
+		before = all
 	}
 	if a.Meter != nil {
 		if a.ledger, err = power.NewLedger(a.Meter, &a.Rates, before); err != nil {

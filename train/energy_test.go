@@ -164,7 +164,7 @@ func TestEnergyResume(t *testing.T) {
 		if !errors.As(o.err, new(*InterruptedError)) {
 			t.Fatal(o.err)
 		}
-		spent := o.report.Usage
+		spent := Spent{o.report.Usage, o.report.Phases}
 		second := newBench(t)
 		o = second.fit(t.Context(), 9, func(tr *Trainer) {
 			tr.Energy, tr.Checkpoint = second.energy(), Checkpoint{Dir: dir, Resume: true, Keep: 10}
@@ -189,7 +189,7 @@ func TestEnergyResume(t *testing.T) {
 			tr.Energy, tr.Checkpoint = third.energy(), Checkpoint{Dir: dir, From: path}
 			tr.Energy.Spent = spent
 		})
-		lost := spent.Joules - 1000
+		lost := spent.Usage.Joules - 1000
 		if o.err != nil {
 			t.Fatal(o.err)
 		}

@@ -95,7 +95,9 @@ func energyRows(c *recipe.Consumption) (rows [][]string) {
 	if !c.Cost.IsZero() {
 		text := c.Cost.String()
 		if !c.EnergyCost.IsZero() && !c.DeviceCost.IsZero() {
-			text += fmt.Sprintf(": %v for energy, %v for the device", c.EnergyCost, c.DeviceCost)
+			text += fmt.Sprintf(": %v for energy%s, %v for the device%s", c.EnergyCost, sourceOf(c.Usage, "tariff: "), c.DeviceCost, sourceOf(c.Usage, "device: "))
+		} else {
+			text += sourceOf(c.Usage, "tariff: ") + sourceOf(c.Usage, "device: ")
 		}
 		row("cost", "%s", estimated(text, guessed && !c.EnergyCost.IsZero()))
 	}

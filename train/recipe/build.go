@@ -10,7 +10,6 @@ import (
 	"github.com/sinter-dl/sinter/models"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
-	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/checkpoint"
 	"github.com/sinter-dl/sinter/train/rundir"
@@ -40,7 +39,7 @@ type Job struct {
 	writer  *rundir.Writer
 	resumed *rundir.Manifest // as it was
 	from    *checkpoint.Info // nil: from the beginning
-	spent   power.Usage      // so far, see spent
+	spent   train.Spent      // so far, see spent
 }
 
 // Prepare resolves the recipe, opens its data and builds the model. Model and

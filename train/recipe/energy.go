@@ -295,7 +295,7 @@ func (j *Job) books() *train.Energy {
 	var e train.Energy
 	if j.Trainer.Energy != nil {
 		e = *j.Trainer.Energy
-	} else if j.spent.Seconds == 0 {
+	} else if j.spent.Usage.Seconds == 0 {
 		return nil
 	}
 	e.Spent, e.Meter = j.spent, j.Recipe.openMeter()
@@ -348,21 +348,25 @@ func usedText(u power.Usage) string {
 // spent is what the run in a folder has used so far: as its results say, or its log, which
 // knows all but the last second or so of a run that was killed, or the manifest, which has
 // noted it when the run went on.
-func spent(dir string, m *rundir.Manifest) power.Usage {
-	var most power.Usage
-	take := func(u *power.Usage) {
-		if u != nil && u.Seconds > most.Seconds && u.Joules >= most.Joules && !math.IsInf(u.Seconds, 0) && !math.IsInf(u.Joules, 0) {
-			most = *u
+func spent(dir string, m *rundir.Manifest) (most train.Spent) {
+	take := func(u power.Usage, p train.Phases) {
+		if u.Seconds > most.Usage.Seconds && u.Joules >= most.Usage.Joules && !math.IsInf(u.Seconds, 0) && !math.IsInf(u.Joules, 0) {
+			most = train.Spent{Usage: u, Phases: p}
 		}
 	}
 	for _, r := range m.Resumed {
-		take(r.Usage)
+		if r.Usage != nil {
+			take(*r.Usage, train.Phases{})
+		}
 	}
-	var line struct {
-		Energy *power.Usage `json:"energy"`
+	var results struct {
+		Energy struct {
+			power.Usage
+			Phases train.Phases `json:"phases"`
+		} `json:"energy"`
 	}
-	if len(m.Results) > 0 && json.Unmarshal(m.Results, &line) == nil {
-		take(line.Energy)
+	if len(m.Results) > 0 && json.Unmarshal(m.Results, &results) == nil {
+		take(results.Energy.Usage, results.Energy.Phases)
 	}
 	for text := tail(filepath.Join(dir, rundir.MetricsFile), 1<<20); ; {
 		i := bytes.LastIndex(text, []byte(`"energy":{`))
@@ -370,9 +374,11 @@ func spent(dir string, m *rundir.Manifest) power.Usage {
 			return most
 		}
 		begin := bytes.LastIndexByte(text[:i], '\n') + 1
-		end := bytes.IndexByte(text[i:], '\n')
-		if end >= 0 && json.Unmarshal(text[begin:i+end], &line) == nil {
-			take(line.Energy)
+		var line struct {
+			Energy power.Usage `json:"energy"`
+		}
+		if end := bytes.IndexByte(text[i:], '\n'); end >= 0 && json.Unmarshal(text[begin:i+end], &line) == nil {
+			take(line.Energy, train.Phases{})
 			return most
 		}
 		text = text[:begin] // the end of a line is missing

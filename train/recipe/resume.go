@@ -75,7 +75,7 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	}
 	if b, err := r.budget(); err != nil {
 		return nil, err
-	} else if what, yes := b.Exceeded(used, power.Usage{}); yes {
+	} else if what, yes := b.Exceeded(used.Usage, power.Usage{}); yes {
 		return nil, usage(r.place("budget"), "%s; --budget with more, which is for the whole run, goes on", what)
 	}
 	if m.Status == rundir.Interrupted && json.Unmarshal(m.Results, &done) == nil && done.Energy.UsedUp && !slices.Contains(changed, "budget") {
@@ -103,8 +103,8 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	} else {
 		j.Source.Notes = append(j.Source.Notes, fmt.Sprintf("going on after step %d", at.Step))
 	}
-	if used.Seconds > 0 {
-		j.Source.Notes = append(j.Source.Notes, "the run has used "+usedText(used)+" so far")
+	if used.Usage.Seconds > 0 {
+		j.Source.Notes = append(j.Source.Notes, "the run has used "+usedText(used.Usage)+" so far")
 	}
 	for _, key := range changed {
 		j.Source.Notes = append(j.Source.Notes, key+" is another than when the run began")
@@ -227,8 +227,8 @@ func (j *Job) goOn(now time.Time) (*rundir.Writer, *rundir.Manifest, error) {
 		step = j.from.Step
 	}
 	on := rundir.Resumption{Step: step, Time: now, Device: sinter.DeviceName()}
-	if j.spent.Seconds > 0 {
-		on.Usage = &j.spent
+	if j.spent.Usage.Seconds > 0 {
+		on.Usage = &j.spent.Usage
 	}
 	m.Resumed = append(slices.Clip(m.Resumed), on)
 	err := describeDevice(&m)
