@@ -30,6 +30,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "bench/internal/workload"},
 	{packages: "bench/internal/peer bench/internal/rig"},
 	{packages: "internal/streamtest"},
+	{packages: "queue/cluster", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/recipe", internal: "internal/ir internal/nearest", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/tune"},
 	{packages: "train/live", internal: "internal/process"},

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sinter-dl/sinter"
+	"github.com/sinter-dl/sinter/queue/cluster"
 	"github.com/sinter-dl/sinter/train/recipe"
 )
 
@@ -37,7 +40,7 @@ func (m *machine) use() error {
 	if m.threads > 0 {
 		sinter.SetThreads(m.threads)
 	}
-	if m.device != "" {
+	if m.device != "" && m.device != "auto" {
 		return recipe.UseDevice("--device", m.device)
 	}
 	return useDefault()
@@ -49,5 +52,50 @@ func useDefault() error {
 	if name := os.Getenv("SINTER_DEVICE"); name != "" {
 		return recipe.UseDevice("SINTER_DEVICE", name)
 	}
+	name, err := ranked()
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		return recipe.UseDevice("LOCAL_RANK", name)
+	}
 	return recipe.UseDevice("", "auto")
+}
+
+// launch is what a launcher such as torchrun has said in the environment.
+func launch() (cluster.Launch, error) {
+	l, err := cluster.Environment(os.Getenv)
+	return l, environmentError(err)
+}
+
+// ranked is the device that a launcher meant for this process, empty if there is no
+// launcher or nothing to choose from.
+func ranked() (string, error) {
+	l, err := launch()
+	if err != nil || l.LocalRank < 0 {
+		return "", err
+	}
+	for _, d := range sinter.Devices() {
+		if d.Backend == "cuda" && d.Problem == "" {
+			return fmt.Sprintf("cuda:%d", l.LocalRank), nil
+		}
+	}
+	return "", nil
+}
+
+// alone refuses to train as one process of several.
+func alone() error {
+	l, err := launch()
+	if err != nil {
+		return err
+	}
+	return environmentError(l.Alone())
+}
+
+func environmentError(err error) error {
+	var wrong *cluster.EnvironmentError
+	if errors.As(err, &wrong) {
+		return &recipe.UsageError{Place: wrong.Name, Reason: wrong.Reason}
+	}
+	return err
 }

@@ -38,7 +38,12 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	context.AfterFunc(ctx, func() {
+		// A second Ctrl-C ends the program at once. A second SIGTERM does not: schedulers
+		// send it to a process and to its parent, which passes it on.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM)
+		stop()
+	})
 	os.Exit(run(ctx))
 }
 
@@ -131,7 +136,7 @@ digits and letters that it renders itself.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
-		runsCommand(), watchCommand(), topCommand(),
+		runsCommand(), watchCommand(), submitCommand(), topCommand(),
 		recipeCommand(), devicesCommand(), doctorCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root

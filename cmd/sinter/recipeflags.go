@@ -82,6 +82,24 @@ func (f *recipeFlags) load(c *cobra.Command, name string) (*recipe.Recipe, error
 // apply sets what the flags say. A recipe that then names no device is for the one that
 // is taken unless one is named.
 func (f *recipeFlags) apply(c *cobra.Command, r *recipe.Recipe) error {
+	if err := f.set(c, r); err != nil {
+		return err
+	}
+	switch r.Device {
+	case "":
+		return useDefault()
+	case "auto":
+		name, err := ranked()
+		if err != nil || name == "" {
+			return err
+		}
+		return r.Set("LOCAL_RANK", "device", name)
+	}
+	return nil
+}
+
+// set sets what the flags say.
+func (f *recipeFlags) set(c *cobra.Command, r *recipe.Recipe) error {
 	for _, s := range f.sets {
 		key, value, ok := strings.Cut(s, "=")
 		if !ok {
@@ -105,8 +123,18 @@ func (f *recipeFlags) apply(c *cobra.Command, r *recipe.Recipe) error {
 	if c.Flags().Changed("steps") && !c.Flags().Changed("epochs") {
 		r.Epochs = 0
 	}
-	if r.Device == "" {
-		return useDefault()
-	}
 	return nil
+}
+
+// args are the flags as they were given, for another command line.
+func (f *recipeFlags) args(c *cobra.Command) (args []string) {
+	for _, s := range f.sets {
+		args = append(args, "--set="+s)
+	}
+	for i, o := range overrides {
+		if c.Flags().Changed(o.flag) {
+			args = append(args, "--"+o.flag+"="+f.values[i].value)
+		}
+	}
+	return args
 }

@@ -273,3 +273,84 @@ func changed(t *testing.T, _ []byte) []byte {
 	raw[1000] = 7
 	return zipped(raw)
 }
+
+// TestContinue gives one command again and again: it begins, goes on after it was stopped
+// and killed in the middle of making its folder, and has nothing to do at the end. One
+// that stopped by itself is not gone on with.
+func TestContinue(t *testing.T) {
+	dir := t.TempDir()
+	mnistLike(t, filepath.Join(dir, "d"))
+	first := append(strings.Fields(quick), "--epochs", "4")
+	must(t, dir, first...)
+	run, whole := filepath.Join(dir, "run"), filepath.Join(dir, "whole")
+	if err := os.Rename(run, whole); err != nil {
+		t.Fatal(err)
+	}
+	again := append(first, "--continue")
+	for _, name := range []string{"metrics.jsonl", "lock", ".run.json.1.tmp"} { // what a kill leaves of a beginning
+		write(t, filepath.Join(run, name), nil)
+	}
+	must(t, dir, again...)
+	// As if it had come to its first checkpoint that is left.
+	all, err := filepath.Glob(filepath.Join(run, "checkpoints", "step-*"))
+	if err != nil || len(all) < 2 {
+		t.Fatalf("%d checkpoints: %v", len(all), err)
+	}
+	for _, c := range all[1:] {
+		if err := os.RemoveAll(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manifest := func(change func(m map[string]any)) {
+		t.Helper()
+		var m map[string]any
+		if err := json.Unmarshal(contents(t, filepath.Join(run, "run.json")), &m); err != nil {
+			t.Fatal(err)
+		}
+		change(m)
+		text, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(run, "run.json"), text)
+	}
+	manifest(func(m map[string]any) { m["status"], m["stopped"] = "interrupted", "control.yaml says stop" })
+	if o := execute(t, dir, again...); o.status != exitUsage || !strings.Contains(o.stderr, "stopped by itself: control.yaml says stop") {
+		t.Errorf("a run that stopped by itself: status %d, %s", o.status, o.stderr)
+	}
+	manifest(func(m map[string]any) { delete(m, "stopped") })
+	if o := must(t, dir, again...); !strings.Contains(o.stderr, "going on after step ") {
+		t.Errorf("nothing says where it goes on:\n%s", o.stderr)
+	}
+	sameRun(t, run, whole)
+	if o := must(t, dir, again...); !strings.Contains(o.stderr, "is complete") {
+		t.Errorf("nothing is left to do, and it says %s", o.stderr)
+	}
+	for _, args := range [][]string{append(strings.Fields(quick), "--continue", "--resume", "run"), {"train", "mlp", "--data", "d", "--continue"},
+		{"train", "lenet", "--data", "d", "--continue", "--out", "run"}} {
+		if o := execute(t, dir, args...); o.status != exitUsage {
+			t.Errorf("sinter %v: status %d, %s", args, o.status, o.stderr)
+		}
+	}
+}
+
+// TestLaunched is started as by torchrun.
+func TestLaunched(t *testing.T) {
+	dir := t.TempDir()
+	mnistLike(t, filepath.Join(dir, "d"))
+	t.Setenv("MASTER_ADDR", "localhost")
+	t.Setenv("MASTER_PORT", "29500")
+	t.Setenv("RANK", "0")
+	t.Setenv("LOCAL_RANK", "0")
+	for size, status := range map[string]int{"1": 0, "2": exitUsage, "many": exitUsage} {
+		t.Setenv("WORLD_SIZE", size)
+		o := execute(t, dir, "train", "mlp", "--data", "d", "--steps", "2", "--out", "run")
+		if o.status != status || status != 0 && !strings.Contains(o.stderr, "WORLD_SIZE") {
+			t.Errorf("WORLD_SIZE=%s: status %d, %s", size, o.status, o.stderr)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "run")); (err == nil) != (status == 0) {
+			t.Errorf("WORLD_SIZE=%s left a run: %v", size, err == nil)
+		}
+		os.RemoveAll(filepath.Join(dir, "run"))
+	}
+}

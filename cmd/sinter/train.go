@@ -21,7 +21,7 @@ import (
 func trainCommand() *cobra.Command {
 	var from recipeFlags
 	var out, resume, step string
-	var asJSON, profiled bool
+	var asJSON, profiled, goOn bool
 	c := &cobra.Command{
 		Use:   "train [RECIPE | FILE.yaml]",
 		Short: "Train a model",
@@ -42,13 +42,18 @@ Ctrl-C, or SIGTERM, stops after the step, writes a checkpoint and ends with exit
 status 75; a second Ctrl-C ends at once. --resume RUN goes on from the newest
 checkpoint of a run that was stopped or killed, to the same bits as if it never
 had been; with --epochs or --steps it also makes a complete run longer. While a
-run trains, control.yaml in its folder changes its learning rate and more.`,
+run trains, control.yaml in its folder changes its learning rate and more.
+
+--continue, with --out DIR, begins the run in DIR or goes on with it, whichever is
+due: the same command again and again, as a job that is started again gives. It
+does not go on with a run that stopped by itself, for its budget was spent.`,
 		Example: `  sinter train
   sinter train lenet --data mnist/ --epochs 5
   sinter train tabular --data houses.csv --target price
   sinter train gpt --data book.txt --set model.layers=6
   sinter train resnet --data photos/ --budget "5EUR, 2kWh" --region FRA --tariff 0.25EUR
-  sinter train --resume runs/gpt-20261123-150311`,
+  sinter train --resume runs/gpt-20261123-150311
+  sinter train gpt --data book.txt --out runs/gpt --continue`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return fmt.Errorf("train takes one recipe, found %q as well as %q", args[1], args[0])
@@ -56,6 +61,12 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := alone(); err != nil {
+				return err
+			}
+			if goOn && (resume != "" || out == "") {
+				return &recipe.UsageError{Place: "--continue", Reason: "it begins the run in --out DIR or goes on with it; give --out, and no --resume"}
+			}
 			if resume == "" {
 				if step != "" {
 					return &recipe.UsageError{Place: "--from", Reason: "it says where --resume goes on; give --resume RUN too"}
@@ -68,7 +79,13 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
 				if err != nil {
 					return err
 				}
-				return runTraining(c, func() (*recipe.Job, error) { return recipe.Prepare(r) }, out, asJSON, profiled)
+				prepare := func() (*recipe.Job, error) { return recipe.Prepare(r) }
+				if goOn {
+					prepare = func() (*recipe.Job, error) {
+						return recipe.Continue(out, r, func(r *recipe.Recipe) error { return from.apply(c, r) })
+					}
+				}
+				return runTraining(c, prepare, out, asJSON, profiled)
 			}
 			if len(args) > 0 || out != "" {
 				return &recipe.UsageError{Place: "--resume", Reason: "the recipe and the folder are those of the run; give no RECIPE and no --out"}
@@ -82,6 +99,7 @@ run trains, control.yaml in its folder changes its learning rate and more.`,
 	c.Flags().BoolVar(&profiled, "profile", false, "find out where the time goes: a trace, a table by operation and by layer, and what to change")
 	c.Flags().StringVar(&out, "out", "", "folder `DIR` to write the run to, instead of runs/<recipe>-<time>")
 	c.Flags().StringVar(&resume, "resume", "", "go on with the run in the folder `RUN`")
+	c.Flags().BoolVar(&goOn, "continue", false, "with --out DIR: go on with the run in DIR if there is one, begin it if there is none")
 	c.Flags().StringVar(&step, "from", "", "with --resume: go on from the checkpoint `STEP` (step-1200, see checkpoints/ in the run), not the newest; later ones are dropped")
 	c.Flags().BoolVar(&asJSON, "json", false, "progress as JSON lines on standard error, the result as one JSON object on standard output")
 	c.Flags().SortFlags = false

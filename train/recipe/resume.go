@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,6 +123,36 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	return j, nil
 }
 
+// Continue is Resume if there is a run in the folder dir, and Prepare if there is none:
+// what a job wants that is started again and again with the same recipe. The run has to
+// be of a recipe of this name. One that stopped by itself is a *UsageError, unless it has
+// another budget now: whoever starts jobs again is not to go on with it.
+func Continue(dir string, r *Recipe, change func(r *Recipe) error) (*Job, error) {
+	if _, err := os.Stat(filepath.Join(dir, rundir.ManifestFile)); errors.Is(err, fs.ErrNotExist) {
+		return Prepare(r)
+	}
+	m, err := rundir.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if m.Name != r.Name {
+		return nil, usage("--continue", "the run in %s is of the recipe %s, not of %s", dir, m.Name, r.Name)
+	}
+	return Resume(dir, "", func(was *Recipe) error {
+		batch, accumulate, checkpointing, budget := was.Batch, was.Accumulate, was.ActivationCheckpointing, was.Budget
+		if err := change(was); err != nil {
+			return err
+		}
+		if was.MemoryLimit != "" { // they were chosen when the run began
+			was.Batch, was.Accumulate, was.ActivationCheckpointing = batch, accumulate, checkpointing
+		}
+		if m.Status == rundir.Interrupted && m.Stopped != "" && was.Budget == budget {
+			return usage("--continue", "the run in %s stopped by itself: %s; to go on all the same: sinter train --resume %s", dir, m.Stopped, dir)
+		}
+		return nil
+	})
+}
+
 // stretches tells whether the schedule depends on the length of the run.
 func (o Optimizer) stretches() bool {
 	return slices.Contains([]string{"cosine", "one-cycle", "linear"}, o.Schedule) || o.Warmup > 0 && o.Warmup < 1
@@ -221,7 +253,7 @@ func sameData(dir string, m *rundir.Manifest, j *Job) error {
 // goOn takes the folder of a run that goes on.
 func (j *Job) goOn(now time.Time) (*rundir.Writer, *rundir.Manifest, error) {
 	m := *j.resumed
-	m.Status, m.Error, m.Results, m.Finished = rundir.Running, "", nil, time.Time{}
+	m.Status, m.Error, m.Stopped, m.Results, m.Finished = rundir.Running, "", "", nil, time.Time{}
 	step := 0
 	if j.from != nil {
 		step = j.from.Step

@@ -304,6 +304,10 @@ func (j *Job) finish(folder *rundir.Writer, m *rundir.Manifest, o RunOptions, re
 	if runErr != nil {
 		m.Error = runErr.Error()
 	}
+	var stopped *train.InterruptedError
+	if errors.As(runErr, &stopped) {
+		m.Stopped = stopped.Reason
+	}
 	if err := encode(&m.Results, result); err != nil {
 		return err
 	}

@@ -64,6 +64,7 @@ type Manifest struct {
 	Name     string          `json:"name"`
 	Status   string          `json:"status"` // Running, Complete, Interrupted or Failed
 	Error    string          `json:"error,omitempty"`
+	Stopped  string          `json:"stopped,omitempty"` // why the run stopped itself before its end; empty if it was told to
 	Recipe   json.RawMessage `json:"recipe"`
 	Seed     uint64          `json:"seed"`
 	Device   string          `json:"device"`

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
@@ -36,9 +37,21 @@ const maxLines = 64 << 20
 
 // Create begins a run folder at dir, which must be absent or empty, with a manifest
 // of a run that is running. Whether it can be written shows here, before any
-// training.
+// training. What a process has left that was killed in the middle of this is no
+// content.
 func Create(dir string, m *Manifest) (*Writer, error) {
 	entries, err := os.ReadDir(dir)
+	if err == nil && begunOnly(entries) {
+		if l, err := acquire(dir); err == nil { // nobody is at it
+			for _, e := range entries {
+				if e.Name() != LockFile {
+					os.Remove(filepath.Join(dir, e.Name()))
+				}
+			}
+			l.release()
+			entries = nil
+		}
+	}
 	switch {
 	case err == nil && len(entries) > 0:
 		if holder, held := Held(dir); held {
@@ -78,6 +91,23 @@ func Create(dir string, m *Manifest) (*Writer, error) {
 		return nil, fmt.Errorf("output folder %s cannot be written: %w", dir, err)
 	}
 	return w, nil
+}
+
+// begunOnly tells whether a folder holds no more than what Create makes before the
+// manifest: the lock, a log without a line, and the manifest under another name.
+func begunOnly(entries []fs.DirEntry) bool {
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == LockFile, strings.HasPrefix(name, "."+ManifestFile+".") && strings.HasSuffix(name, ".tmp"):
+		case name == MetricsFile:
+			if info, err := e.Info(); err != nil || info.Size() > 0 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return len(entries) > 0
 }
 
 // CreateIn begins a run folder in base named after the run and the time, with a
