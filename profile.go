@@ -17,6 +17,7 @@ type KernelRun struct {
 	Begin, End    time.Time
 	Workers       []WorkerSpan // the threads that took part
 	Layers        []LayerShare // whose it is
+	Costs         []KernelCost // what it does, for a forecast: one, or those of the body of a Scan
 }
 
 // WorkerSpan is the time that a thread was busy with a kernel.
@@ -55,7 +56,7 @@ func ProfileKernels(f func(kernels []KernelRun)) (stop func(), err error) {
 		runs = runs[:0]
 		for _, e := range events {
 			i := &list[e.Step]
-			k := KernelRun{Name: i.Name, FLOPs: i.FLOPs, Elementwise: i.Elementwise, Read: i.Read, Written: i.Written, Begin: e.Begin, End: e.End}
+			k := KernelRun{Name: i.Name, FLOPs: i.FLOPs, Elementwise: i.Elementwise, Read: i.Read, Written: i.Written, Begin: e.Begin, End: e.End, Costs: i.Costs}
 			for _, w := range e.Workers {
 				k.Workers = append(k.Workers, WorkerSpan(w))
 			}

@@ -23,6 +23,14 @@ type Plan struct {
 	Traffic  int64 // bytes that kernels read and write, each counted once by kernel
 
 	Costs []KernelCost // by kernel, in the order in which they run
+	Peak  PlanPeak
+}
+
+// PlanPeak is what is alive in the arena, in bytes, while that is most.
+type PlanPeak struct {
+	Gradients int // of variables, from when they are computed until the update has read them
+	Workspace int // scratch memory of the kernel that runs
+	Values    int // all else: activations and their gradients
 }
 
 // KernelCost is what one kernel of a program does, in the terms that decide how long it
@@ -48,6 +56,26 @@ func CurrentTarget() (*Target, error) {
 		return nil, err
 	}
 	return &Target{e.info.Name, e.dev}, nil
+}
+
+// CPUTarget is the processor.
+func CPUTarget() (*Target, error) {
+	e, err := processor()
+	if err != nil {
+		return nil, err
+	}
+	return &Target{e.info.Name, e.dev}, nil
+}
+
+// processor is the engine of the processor, whichever device is in use.
+func processor() (*engine, error) {
+	if e := devices.using.Load(); e != nil && e.info.Name == "cpu" {
+		return e, nil
+	}
+	devices.Lock()
+	defer devices.Unlock()
+	e, _, err := open("cpu")
+	return e, err
 }
 
 // NVIDIATarget is an NVIDIA card of a compute capability (90 for an H100) and with so many
@@ -80,13 +108,14 @@ func (c *Compiled) PlanFor(on *Target, in ...*Tensor) (p Plan, err error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	program := d.For(on.dev)
+	program := d.Shared(on.dev)
 	p = Plan{Arena: program.Arena, Results: results, Kernels: len(program.Steps), Costs: null.Costs(program)}
 	for i := range p.Costs {
 		k := &p.Costs[i]
 		p.FLOPs += k.Times * k.FLOPs
 		p.Traffic += k.Times * (k.Read + k.Written)
 	}
+	p.Peak = PlanPeak(plan.PeakOf(program))
 	if s, ok := on.dev.(device.Sizer); ok {
 		if p.Arena, p.Launches, err = s.Size(program); err != nil {
 			return Plan{}, fmt.Errorf("sinter: planning for %s: %w", on, err)

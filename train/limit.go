@@ -152,6 +152,8 @@ type fitter struct {
 	blocks Checkpointer // nil if the model cannot
 	asked  setting
 	step   func(s setting) (sinter.Plan, error)
+	inputs func(batch int) []*sinter.Tensor
+	steps  *optim.CompiledStep
 	fixed  Memory // that no setting changes
 	sums   int64  // of gradients
 	fields []data.Field
@@ -213,21 +215,32 @@ func (t *Trainer) fitterFor(o *optim.Optimizer, model nn.Module, trainSet data.E
 	for _, v := range o.Parameters() {
 		f.sums += size(v) / int64(v.DType().Size()) * int64(v.DType().Compute().Size())
 	}
-	compiled := t.compile(o, model)
+	f.steps = t.compile(o, model)
+	f.inputs = func(batch int) (in []*sinter.Tensor) {
+		for _, field := range f.fields[:min(2, len(f.fields))] {
+			in = append(in, sinter.Zeros(field.DType, append([]int{min(batch, f.limit)}, field.Shape...)...))
+		}
+		return in
+	}
 	f.step = func(s setting) (sinter.Plan, error) {
 		f.set(s)
-		compiled.Reset()
-		var in []*sinter.Tensor
-		for _, field := range f.fields[:min(2, len(f.fields))] {
-			in = append(in, sinter.Zeros(field.DType, append([]int{min(s.batch, f.limit)}, field.Shape...)...))
-		}
-		if s.accumulate > 1 {
-			return compiled.PlanAccumulate(nil, in...)
-		}
-		return compiled.Plan(in...)
+		f.steps.Reset()
+		return f.stepFor(nil, s)
 	}
 	nn.Train(model)
 	return f, nil
+}
+
+// stepFor plans a step, or one of the batches that it is made of, on a device; nil is the
+// one in use.
+func (f *fitter) stepFor(on *sinter.Target, s setting) (sinter.Plan, error) {
+	if s.accumulate > 1 {
+		return f.steps.PlanAccumulate(on, f.inputs(s.batch)...)
+	}
+	if on == nil {
+		return f.steps.Plan(f.inputs(s.batch)...)
+	}
+	return f.steps.PlanFor(on, f.inputs(s.batch)...)
 }
 
 func (f *fitter) set(s setting) {
@@ -245,22 +258,28 @@ func (f *fitter) plan(s setting) (candidate, error) {
 	if err != nil {
 		return candidate{}, err
 	}
-	c := candidate{setting: s, Memory: f.fixed}
+	c := candidate{setting: s, Memory: f.memory(s)}
 	c.Arena, c.Results = int64(p.Arena), int64(p.Results)
+	c.flops = float64(s.accumulate) * float64(p.FLOPs)
+	c.cost = float64(s.accumulate) * (float64(p.FLOPs) + costOfByte*float64(p.Traffic) + costOfKernel*float64(p.Kernels))
+	f.known[s] = c
+	return c, nil
+}
+
+// memory is what a setting holds besides the arena and the results.
+func (f *fitter) memory(s setting) Memory {
+	m := f.fixed
 	example := 0
 	for _, field := range f.fields {
 		example += field.Bytes()
 	}
 	// The loader holds the batch in use and those to come.
 	ahead := min(cmp.Or(f.Loader.Prefetch, 2), (f.limit-1)/s.batch+1)
-	c.Batches = int64((ahead + 1) * min(s.batch, f.limit) * example)
+	m.Batches = int64((ahead + 1) * min(s.batch, f.limit) * example)
 	if s.accumulate > 1 {
-		c.Gradients = f.sums
+		m.Gradients = f.sums
 	}
-	c.flops = float64(s.accumulate) * float64(p.FLOPs)
-	c.cost = float64(s.accumulate) * (float64(p.FLOPs) + costOfByte*float64(p.Traffic) + costOfKernel*float64(p.Kernels))
-	f.known[s] = c
-	return c, nil
+	return m
 }
 
 // search finds the setting to take; if none fits, the one that takes least.

@@ -9,10 +9,13 @@
 package plan
 
 import (
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sinter-dl/sinter/internal/backend/null"
 	"github.com/sinter-dl/sinter/internal/debug"
@@ -43,6 +46,9 @@ type Draft struct {
 	fused  *fuse.Result
 	orders [][]int
 	bodies map[int]*Draft // of Scans, by step
+
+	mu    sync.Mutex
+	built map[string]*kernel.Program // by the workspaces of the library operations
 }
 
 // Prepare is the part of Build that asks a device for its composites only.
@@ -66,6 +72,41 @@ func (d *Draft) For(t Target) *kernel.Program {
 		fmt.Fprintln(os.Stderr, Print(p))
 	}
 	return p
+}
+
+// Shared is For of a program that is looked at and not compiled: devices that give all
+// operations the same workspace have one. It may be called from several goroutines.
+func (d *Draft) Shared(t Target) *kernel.Program {
+	key := d.workspaces(nil, t)
+	d.mu.Lock()
+	p := d.built[string(key)]
+	d.mu.Unlock()
+	if p == nil {
+		p = d.For(t)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.built == nil {
+			d.built = make(map[string]*kernel.Program)
+		}
+		d.built[string(key)] = p
+	}
+	return p
+}
+
+func (d *Draft) workspaces(key []byte, t Target) []byte {
+	bodies := make(map[int]*kernel.Program, len(d.bodies))
+	for _, i := range slices.Sorted(maps.Keys(d.bodies)) {
+		key = d.bodies[i].workspaces(key, t)
+		bodies[i] = d.bodies[i].Shared(t)
+	}
+	for i, s := range d.fused.Steps {
+		if l, ok := s.(*kernel.Library); ok {
+			c := *l
+			c.Body = bodies[i]
+			key = binary.AppendUvarint(key, uint64(t.Workspace(&c)))
+		}
+	}
+	return key
 }
 
 func draft(g *ir.Graph, leaves map[*ir.Storage]int) *Draft {
@@ -495,6 +536,7 @@ type Info struct {
 	Elementwise   int64 // of everything else that calculates
 	Read, Written int64 // bytes
 	Layers        []Share
+	Costs         []null.Cost // one, or those of the body of a Scan
 }
 
 // Share is how much of a step belongs to a layer; nil stands for none that is known.
@@ -509,7 +551,10 @@ func Describe(p *kernel.Program) []Info {
 	for i, s := range p.Steps {
 		c := null.Count(&kernel.Program{Slots: p.Slots, Steps: []kernel.Step{s}})
 		n := &infos[i]
-		*n = Info{Name: s.Label(), FLOPs: c.FLOPs, Elementwise: c.Elementwise, Read: c.Read, Written: c.Written}
+		*n = Info{
+			Name: s.Label(), FLOPs: c.FLOPs, Elementwise: c.Elementwise, Read: c.Read, Written: c.Written,
+			Costs: null.Costs(&kernel.Program{Slots: p.Slots, Steps: []kernel.Step{s}}),
+		}
 		layer := func(s *ir.Site) any {
 			if scope := s.Scope(); scope != nil {
 				return scope.Layer

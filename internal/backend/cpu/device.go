@@ -311,6 +311,16 @@ func (d *Device) reserve(n int) error {
 	return nil
 }
 
+// Kept is the bytes of the arena. What workers have besides is bounded, and small.
+func (d *Device) Kept() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.arena == nil {
+		return 0
+	}
+	return int64(d.arena.n)
+}
+
 // Close frees the arena with the last program.
 func (e *executable) Close() {
 	e.dev.mu.Lock()
