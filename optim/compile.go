@@ -124,27 +124,30 @@ func (s *CompiledStep) Accumulate(weight float64, in ...*sinter.Tensor) (loss *s
 // Plan tells what [CompiledStep.Step] takes for inputs of these shapes and types, whose
 // values do not matter, on the device in use. Nothing is computed.
 func (s *CompiledStep) Plan(in ...*sinter.Tensor) (sinter.Plan, error) {
-	return s.plan(nil, &s.traces, false, in)
+	return s.plan(&s.traces, false, in)
 }
 
-// PlanFor is Plan for a device that need not be there.
-func (s *CompiledStep) PlanFor(on *sinter.Target, in ...*sinter.Tensor) (sinter.Plan, error) {
-	return s.plan(on, &s.traces, false, in)
+// PlanAccumulate is Plan for [CompiledStep.Accumulate].
+func (s *CompiledStep) PlanAccumulate(in ...*sinter.Tensor) (sinter.Plan, error) {
+	return s.plan(&s.parts, true, in)
 }
 
-// PlanAccumulate is PlanFor for [CompiledStep.Accumulate]; nil is the device in use.
-func (s *CompiledStep) PlanAccumulate(on *sinter.Target, in ...*sinter.Tensor) (sinter.Plan, error) {
-	return s.plan(on, &s.parts, true, in)
-}
-
-func (s *CompiledStep) plan(on *sinter.Target, traces *[]*stepTrace, part bool, in []*sinter.Tensor) (p sinter.Plan, err error) {
+func (s *CompiledStep) plan(traces *[]*stepTrace, part bool, in []*sinter.Tensor) (p sinter.Plan, err error) {
 	defer recovered(&err)
-	if on == nil {
-		if on, err = sinter.CurrentTarget(); err != nil {
-			return sinter.Plan{}, err
-		}
+	return s.find(traces, part, in).step.Plan(in...)
+}
+
+// Compiled is the function that [CompiledStep.Step], or [CompiledStep.Accumulate], calls
+// with inputs of these shapes and types, to be planned for other devices.
+func (s *CompiledStep) Compiled(accumulate bool, in ...*sinter.Tensor) (c *sinter.Compiled, err error) {
+	defer recovered(&err)
+	traces := &s.traces
+	if accumulate {
+		traces = &s.parts
 	}
-	return s.find(traces, part, in).step.PlanFor(on, in...)
+	c = s.find(traces, accumulate, in).step
+	_, err = c.Plan(in...) // so that it is recorded, while the model is as it is
+	return c, err
 }
 
 // recovered makes an error of what recording panics with.

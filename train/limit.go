@@ -225,22 +225,13 @@ func (t *Trainer) fitterFor(o *optim.Optimizer, model nn.Module, trainSet data.E
 	f.step = func(s setting) (sinter.Plan, error) {
 		f.set(s)
 		f.steps.Reset()
-		return f.stepFor(nil, s)
+		if s.accumulate > 1 {
+			return f.steps.PlanAccumulate(f.inputs(s.batch)...)
+		}
+		return f.steps.Plan(f.inputs(s.batch)...)
 	}
 	nn.Train(model)
 	return f, nil
-}
-
-// stepFor plans a step, or one of the batches that it is made of, on a device; nil is the
-// one in use.
-func (f *fitter) stepFor(on *sinter.Target, s setting) (sinter.Plan, error) {
-	if s.accumulate > 1 {
-		return f.steps.PlanAccumulate(on, f.inputs(s.batch)...)
-	}
-	if on == nil {
-		return f.steps.Plan(f.inputs(s.batch)...)
-	}
-	return f.steps.PlanFor(on, f.inputs(s.batch)...)
 }
 
 func (f *fitter) set(s setting) {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/data"
@@ -10,10 +11,19 @@ import (
 )
 
 // Planner plans the steps of a run, on any device and for any batch, without making them.
+// It may be used by several goroutines.
 type Planner struct {
-	f      *fitter
-	test   data.Dataset
-	scored map[int]*sinter.Compiled // evaluations by batch
+	f    *fitter
+	test data.Dataset
+
+	mu           sync.Mutex        // held while a step is recorded
+	steps, tests map[int]*recorded // by batch
+}
+
+// recorded is a program that has been recorded, to be planned for devices.
+type recorded struct {
+	*sinter.Compiled
+	in []*sinter.Tensor
 }
 
 // StepPlan is what a run takes on a device.
@@ -43,20 +53,41 @@ func (t *Trainer) Planner(model nn.Module, trainSet data.Examples, testSet data.
 	if err != nil {
 		return nil, err
 	}
-	return &Planner{f: f, test: testSet, scored: make(map[int]*sinter.Compiled)}, nil
+	return &Planner{f: f, test: testSet, steps: make(map[int]*recorded), tests: make(map[int]*recorded)}, nil
 }
 
 // Plan plans a run with batches of so many examples, 0 standing for the Trainer's. The
 // error is a *sinter.BuildError if the model cannot take such batches.
 func (s *Planner) Plan(on *sinter.Target, batch int) (p StepPlan, err error) {
-	defer ir.Recover(&err)
+	if p, err = s.Memory(on, batch); err != nil || s.test == nil || s.test.Len() == 0 {
+		return p, err
+	}
+	e, err := s.evaluation(on, p.Batch)
+	if err != nil {
+		return StepPlan{}, err
+	}
+	// All programs of a device have one arena.
+	p.Evaluate, p.Arena, p.Results = &e, max(p.Arena, int64(e.Arena)), max(p.Results, int64(e.Results))
+	return p, nil
+}
+
+// Memory is Plan without evaluations, which hold less than steps, as a rule.
+func (s *Planner) Memory(on *sinter.Target, batch int) (p StepPlan, err error) {
 	f := s.f
 	at := f.asked
 	if batch > 0 {
 		at.batch = batch
 	}
-	nn.Train(f.model)
-	step, err := f.stepFor(on, at)
+	c, err := s.record(s.steps, at.batch, func() (*recorded, error) {
+		nn.Train(f.model)
+		in := f.inputs(at.batch)
+		c, err := f.steps.Compiled(at.accumulate > 1, in...)
+		return &recorded{c, in}, err
+	})
+	if err != nil {
+		return StepPlan{}, err
+	}
+	step, err := c.PlanFor(on, c.in...)
 	if err != nil {
 		return StepPlan{}, err
 	}
@@ -65,35 +96,42 @@ func (s *Planner) Plan(on *sinter.Target, batch int) (p StepPlan, err error) {
 	if at.accumulate > 1 {
 		p.Update = 2 * (p.Weights + p.Optimizer + p.Gradients)
 	}
-	if s.test != nil && s.test.Len() > 0 {
-		e, err := s.evaluation(on, at.batch)
-		if err != nil {
-			return StepPlan{}, err
-		}
-		// All programs of a device have one arena.
-		p.Evaluate, p.Arena, p.Results = &e, max(p.Arena, int64(e.Arena)), max(p.Results, int64(e.Results))
-	}
 	return p, nil
 }
 
-func (s *Planner) evaluation(on *sinter.Target, batch int) (sinter.Plan, error) {
+// record is what make records for a batch, once.
+func (s *Planner) record(known map[int]*recorded, batch int, make func() (*recorded, error)) (r *recorded, err error) {
+	defer ir.Recover(&err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r = known[batch]; r == nil {
+		if r, err = make(); err != nil {
+			return nil, err
+		}
+		known[batch] = r
+	}
+	return r, nil
+}
+
+func (s *Planner) evaluation(on *sinter.Target, batch int) (p sinter.Plan, err error) {
 	f := s.f
-	compiled := s.scored[batch]
-	if compiled == nil {
-		compiled = f.Precision.Compile(func(in []*sinter.Tensor) []*sinter.Tensor {
+	c, err := s.record(s.tests, batch, func() (*recorded, error) {
+		nn.Eval(f.model)
+		defer nn.Train(f.model)
+		r := &recorded{Compiled: f.Precision.Compile(func(in []*sinter.Tensor) []*sinter.Tensor {
 			loss, pred := f.measured(f.model, in)
 			return []*sinter.Tensor{loss, pred}
-		})
-		s.scored[batch] = compiled
+		})}
+		fields := s.test.Fields()
+		for _, field := range fields[:min(2, len(fields))] {
+			r.in = append(r.in, sinter.Zeros(field.DType, append([]int{min(batch, s.test.Len())}, field.Shape...)...))
+		}
+		_, err := r.Plan(r.in...)
+		return r, err
+	})
+	if err == nil {
+		p, err = c.PlanFor(on, c.in...)
 	}
-	nn.Eval(f.model)
-	defer nn.Train(f.model)
-	var in []*sinter.Tensor
-	fields := s.test.Fields()
-	for _, field := range fields[:min(2, len(fields))] {
-		in = append(in, sinter.Zeros(field.DType, append([]int{min(batch, s.test.Len())}, field.Shape...)...))
-	}
-	p, err := compiled.PlanFor(on, in...)
 	if err != nil {
 		return p, fmt.Errorf("evaluating: %w", err)
 	}

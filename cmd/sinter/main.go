@@ -135,7 +135,7 @@ digits and letters that it renders itself.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
-		trainCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
+		trainCommand(), planCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
 		runsCommand(), watchCommand(), submitCommand(), topCommand(),
 		recipeCommand(), devicesCommand(), doctorCommand(), tokenizerCommand(), versionCommand(),
 	)

@@ -51,13 +51,17 @@ func (t *text) Type() string       { return t.kind }
 // recipeFlags are the flags of the commands that take a recipe: --set and the
 // overrides.
 type recipeFlags struct {
-	sets   []string
-	values []text
+	without string // an override that the command has another flag for
+	sets    []string
+	values  []text
 }
 
 func (f *recipeFlags) add(c *cobra.Command) {
 	f.values = make([]text, len(overrides))
 	for i, o := range overrides {
+		if o.flag == f.without {
+			continue
+		}
 		f.values[i].kind = o.kind
 		flag := c.Flags().VarPF(&f.values[i], o.flag, "", o.usage)
 		if o.kind == "" { // a switch
@@ -110,7 +114,7 @@ func (f *recipeFlags) set(c *cobra.Command, r *recipe.Recipe) error {
 		}
 	}
 	for i, o := range overrides {
-		if !c.Flags().Changed(o.flag) {
+		if o.flag == f.without || !c.Flags().Changed(o.flag) {
 			continue
 		}
 		if err := r.Set("--"+o.flag, o.key, f.values[i].value); err != nil {

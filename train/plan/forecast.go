@@ -24,9 +24,11 @@ type Forecast struct {
 	Accumulate int    `json:"accumulate"`
 	Memory     Memory `json:"memory"`
 	Fits       bool   `json:"fits"`
-	// Largest is the largest batch that fits; 0: none does, or it was not looked for. Limited
-	// says that it is all examples there are.
+	// Largest is the largest batch that fits; 0: none does, or it was not looked for. It was
+	// planned if it is Exact, else it is on a line through two plans. Limited says that it is
+	// all examples there are.
 	Largest int  `json:"largest_batch"`
+	Exact   bool `json:"largest_batch_is_exact"`
 	Limited bool `json:"largest_batch_is_all_examples,omitempty"`
 
 	FLOPs    float64 `json:"flops_per_step"`
@@ -237,14 +239,14 @@ type Choice struct {
 	// Fastest is the fastest of all that hold the run.
 	Cheapest *Forecast `json:"-"`
 	Fastest  *Forecast `json:"-"`
-	// Says it in a sentence.
-	Verdict string `json:"verdict"`
+	Verdict  string    `json:"verdict"` // that, in a sentence
+	Notes    []string  `json:"notes,omitempty"`
 }
 
 // Limits are what a plan has to keep; zero is none.
 type Limits struct {
 	Deadline time.Duration
-	Budget   power.Money
+	Budget   power.Budget
 }
 
 // Choose names the cheapest forecast that keeps the limits. A budget in a currency that the
@@ -266,12 +268,12 @@ func Choose(list []*Forecast, l Limits) (*Choice, error) {
 		if l.Deadline > 0 && f.Seconds > l.Deadline.Seconds() {
 			f.Over = append(f.Over, "deadline")
 		}
-		if cost := f.Usage.Cost; !l.Budget.IsZero() && !cost.IsZero() {
-			if cost.Currency != l.Budget.Currency {
-				return nil, fmt.Errorf("the budget is %v and prices are in %s; %w", l.Budget, cost.Currency, &power.CurrencyError{A: l.Budget, B: cost})
-			}
-			if cost.Amount > l.Budget.Amount {
-				f.Over = append(f.Over, "budget")
+		if cost, money := f.Usage.Cost, l.Budget.Money; money != nil && !cost.IsZero() && cost.Currency != money.Currency {
+			return nil, fmt.Errorf("the budget is %v and prices are in %s: %w", *money, cost.Currency, &power.CurrencyError{A: *money, B: cost})
+		}
+		for _, a := range l.Budget.Left(f.Usage) {
+			if a.Left() < 0 {
+				f.Over = append(f.Over, "budget of "+a.What)
 			}
 		}
 		priced = priced || !f.Usage.Cost.IsZero()
