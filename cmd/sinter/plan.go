@@ -232,7 +232,7 @@ func printForecasts(w io.Writer, list []*plan.Forecast) {
 		if f.Computed != f.Precision {
 			computed, marked = "†", true
 		}
-		row(name+computed, size, largestText(f), step, orDash(f.Seconds > 0, longer(f.Seconds)), orDash(f.Usage.Joules > 0, energyText(f.Usage.Joules)),
+		row(name+computed, size, largestText(f), step, orDash(f.Seconds > 0, longer(f.Seconds)), orDash(f.Usage.Joules > 0, joulesText(f.Usage.Joules)),
 			orDash(f.Usage.Grams > 0, gramsText(f.Usage.Grams)), orDash(!f.Usage.Cost.IsZero(), moneyText(f.Usage.Cost)))
 	}
 	fmt.Fprintln(w)
@@ -296,7 +296,7 @@ func longer(seconds float64) string {
 	return fmt.Sprintf("%.3g d", seconds/86400)
 }
 
-func energyText(joules float64) string {
+func joulesText(joules float64) string {
 	kWh := joules / power.JoulesPerKWh
 	switch {
 	case kWh >= 1:
@@ -374,7 +374,7 @@ func printForecast(w io.Writer, f *plan.Forecast) {
 		row("time", longer(f.Seconds)+" for "+plural(f.Steps, "step"))
 		if f.Watts > 0 {
 			row("power", fmt.Sprintf("%.0f W", f.Watts))
-			row("energy", energyText(f.Usage.Joules)+", the device's alone")
+			row("energy", joulesText(f.Usage.Joules)+", the device's alone")
 			row("CO2e", gramsText(f.Usage.Grams))
 		}
 	}
