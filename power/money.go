@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-
-	"github.com/sinter-dl/sinter/internal/nearest"
 )
 
 // Money is an amount in a currency of ISO 4217. The zero value is no money, of no currency.
@@ -123,7 +121,7 @@ func ParseCurrency(text string) (string, error) {
 		return "", fmt.Errorf("the sign %s does not mean one currency; write its code of three letters", text)
 	}
 	names := slices.Sorted(maps.Keys(currencies))
-	return "", &UnknownError{Kind: "currency", Name: text, Nearest: nearest.Names(code, names, 3)}
+	return "", &UnknownError{Kind: "currency", Name: text, Nearest: near(code, names)}
 }
 
 // splitAmount cuts "5EUR" and "€ 5" into numbers and what is none.

@@ -99,7 +99,17 @@ func (t Tariff) Mean(from, to time.Time) (Money, error) {
 	if !from.Before(to) {
 		return t.band(from), nil
 	}
+	return Money{t.integrate(from, to) / to.Sub(from).Seconds(), t.PerKWh.Currency}, nil
+}
+
+// integrate is the integral of the bands' price over time, in seconds.
+func (t Tariff) integrate(from, to time.Time) float64 {
 	sum := 0.0
+	// Windows come again by the week; of a long time all whole weeks count as the first one.
+	if weeks := to.Sub(from) / week; weeks > 4 {
+		next := from.Add(week)
+		sum, from = float64(weeks)*t.integrate(from, next), from.Add(weeks*week)
+	}
 	for at := from; at.Before(to); {
 		end := at.Truncate(time.Minute).Add(time.Minute)
 		if end.After(to) {
@@ -108,8 +118,10 @@ func (t Tariff) Mean(from, to time.Time) (Money, error) {
 		sum += t.band(at).Amount * end.Sub(at).Seconds()
 		at = end
 	}
-	return Money{sum / to.Sub(from).Seconds(), t.PerKWh.Currency}, nil
+	return sum
 }
+
+const week = 7 * 24 * time.Hour
 
 func (t Tariff) band(at time.Time) Money {
 	for _, b := range t.Bands {

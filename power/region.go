@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/sinter-dl/sinter/internal/nearest"
 )
 
 // Region is a place with an electricity grid.
@@ -62,13 +60,13 @@ func FindRegion(name string) (Region, error) {
 			names = append(names, r.name)
 		}
 	}
-	near := nearest.Names(key, names, 3)
-	for i, n := range near {
+	list := near(key, names)
+	for i, n := range list {
 		if r, err := FindRegion(n); err == nil {
-			near[i] = fmt.Sprintf("%s (%s)", r.Code, r.Name)
+			list[i] = fmt.Sprintf("%s (%s)", r.Code, r.Name)
 		}
 	}
-	return Region{}, &UnknownError{Kind: "region", Name: name, Nearest: slices.Compact(near),
+	return Region{}, &UnknownError{Kind: "region", Name: name, Nearest: slices.Compact(list),
 		Hint: "codes are those of ISO 3166-1, FRA or FR; the carbon intensity of another place can be given by a file, or as a number of g/kWh"}
 }
 

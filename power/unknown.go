@@ -3,6 +3,8 @@ package power
 import (
 	"fmt"
 	"strings"
+
+	"github.com/sinter-dl/sinter/internal/nearest"
 )
 
 // UnknownError is a name that there is not: of a region, a currency, a device.
@@ -21,4 +23,13 @@ func (e *UnknownError) Error() string {
 		s += "; " + e.Hint
 	}
 	return s
+}
+
+// near is the known names that a name may stand for. One that is longer than any stands for
+// none, and comparing it takes long.
+func near(name string, known []string) []string {
+	if len(name) > 64 {
+		return nil
+	}
+	return nearest.Names(name, known, 3)
 }

@@ -80,6 +80,10 @@ func TestBands(t *testing.T) {
 	if m, _ := tariff.Mean(at.Add(59*time.Minute+30*time.Second), at.Add(61*time.Minute)); !close6(m.Amount, (0.3+0.2+0.2)/3) {
 		t.Errorf("half a minute of day and one of night: %v", m)
 	}
+	// A year: seven hours of each day are night.
+	if m, _ := tariff.Mean(at, at.AddDate(1, 0, 0)); !close6(m.Amount, (17*0.3+7*0.2)/24) {
+		t.Errorf("a year: %v", m)
+	}
 	if m, _ := tariff.At(at); m.Amount != 0.30 {
 		t.Errorf("at ten: %v", m)
 	}
