@@ -44,7 +44,7 @@ func TestThroughNVML(t *testing.T) {
 
 	// A slice has the share of the device that it is cut from, 3 of 7.
 	nvmltest.Write(t, dir, nvmltest.A100)
-	meter = m.open(Options{Device: "MIG-1", Monitor: opened(t, m.root)})
+	meter = m.open(Options{Device: "cuda:MIG-1", Monitor: opened(t, m.root)})
 	until(t, func() bool { m.pass(time.Millisecond, 0); return len(meter.Read()) == 3 && meter.Read()[2].Joules > 1 })
 	if p := meter.Read()[2]; !p.Estimated || !strings.Contains(p.Source, "0.429 of it for the slice") {
 		t.Errorf("%+v", p)

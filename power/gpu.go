@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,25 +80,25 @@ func (m *Meter) addGPU(o Options, f *feed) (idle float64, idleFrom, why string) 
 	// All there is to know once: utilization tells whether the device was idle.
 	list := f.monitor.Read()
 	f.now = list
-	r, slice, share, why := chooseGPU(list, o.Device, o.Model)
+	r, slice, share, why := chooseGPU(list, append([]string{o.Device}, o.Aliases...), o.Model)
 	if why != "" {
 		return 0, "", why
 	}
 	if r.Problem != "" {
-		return 0, "", fmt.Sprintf("%s (%s): %s", r.Device, r.Model, r.Problem)
+		return 0, "", fmt.Sprintf("%s (%s): %s", o.Device, r.Model, r.Problem)
 	}
 	now := m.clock()
 	g := &gpu{feed: f, uuid: r.UUID, share: share, counter: r.Energy.OK, joules: r.Energy.V, watts: r.Power.V, at: now}
-	part := Part{Component: r.Device, Source: r.Source + " energy counter"}
+	part := Part{Component: o.Device, Source: r.Source + " energy counter"}
 	switch {
 	case r.Energy.OK:
 	case r.Power.OK:
 		part.Source = r.Source + " power, integrated"
 	default:
-		return 0, "", fmt.Sprintf("%s (%s) tells neither energy nor power: %s", r.Device, r.Model, cmp.Or(r.Power.Why, r.Energy.Why, "n/a"))
+		return 0, "", fmt.Sprintf("%s (%s) tells neither energy nor power: %s", o.Device, r.Model, cmp.Or(r.Power.Why, r.Energy.Why, "n/a"))
 	}
 	if slice != nil {
-		part.Component, part.Estimated = slice.Device, true
+		part.Estimated = true
 		part.Source += fmt.Sprintf(" of %s, %.3g of it for the slice", r.Model, share)
 	}
 	m.add(part, g)
@@ -111,16 +112,22 @@ func (m *Meter) addGPU(o Options, f *feed) (idle float64, idleFrom, why string) 
 	return 0, "not known", ""
 }
 
-// chooseGPU finds the device, or the slice of one with its share, that a run calls by a name, and
-// its driver by another.
-func chooseGPU(list []telemetry.Reading, name, model string) (r telemetry.Reading, slice *telemetry.Reading, share float64, why string) {
+// chooseGPU finds the device, or the slice of one with its share, that a run calls by some names,
+// and its driver by another. Of the names, those with a UUID in them are the surest.
+func chooseGPU(list []telemetry.Reading, names []string, model string) (r telemetry.Reading, slice *telemetry.Reading, share float64, why string) {
+	name := names[0]
+	is := func(r telemetry.Reading) bool {
+		return slices.ContainsFunc(names, func(n string) bool {
+			return n == r.Device || r.UUID != "" && (n == r.UUID || strings.HasSuffix(n, ":"+r.UUID))
+		})
+	}
 	for _, r := range list {
-		if r.Device == name || r.UUID == name {
+		if is(r) {
 			return r, nil, 1, ""
 		}
 		for i := range r.Slices {
 			s := &r.Slices[i]
-			if s.Device != name && s.UUID != name {
+			if !is(*s) {
 				continue
 			}
 			card, ok := hardware.Match(s.Model)

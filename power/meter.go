@@ -18,8 +18,10 @@ import (
 type Options struct {
 	// Device is the run's, "cuda:0", whose energy counts with that of the processors; with "" and
 	// "cpu" no GPU counts. Model is what its driver calls it: with that its power is estimated by
-	// the catalogue where it cannot be measured.
+	// the catalogue where it cannot be measured. Aliases are other names of it, with a UUID in
+	// them, "cuda:GPU-…", by which it is told from others.
 	Device, Model string
+	Aliases       []string
 	// Monitor reads the device; nil opens one. It has to know what Sinter calls devices, see
 	// telemetry.Options.Names, if there are several.
 	Monitor *telemetry.Monitor

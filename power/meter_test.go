@@ -372,13 +372,9 @@ func TestSlice(t *testing.T) {
 	if p := wantJoules(t, meter, "cuda:0", 900); !p.Estimated || !strings.Contains(p.Source, "slice") {
 		t.Errorf("%+v", p)
 	}
-	meter = m.open(Options{Device: "MIG-b", Monitor: monitor(t, fake)})
+	meter = m.open(Options{Device: "cuda:MIG-b", Monitor: monitor(t, fake)})
 	m.pass(7*time.Second, 0)
-	for _, p := range meter.Read() {
-		if strings.HasPrefix(p.Source, "NVML") && math.Abs(p.Joules-210) > 1e-6 {
-			t.Errorf("%+v", p)
-		}
-	}
+	wantJoules(t, meter, "cuda:MIG-b", 210)
 }
 
 func TestChooseGPU(t *testing.T) {
@@ -395,12 +391,13 @@ func TestChooseGPU(t *testing.T) {
 		{[]telemetry.Reading{a, b}, "GPU-b", "", "GPU-b"},
 		{[]telemetry.Reading{a, b}, "cuda:1", "NVIDIA GeForce RTX 3080", "GPU-a"},
 		{[]telemetry.Reading{a, b}, "cuda:1", "", ""},
+		{[]telemetry.Reading{a, b}, "cuda:1 cuda:GPU-a", "", "GPU-a"},
 		{[]telemetry.Reading{a, amd}, "cuda:0", "", "GPU-a"},
 		{[]telemetry.Reading{a, amd}, "opencl:0", "AMD Radeon RX 6800 XT", "GPU-c"},
 		{[]telemetry.Reading{amd}, "opencl:0", "gfx1030", "GPU-c"},
 		{nil, "cuda:0", "", ""},
 	} {
-		r, _, _, why := chooseGPU(c.list, c.name, c.model)
+		r, _, _, why := chooseGPU(c.list, strings.Fields(c.name), c.model)
 		if got := map[bool]string{true: r.UUID}[why == ""]; got != c.want {
 			t.Errorf("%s %q: %q, want %q (%s)", c.name, c.model, got, c.want, why)
 		}

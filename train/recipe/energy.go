@@ -177,7 +177,14 @@ func (r *Recipe) openMeter() *power.Meter {
 	if r.Energy.Meter == meterOff {
 		return nil
 	}
-	return power.Open(power.Options{Device: sinter.DeviceName(), Meter: r.Energy.meter()})
+	o := power.Options{Device: sinter.DeviceName(), Meter: r.Energy.meter()}
+	if info, err := sinter.Device(); err == nil {
+		o.Model, o.Aliases = info.Model, info.Aliases
+		if info.Kind == "cpu" { // by OpenCL, too, it is the processor that works
+			o.Device = "cpu"
+		}
+	}
+	return power.Open(o)
 }
 
 // guard is the Trainer's Guard. Its thermometer looks for the device's sensors when it is
