@@ -170,6 +170,10 @@ func (m *Meter) sample() {
 	}
 }
 
+// Sync asks the sensors now, so that what Read gives next is exact and not extrapolated: for
+// the end of what is measured. It takes as long as the sensors do.
+func (m *Meter) Sync() { m.sample() }
+
 // Read gives the joules of every part since Open. They never decrease.
 func (m *Meter) Read() []Part {
 	parts := make([]Part, 0, len(m.channels))

@@ -256,6 +256,14 @@ func (r *fit) meter(p phase) {
 	}
 }
 
+// settle is meter with an answer of the sensors of just now, for what is kept.
+func (r *fit) settle(p phase) {
+	if a := r.account; a != nil && a.Meter != nil {
+		a.Meter.Sync()
+	}
+	r.meter(p)
+}
+
 // exhausted tells why the budget ends the run; nil if it does not.
 func (r *fit) exhausted() error {
 	if r.account == nil {

@@ -62,7 +62,7 @@ func (r *fit) loop(ctx context.Context) (err error) {
 	defer func() {
 		s.Err = err
 		s.Elapsed = time.Since(r.start)
-		r.meter(training)
+		r.settle(training)
 		nn.Eval(s.Model)
 		r.each(Callback.OnTrainEnd)
 	}()

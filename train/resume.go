@@ -142,7 +142,7 @@ func (r *fit) snapshot(c *copied, score *checkpoint.Score, logPosition int64) er
 		Elapsed: time.Since(r.start), TrainTime: s.trainTime,
 		Batch: r.batch(), Log: logPosition, Made: r.made,
 	}
-	r.meter(training)
+	r.settle(training)
 	if s.Usage.Seconds > 0 {
 		state.Usage, state.Phases = &s.Usage, &s.Phases
 	}

@@ -319,6 +319,7 @@ func closing(e *train.Energy, r *train.Report) (done func()) {
 		panic("recipe: " + err.Error())
 	}
 	return func() {
+		e.Meter.Sync()
 		u := ledger.Usage()
 		r.Phases.Evaluate.Seconds += u.Seconds - r.Usage.Seconds
 		r.Phases.Evaluate.Joules += u.Joules - r.Usage.Joules
