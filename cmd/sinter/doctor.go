@@ -20,6 +20,7 @@ import (
 
 	"github.com/sinter-dl/sinter/hardware/doctor"
 	"github.com/sinter-dl/sinter/train/recipe"
+	"github.com/sinter-dl/sinter/train/rundir"
 )
 
 func doctorCommand() *cobra.Command {
@@ -129,6 +130,7 @@ func inProcess(ctx context.Context, ask string, v any) error {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, exe, "doctor", "--ask", ask)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Env = append(os.Environ(), "SINTER_DEVICE=cpu") // no other device is opened before the one that is asked for
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
@@ -190,6 +192,10 @@ func printReport(w io.Writer, r *doctor.Report) {
 		wide = max(wide, len(title(f)))
 	}
 	column := 2 + verdictWide + wide + 2
+	for _, line := range wrap("sinter "+rundir.CurrentVersions().Sinter+" on "+printable(r.System), doctorWidth) {
+		fmt.Fprintln(w, line)
+	}
+	fmt.Fprintln(w)
 	var last doctor.Finding
 	for i := 0; i < len(r.Findings); i++ {
 		f := r.Findings[i]

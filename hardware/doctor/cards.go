@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sinter-dl/sinter/hardware"
 	"github.com/sinter-dl/sinter/hardware/telemetry"
@@ -192,6 +193,7 @@ func kernelErrors(m *machine) (list []Finding) {
 	log, err := m.xids()
 	r, _ := m.readings()
 	of := make(map[string][]int)
+	last := make(map[string]time.Duration) // since the machine's start
 	var order []string
 	add := func(subject string, n int) {
 		if of[subject] == nil {
@@ -207,6 +209,7 @@ func kernelErrors(m *machine) (list []Finding) {
 			}
 		}
 		add(subject, x.Number)
+		last[subject] = max(last[subject], x.Since)
 	}
 	for _, d := range r.devices {
 		for _, n := range d.XIDs {
@@ -228,7 +231,14 @@ func kernelErrors(m *machine) (list []Finding) {
 		if len(slices.Compact(slices.Sorted(slices.Values(numbers)))) == 1 {
 			evidence = fmt.Sprintf("Xid %s: %s", count(numbers), x.means)
 		}
-		list = append(list, Finding{Subject: subject, Verdict: x.verdict, Evidence: evidence, Remedy: x.remedy})
+		if up, since := m.uptime(), last[subject]; up > 0 && since > 0 && up >= since {
+			evidence += fmt.Sprintf("; the last %s ago", (up - since).Round(time.Second))
+		}
+		f := Finding{Subject: subject, Verdict: x.verdict, Evidence: evidence}
+		if x.verdict != OK {
+			f.Remedy = x.remedy
+		}
+		list = append(list, f)
 	}
 	switch {
 	case len(list) > 0:
@@ -239,6 +249,20 @@ func kernelErrors(m *machine) (list []Finding) {
 		return one(skip("", "%v; as root: dmesg | grep -i xid", err))
 	}
 	return one(ok("", "none in the kernel's log"))
+}
+
+// uptime is how long ago the machine was started, 0 if that is not known.
+func (m *machine) uptime() time.Duration {
+	text, err := m.text("/proc/uptime")
+	if err != nil {
+		return 0
+	}
+	seconds, _, _ := strings.Cut(text, " ")
+	v, err := strconv.ParseFloat(seconds, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(v * float64(time.Second))
 }
 
 func rank(v Verdict) int { return slices.Index([]Verdict{Skipped, OK, Warning, Failure}, v) }

@@ -133,6 +133,21 @@ func (m *machine) nvidiaDriver(bound bool, inventory Inventory, failed error) []
 		}
 		return nil // no module: what there is to say, the bus has said
 	}
+	var library sinter.DeviceLibrary
+	for _, l := range inventory.Libraries["cuda"] {
+		if l.Name == titles[find.CUDA] {
+			library = l
+		}
+	}
+	// A driver that shows a device has been reached, whatever may look strange on the way: a
+	// batch system lets some of the device files be opened only, and a container may have a
+	// libcuda that is newer than the module.
+	if slices.ContainsFunc(inventory.Devices, func(d sinter.DeviceInfo) bool { return d.Backend == "cuda" && d.Problem == "" }) {
+		if strings.Contains(library.Version, ".") && library.Version != loaded {
+			return one(ok("nvidia", "%s, with libcuda of %s", loaded, library.Version))
+		}
+		return one(ok("nvidia", "%s", loaded))
+	}
 	container := m.contained()
 	numbered := m.glob("/dev/nvidia[0-9]*")
 	if len(numbered) == 0 {
@@ -156,12 +171,6 @@ func (m *machine) nvidiaDriver(bound bool, inventory Inventory, failed error) []
 	case len(refused) > 0:
 		return one(fail("nvidia", "ls -l "+refused[0]+" says which group may: usermod -aG GROUP USER, and log in again; in a batch job, ask for a card (Slurm: --gres=gpu:1)", "driver %s is loaded, but this user may not open %s", loaded, strings.Join(refused, ", ")))
 	}
-	var library sinter.DeviceLibrary
-	for _, l := range inventory.Libraries["cuda"] {
-		if l.Name == titles[find.CUDA] {
-			library = l
-		}
-	}
 	switch {
 	case failed != nil:
 		return nil // which has been told
@@ -169,7 +178,7 @@ func (m *machine) nvidiaDriver(bound bool, inventory Inventory, failed error) []
 		return one(fail("nvidia", "give the container the driver's libraries: NVIDIA_DRIVER_CAPABILITIES=compute,utility with the NVIDIA runtime", "the kernel has driver %s, but this container (%s) has no libcuda.so.1", loaded, container))
 	case library.Path == "":
 		return one(fail("nvidia", "install the driver's library for CUDA: apt install libcuda1 (Debian), libnvidia-compute-"+branch(loaded)+" (Ubuntu), dnf install xorg-x11-drv-nvidia-cuda (Fedora)", "the kernel has driver %s, but there is no libcuda.so.1", loaded))
-	case strings.Count(library.Version, ".") > 0 && library.Version != loaded:
+	case strings.Contains(library.Version, ".") && library.Version != loaded:
 		return one(fail("nvidia", "restart the machine: the driver was updated while it ran (in a container: restart the container)", "the kernel has driver %s, and %s is of %s", loaded, library.Path, library.Version))
 	}
 	if why := inventory.Absent["cuda"]; why != "" {
@@ -179,7 +188,7 @@ func (m *machine) nvidiaDriver(bound bool, inventory Inventory, failed error) []
 		}
 		return one(fail("nvidia", remedy, "driver %s: %s", loaded, why))
 	}
-	return one(ok("nvidia", "%s", loaded))
+	return one(ok("nvidia", "%s; why its devices cannot be used stands at each", loaded))
 }
 
 // branch is the first number of a version.

@@ -68,7 +68,7 @@ type Report struct {
 	Failures int       `json:"failures"`
 	Skipped  int       `json:"skipped"`
 	Seconds  float64   `json:"seconds"` // that the examination took
-	System   string    `json:"system"`  // "linux/amd64"
+	System   string    `json:"system"`  // "linux/amd64, Debian GNU/Linux 12 (bookworm), kernel 6.1.0, virtual (kvm)"
 	Findings []Finding `json:"findings"`
 }
 
@@ -117,7 +117,7 @@ func Run(ctx context.Context, o Options) *Report {
 		wait.Go(func() { list[i] = checks[i].examine(m) })
 	}
 	wait.Wait()
-	r := &Report{Verdict: OK, System: runtime.GOOS + "/" + runtime.GOARCH}
+	r := &Report{Verdict: OK, System: describe(o.System)}
 	for _, findings := range list {
 		for _, f := range findings {
 			r.add(f)
@@ -125,6 +125,22 @@ func Run(ctx context.Context, o Options) *Report {
 	}
 	r.Seconds = time.Since(begin).Seconds()
 	return r
+}
+
+// describe is what sort of machine it is.
+func describe(s hardware.System) string {
+	parts := []string{runtime.GOOS + "/" + runtime.GOARCH}
+	name, kernel := s.OS()
+	if name != "" {
+		parts = append(parts, name)
+	}
+	if kernel != "" {
+		parts = append(parts, "kernel "+kernel)
+	}
+	if virtual, err := s.Virtual(); err == nil && virtual != "" {
+		parts = append(parts, "virtual ("+virtual+")")
+	}
+	return tidy(strings.Join(parts, ", "))
 }
 
 // examine runs a check and fills in what all of its findings have in common. A check that

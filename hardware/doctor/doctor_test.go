@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"github.com/sinter-dl/sinter/hardware/telemetry"
 	"github.com/sinter-dl/sinter/hardware/telemetry/telemetrytest"
 	"github.com/sinter-dl/sinter/internal/dl/find"
+	"github.com/sinter-dl/sinter/internal/testenv"
 )
 
 // box is a machine that a test makes up: the files in which Linux would describe it, its cards,
@@ -40,7 +42,8 @@ type box struct {
 	zone      error
 	synced    bool
 	installed []find.Library
-	byNVML    bool // what stands for the cards is a library, not the list
+	hangs     <-chan struct{} // what the file systems wait for
+	byNVML    bool            // what stands for the cards is a library, not the list
 }
 
 const cpuinfo = `processor	: %d
@@ -190,6 +193,12 @@ func (b *box) noCards() {
 	b.inventory.Absent["cuda"] = "no NVIDIA driver"
 }
 
+// unreached is a driver that shows no device.
+func (b *box) unreached(why string) {
+	b.inventory.Devices = b.inventory.Devices[2:]
+	b.inventory.Absent["cuda"] = why
+}
+
 // amd has an RX 6800 XT instead of the cards.
 func (b *box) amd() {
 	b.noCards()
@@ -213,6 +222,9 @@ func (b *box) examine() *Report {
 	o.System = hardware.System{
 		Root: b.root,
 		Space: func(path string) (total, free int64, err error) {
+			if b.hangs != nil {
+				<-b.hangs
+			}
 			best := ""
 			for end := range b.total {
 				if strings.HasSuffix(path, end) && len(end) > len(best) {
@@ -334,6 +346,11 @@ var cases = []struct {
 	{"a full disk", func(b *box) { b.total[""] = [2]int64{500e9, 40e6} }, wants{"storage.space", "current folder, runs", Failure, "40 MB free of 500 GB", "du -xh"}},
 	{"a disk that is nearly full", func(b *box) { b.total[""] = [2]int64{500e9, 6e9} }, wants{"storage.space", "current folder, runs", Warning, "6.0 GB free", "make room"}},
 
+	{"a file system that hangs", func(b *box) {
+		b.options.Limit = 20 * time.Millisecond
+		b.hangs = b.t.Context().Done()
+	}, wants{"storage.space", "", Failure, "no answer from the file systems", "findmnt"}},
+
 	{"healthy", nil, wants{"storage.speed", "current folder", OK, "900 MB/s", ""}},
 	{"a slow disk", func(b *box) { b.rate = 8e6 }, wants{"storage.speed", "current folder", Warning, "8.0 MB/s*125 s", "faster disk"}},
 	{"a disk that is read-only", func(b *box) {
@@ -354,17 +371,31 @@ var cases = []struct {
 	{"WSL", func(b *box) { d := b.inventory.Devices; b.noCards(); b.inventory.Devices = d }, wants{"devices.cards", "", OK, "none on the PCI bus; drivers have cuda:0", ""}},
 
 	{"healthy", nil, wants{"devices.driver", "nvidia", OK, "580.95.05", ""}},
-	{"a container without --gpus", func(b *box) { b.remove("dev/nvidia0", "dev/nvidia1", "dev/nvidiactl", "dev/nvidia-uvm") }, wants{"devices.driver", "nvidia", Failure, "host has driver 580.95.05*container (docker) has no /dev/nvidiactl, /dev/nvidia-uvm, /dev/nvidia0", "docker run --gpus all"}},
-	{"no device files", func(b *box) { b.remove("dev/nvidia-uvm", ".dockerenv") }, wants{"devices.driver", "nvidia", Failure, "no /dev/nvidia-uvm", "nvidia-modprobe -c0 -u"}},
-	{"no permission", func(b *box) { b.refused = []string{"/dev/nvidia0"} }, wants{"devices.driver", "nvidia", Failure, "may not open /dev/nvidia0", "usermod -aG"}},
+	{"a container without --gpus", func(b *box) {
+		b.unreached("no device")
+		b.remove("dev/nvidia0", "dev/nvidia1", "dev/nvidiactl", "dev/nvidia-uvm")
+	}, wants{"devices.driver", "nvidia", Failure, "host has driver 580.95.05*container (docker) has no /dev/nvidiactl, /dev/nvidia-uvm, /dev/nvidia0", "docker run --gpus all"}},
+	{"no device files", func(b *box) { b.unreached("no device"); b.remove("dev/nvidia-uvm", ".dockerenv") }, wants{"devices.driver", "nvidia", Failure, "no /dev/nvidia-uvm", "nvidia-modprobe -c0 -u"}},
+	{"no permission", func(b *box) { b.unreached("no device"); b.refused = []string{"/dev/nvidia0"} }, wants{"devices.driver", "nvidia", Failure, "may not open /dev/nvidia0", "usermod -aG"}},
 	{"no module", func(b *box) { b.remove("proc/driver/nvidia") }, wants{"devices.driver", "nvidia", Failure, "NVIDIA's driver", "modprobe nvidia*dkms"}},
-	{"module and library differ", func(b *box) { b.inventory.Libraries["cuda"][0].Version = "575.57.08" }, wants{"devices.driver", "nvidia", Failure, "kernel has driver 580.95.05*libcuda.so.1 is of 575.57.08", "restart the machine"}},
-	{"no libcuda", func(b *box) { b.inventory.Libraries["cuda"][0].Path = ""; b.remove(".dockerenv") }, wants{"devices.driver", "nvidia", Failure, "no libcuda.so.1", "libnvidia-compute-580"}},
-	{"a container without libcuda", func(b *box) { b.inventory.Libraries["cuda"][0].Path = "" }, wants{"devices.driver", "nvidia", Failure, "container (docker) has no libcuda", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"}},
+	{"module and library differ", func(b *box) { b.unreached("no device"); b.inventory.Libraries["cuda"][0].Version = "575.57.08" }, wants{"devices.driver", "nvidia", Failure, "kernel has driver 580.95.05*libcuda.so.1 is of 575.57.08", "restart the machine"}},
+	{"no libcuda", func(b *box) {
+		b.unreached("no device")
+		b.inventory.Libraries["cuda"][0].Path = ""
+		b.remove(".dockerenv")
+	}, wants{"devices.driver", "nvidia", Failure, "no libcuda.so.1", "libnvidia-compute-580"}},
+	{"a container without libcuda", func(b *box) { b.unreached("no device"); b.inventory.Libraries["cuda"][0].Path = "" }, wants{"devices.driver", "nvidia", Failure, "container (docker) has no libcuda", "NVIDIA_DRIVER_CAPABILITIES=compute,utility"}},
 	{"hidden", func(b *box) {
 		b.env["CUDA_VISIBLE_DEVICES"] = "-1"
-		b.inventory.Absent["cuda"] = "the NVIDIA driver lists no device; look at CUDA_VISIBLE_DEVICES"
+		b.unreached("the NVIDIA driver lists no device; look at CUDA_VISIBLE_DEVICES")
 	}, wants{"devices.driver", "nvidia", Failure, "lists no device", "CUDA_VISIBLE_DEVICES=-1 hides the cards: unset it"}},
+	{"some device files are another job's", func(b *box) { b.refused = []string{"/dev/nvidia1"} }, wants{"devices.driver", "nvidia", OK, "580.95.05", ""}},
+	{"libcuda for a later CUDA", func(b *box) { b.inventory.Libraries["cuda"][0].Version = "590.10" }, wants{"devices.driver", "nvidia", OK, "580.95.05, with libcuda of 590.10", ""}},
+	{"devices that cannot be used", func(b *box) {
+		for i := range 2 {
+			b.inventory.Devices[i].Problem, b.inventory.Devices[i].Remedy = "there is nothing to compile kernels with", "pip install nvidia-cuda-nvrtc"
+		}
+	}, wants{"devices.driver", "nvidia", OK, "580.95.05; why its devices cannot be used", ""}},
 	{"the driver crashes", func(b *box) {
 		b.options.Inventory = func(context.Context) (Inventory, error) {
 			return Inventory{}, errors.New("the process that asked the driver ended with signal 11 (segmentation fault)")
@@ -476,6 +507,10 @@ var cases = []struct {
 	{"Xid 79", func(b *box) {
 		b.file("dev/kmsg", "3,1,1000,-;NVRM: Xid (PCI:0000:86:00): 31, pid=7, name=python3, MMU Fault\n3,2,2000,-;NVRM: Xid (PCI:0000:86:00): 31, pid=7, name=python3\n3,3,3000,-;NVRM: Xid (PCI:0000:86:00): 79, pid='<unknown>', GPU has fallen off the bus.\n")
 	}, wants{"cards.xid", "cuda:1", Failure, "Xid 31 (2 times), 79; 79: the card has fallen off the bus", "power cables"}},
+	{"Xid 45 of long ago", func(b *box) {
+		b.file("dev/kmsg", "3,1,60000000,-;NVRM: Xid (PCI:0000:86:00): 45, pid=7, name=python3\n")
+		b.file("proc/uptime", "7260.5 28000.1\n")
+	}, wants{"cards.xid", "cuda:1", OK, "Xid 45: a program was ended*the last 2h0m1s ago", ""}},
 	{"Xid 31", func(b *box) { b.cards[0].XIDs = []int{31} }, wants{"cards.xid", "cuda:0", Warning, "Xid 31: a program read or wrote memory", "program that ran"}},
 	{"an Xid that nobody knows", func(b *box) { b.cards[0].XIDs = []int{997} }, wants{"cards.xid", "cuda:0", Warning, "Xid 997", "docs.nvidia.com/deploy/xid-errors"}},
 	{"no log", func(b *box) { b.remove("dev/kmsg") }, wants{"cards.xid", "", Skipped, "kernel's log", ""}},
@@ -576,7 +611,7 @@ var cases = []struct {
 		b.remove("sys/class/powercap/intel-rapl:0/energy_uj")
 		b.file("sys/class/powercap/intel-rapl:0/energy_uj/x", "")
 	}, wants{"system.energy", "cpu", Warning, "cannot be read, and it is estimated: is a directory", "sudo chmod o+r"}},
-	{"no RAPL", nil, wants{"system.energy", "cpu", Skipped, "no counter that can be read*estimate", ""}},
+	{"no RAPL", nil, wants{"system.energy", "cpu", Skipped, "estimated, since there is no counter*280 W", ""}},
 	{"a card's counter", nil, wants{"system.energy", "cuda:0", OK, "NVML: counter of energy", ""}},
 	{"a card's power", func(b *box) { b.cards[0].Energy = telemetry.Unknown("it has none") }, wants{"system.energy", "cuda:0", OK, "power, summed up", ""}},
 	{"unsupported", func(b *box) { b.mute() }, wants{"system.energy", "cuda:0", Skipped, "estimated", ""}},
@@ -706,6 +741,27 @@ func TestHealthy(t *testing.T) {
 		if f.Group == "Cards" && f.Verdict == OK && f.Check != "cards.telemetry" && f.Check != "cards.xid" && f.Check != "cards.link" && f.Check != "cards.supply" {
 			t.Errorf("a card that tells nothing: %+v", f)
 		}
+	}
+}
+
+// What users read of the checks is what there is.
+func TestDocs(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(testenv.Root(t), "docs", "doctor.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+\\.[a-z]+)` \\|").FindAllStringSubmatch(string(text), -1) {
+		listed[m[1]] = true
+	}
+	for _, c := range checks {
+		if !listed[c.Name] {
+			t.Errorf("docs/doctor.md has no row for %s", c.Name)
+		}
+		delete(listed, c.Name)
+	}
+	for name := range listed {
+		t.Errorf("docs/doctor.md has a row for %s, which is no check", name)
 	}
 }
 

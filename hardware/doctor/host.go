@@ -182,6 +182,10 @@ func availableMemory(m *machine) []Finding {
 }
 
 func sharedMemory(m *machine) []Finding {
+	return m.limited("/dev/shm", mounts, m.sharedMemory)
+}
+
+func (m *machine) sharedMemory() []Finding {
 	n := len(m.of("nvidia")) + len(m.of("amd"))
 	if n < 2 {
 		return one(skip("", "it matters with several cards only"))
@@ -205,7 +209,14 @@ func sharedMemory(m *machine) []Finding {
 
 // Storage
 
-func space(m *machine) (list []Finding) {
+// mounts is the remedy for a file system that does not answer.
+const mounts = "findmnt shows what is mounted, and df which of it hangs; see whether the server of a network file system is there"
+
+func space(m *machine) []Finding {
+	return m.limited("the file systems", mounts, m.space)
+}
+
+func (m *machine) space() (list []Finding) {
 	for _, v := range m.volumes() {
 		where := fmt.Sprintf("%s (%s)", cmp.Or(v.disk.Mount, v.folders[0].Path), cmp.Or(v.disk.Filesystem, "file system"))
 		remedy := "make room: du -xh --max-depth=2 " + cmp.Or(v.disk.Mount, v.folders[0].Path) + " | sort -h | tail; of checkpoints, fewer stay with --set checkpoint.keep=1"
@@ -224,7 +235,11 @@ func space(m *machine) (list []Finding) {
 }
 
 // writing measures one folder of every file system, one after the other.
-func writing(m *machine) (list []Finding) {
+func writing(m *machine) []Finding {
+	return m.limited("writing to the file systems", mounts, m.writing)
+}
+
+func (m *machine) writing() (list []Finding) {
 	for _, v := range m.volumes() {
 		if v.err != nil {
 			list = append(list, skip(v.names(), "there is no folder to write to"))
@@ -409,7 +424,7 @@ func energy(m *machine) (list []Finding) {
 			list = append(list, warn(p.Component, "sudo chmod o+r /sys/class/powercap/intel-rapl:*/energy_uj /sys/class/powercap/intel-rapl:*:*/energy_uj, until the next start of the machine; a rule of udev does it for good",
 				"its counters of energy (RAPL) cannot be read, and it is estimated: %v", reason(err)))
 		default:
-			list = append(list, skip(p.Component, "there is no counter that can be read; %s, an estimate", p.Source))
+			list = append(list, skip(p.Component, "estimated, since there is no counter that can be read; %s", p.Source))
 		}
 	}
 	r, _ := m.readings()

@@ -20,6 +20,7 @@ import (
 // machine is the facts. Each is gathered when the first check asks for it.
 type machine struct {
 	Options
+	ctx       context.Context
 	cpu       func() (hardware.CPU, error)
 	memory    func() (hardware.Memory, error)
 	cgroup    func() (hardware.Cgroup, error)
@@ -52,8 +53,8 @@ func newMachine(ctx context.Context, o Options) *machine {
 	o.defaults()
 	s := o.System
 	m := &machine{
-		Options: o,
-		cpu:     sync.OnceValues(s.CPU), memory: sync.OnceValues(s.Memory), cgroup: sync.OnceValues(s.Cgroup),
+		Options: o, ctx: ctx,
+		cpu: sync.OnceValues(s.CPU), memory: sync.OnceValues(s.Memory), cgroup: sync.OnceValues(s.Cgroup),
 		network: sync.OnceValues(s.Network), cards: sync.OnceValues(s.GPUs), xids: sync.OnceValues(s.XIDs),
 		inventory: within(ctx, o.Limit, "the drivers of devices", o.Inventory),
 	}
@@ -110,6 +111,18 @@ func (o *Options) probe() {
 	}
 }
 
+// limited is a check that is cut off if it takes too long: a file system of a server that is
+// gone does not answer.
+func (m *machine) limited(what, remedy string, f func() []Finding) []Finding {
+	list, err := within(m.ctx, m.Limit, what, func(context.Context) ([]Finding, error) { return f(), nil })()
+	if errors.As(err, new(*NoAnswerError)) {
+		return one(fail("", remedy, "%v", err))
+	} else if err != nil {
+		return one(skip("", "%v", err))
+	}
+	return list
+}
+
 // access opens a device's node as drivers do.
 func access(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -150,7 +163,7 @@ func (m *machine) glob(pattern string) []string {
 // contained is what sort of container this is, "" if it is none.
 func (m *machine) contained() string {
 	g, err := m.cgroup()
-	if err != nil {
+	if err != nil || g.Container == "slurm" { // a batch system's limits, and no other file system
 		return ""
 	}
 	return g.Container
