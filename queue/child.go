@@ -108,7 +108,11 @@ func backoff(failures int) time.Duration { return min(time.Hour, time.Minute<<mi
 func (j *Job) arguments(folder string) ([]string, error) {
 	_, err := rundir.Read(j.Run)
 	if err == nil {
-		return []string{"train", "--resume", j.Run, "--device", j.Device}, nil
+		args := []string{"train", "--resume", j.Run, "--device", j.Device}
+		if j.Budget != "" {
+			args = append(args, "--budget", j.Budget)
+		}
+		return args, nil
 	}
 	if _, there := os.Stat(filepath.Join(j.Run, rundir.ManifestFile)); there == nil {
 		return nil, err

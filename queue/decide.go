@@ -97,7 +97,15 @@ func Decide(w World) Plan {
 			p.Next = t
 		}
 	}
-	holder := map[string]*Job{} // of a device
+	holder := map[string]*Job{} // of a unit
+	unit := func(name string) string {
+		for _, d := range w.Devices {
+			if d.Name == name {
+				return d.unit()
+			}
+		}
+		return name
+	}
 	var ready []*Job
 	for i := range w.Jobs {
 		j := &w.Jobs[i]
@@ -105,7 +113,7 @@ func Decide(w World) Plan {
 			continue
 		}
 		if j.State.Live() {
-			holder[j.Device] = j
+			holder[unit(j.Device)] = j
 		}
 		if j.State == Pausing {
 			p.Waits[j.ID] = Wait{Cause: ForEnd, Until: j.Told.Add(j.Grace)}
@@ -130,7 +138,7 @@ func Decide(w World) Plan {
 			p.Waits[j.ID] = *wait
 			continue
 		}
-		holder[free] = j
+		holder[unit(free)] = j
 		p.Start = append(p.Start, Start{j.ID, free})
 	}
 	return p
@@ -283,7 +291,7 @@ func (j *Job) device(w *World, holder map[string]*Job, others []*Job) (name stri
 		if !j.suits(*d) {
 			continue
 		}
-		if h := holder[d.Name]; h != nil {
+		if h := holder[d.unit()]; h != nil {
 			until := h.ends(w)
 			if first == nil || !until.IsZero() && (first.Until.IsZero() || until.Before(first.Until)) {
 				first = &Wait{Cause: ForDevice, Device: d.Name, Holder: h.ID, Until: until}

@@ -25,6 +25,7 @@
 package queue
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,13 +67,14 @@ type Job struct {
 	// in a file, and Args.
 	Recipe string   `json:"recipe"`
 	Args   []string `json:"args,omitempty"`
-	Dir    string   `json:"dir"`           // to work in
-	Env    []string `json:"env,omitempty"` // NAME=value
-	Run    string   `json:"run,omitempty"` // the run's folder, absolute; known from the first start on, unless it was named
+	Budget string   `json:"budget,omitempty"` // for the next process, in place of the one before
+	Dir    string   `json:"dir"`              // to work in
+	Env    []string `json:"env,omitempty"`    // NAME=value
+	Run    string   `json:"run,omitempty"`    // the run's folder, absolute; known from the first start on, unless it was named
 
 	// On what and when.
 	Priority int             `json:"priority"`            // the highest first; 0 unless said
-	Devices  []string        `json:"devices,omitempty"`   // one of these; any if empty
+	Devices  []string        `json:"devices,omitempty"`   // one of these; any that is Auto if empty
 	Memory   int64           `json:"memory,omitempty"`    // that the device is to have, in bytes
 	Slice    string          `json:"slice,omitempty"`     // of a MIG device, such as 1g.10gb
 	Earliest time.Time       `json:"earliest,omitzero"`   // not before
@@ -114,6 +116,9 @@ type Transition struct {
 
 // maxHistory is how many transitions are kept: the first and the last ones.
 const maxHistory = 200
+
+// End ends a job that does not run.
+func (j *Job) End(s State, now time.Time, reason string) { j.become(s, now, reason) }
 
 // become changes the state and writes that down.
 func (j *Job) become(s State, now time.Time, reason string) {
@@ -159,17 +164,26 @@ func (j *Job) Command() string {
 type Device struct {
 	Name    string `json:"name"` // for 'sinter train --device'
 	Model   string `json:"model,omitempty"`
+	Unit    string `json:"unit,omitempty"`    // the hardware behind it, if several devices are the same; else its name
+	Auto    bool   `json:"auto"`              // jobs that name no device run on it
 	Memory  int64  `json:"memory"`            // in bytes; 0: not known
 	Slice   string `json:"slice,omitempty"`   // the MIG profile, if it is part of a device
 	Problem string `json:"problem,omitempty"` // why it cannot be used
 }
+
+func (d Device) unit() string { return cmp.Or(d.Unit, d.Name) }
 
 // suits tells whether the job can run on the device, whoever uses it now.
 func (j *Job) suits(d Device) bool {
 	return d.Problem == "" && j.wants(d) && (j.Memory == 0 || d.Memory >= j.Memory) && (j.Slice == "" || d.Slice == j.Slice)
 }
 
-func (j *Job) wants(d Device) bool { return len(j.Devices) == 0 || slices.Contains(j.Devices, d.Name) }
+func (j *Job) wants(d Device) bool {
+	if len(j.Devices) == 0 {
+		return d.Auto
+	}
+	return slices.Contains(j.Devices, d.Name)
+}
 
 // Check tells what is wrong with a job that is to be added.
 func (j *Job) Check(now time.Time) error {

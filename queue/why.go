@@ -32,7 +32,7 @@ func Whys(w World) map[int]string {
 func why(w World, p Plan, j *Job) string {
 	switch j.State {
 	case Done:
-		return fmt.Sprintf("is done since %s, after %s", when(j.Ended, w.Now), span(j.Ran))
+		return fmt.Sprintf("is done since %s; it ran for %s", when(j.Ended, w.Now), span(j.Ran))
 	case Failed, Cancelled:
 		return fmt.Sprintf("has been %s since %s%s", j.State, when(j.Ended, w.Now), because(j.Reason))
 	case Pausing:
@@ -174,7 +174,7 @@ func (j *Job) unsuited(devices []Device) string {
 			slices = append(slices, d.Slice)
 		}
 		switch {
-		case !j.wants(d):
+		case len(j.Devices) > 0 && !j.wants(d):
 		case d.Problem != "":
 			problem = fmt.Sprintf("%s cannot be used: %s", d.Name, d.Problem)
 		case j.Slice == "" || j.Slice == d.Slice:
@@ -202,6 +202,9 @@ func (j *Job) unsuited(devices []Device) string {
 			hint = fmt.Sprintf("; did you mean %s?", near[0])
 		}
 		return fmt.Sprintf("waits for %s, which this machine has not got; it has %s%s", j.Devices[0], list(names), hint)
+	}
+	if len(j.Devices) == 0 {
+		return "waits for a device: none is known; 'sinter devices' tells what is missing"
 	}
 	return fmt.Sprintf("waits for one of %s, none of which this machine has got; it has %s", list(j.Devices), list(names))
 }

@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // windows of time are in zones, which a bare machine does not know
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -136,7 +137,7 @@ digits and letters that it renders itself.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		trainCommand(), planCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
-		runsCommand(), watchCommand(), submitCommand(), topCommand(),
+		runsCommand(), watchCommand(), queueCommand(), queuedCommand(), submitCommand(), topCommand(),
 		recipeCommand(), devicesCommand(), doctorCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root

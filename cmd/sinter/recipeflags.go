@@ -136,7 +136,7 @@ func (f *recipeFlags) args(c *cobra.Command) (args []string) {
 		args = append(args, "--set="+s)
 	}
 	for i, o := range overrides {
-		if c.Flags().Changed(o.flag) {
+		if o.flag != f.without && c.Flags().Changed(o.flag) {
 			args = append(args, "--"+o.flag+"="+f.values[i].value)
 		}
 	}
