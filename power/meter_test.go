@@ -231,6 +231,14 @@ func TestModel(t *testing.T) {
 	wantJoules(t, meter, "cpu", 88+80*0.65896377)
 }
 
+// Two threads of 4 W and two modules of 5 W.
+func TestEstimate(t *testing.T) {
+	full, idle, source := Estimate(newMachine(t, nil).root)
+	if math.Abs(full-18) > 1e-9 || math.Abs(idle-10.8) > 1e-9 || !strings.Contains(source, "threads") || !strings.Contains(source, "memory") {
+		t.Errorf("%g W, idle %g W, %s", full, idle, source)
+	}
+}
+
 // A container counts the part of the machine that it may use.
 func TestModelOfContainer(t *testing.T) {
 	m := newMachine(t, map[string]string{"proc/self/cgroup": "0::/box\n", "proc/self/mountinfo": "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n",

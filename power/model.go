@@ -40,62 +40,36 @@ func (m *Meter) addIdle(watts float64, of, from string) {
 }
 
 func (m *Meter) findCPU(o Options, counters bool) {
-	system := hardware.System{Root: o.Root}
-	cpu, _ := system.CPU()
-	memory, _ := system.Memory()
-	group, _ := system.Cgroup()
-	virtual, _ := system.Virtual()
-
+	h := readHost(o.Root)
 	var zones []*zone
-	why := "RAPL was not asked, for the meter is to be the model"
 	if counters {
-		if o.Root == "" && runtime.GOOS != "linux" {
-			why = fmt.Sprintf("counters of the processor's energy are read on Linux alone, not on %s", runtime.GOOS)
-		} else {
+		why := fmt.Sprintf("counters of the processor's energy are read on Linux alone, not on %s", runtime.GOOS)
+		if o.Root != "" || runtime.GOOS == "linux" {
 			zones, why = findRAPL(o.Root)
 		}
-	}
-	if counters && why != "" {
-		m.problems = append(m.problems, why+". The processor's energy is estimated")
-	}
-
-	threads := cmp.Or(cpu.Threads, runtime.NumCPU())
-	usable := float64(cmp.Or(cpu.Usable, threads))
-	if group.CPUs > 0 {
-		usable = min(usable, group.CPUs)
+		if zones == nil {
+			m.problems = append(m.problems, why+". The processor's energy is estimated")
+		}
 	}
 	if zones != nil {
-		m.addRAPL(o, zones, loadWatts(cpuFull(cpu.Model, cpu.Sockets, threads), 0))
+		all, _ := cpuModel(h.model, h.sockets, h.threads, 0, false)
+		m.addRAPL(o, zones, loadWatts(all, 0))
 	} else {
-		full, source := cpuModel(cpu.Model, cpu.Sockets, threads, usable, virtual != "")
 		cpuTime := o.CPUTime
 		if cpuTime == nil {
 			cpuTime = processTime
 		}
-		m.add(Part{Component: "cpu", Source: source, Estimated: true}, newLoad(full, usable, cpuTime, m.clock()))
-		m.addIdle(loadWatts(full, 0), "cpu", "model")
+		m.add(Part{Component: "cpu", Source: h.source, Estimated: true}, newLoad(h.full, h.usable, cpuTime, m.clock()))
+		m.addIdle(loadWatts(h.full, 0), "cpu", "model")
 	}
-
-	if slices.ContainsFunc(m.channels, func(c *channel) bool { return strings.HasPrefix(c.part.Component, "memory") }) {
-		return
-	}
-	bytes, shared := memory.Total, virtual != ""
-	if group.MemoryLimit > 0 && group.MemoryLimit < bytes {
-		bytes, shared = group.MemoryLimit, true
-	}
-	if bytes == 0 {
+	switch {
+	case slices.ContainsFunc(m.channels, func(c *channel) bool { return strings.HasPrefix(c.part.Component, "memory") }): // counted
+	case h.memory == 0:
 		m.problems = append(m.problems, "how much memory the machine has is not known, and its energy is not counted")
-		return
+	default:
+		m.add(Part{Component: "memory", Source: h.memorySource, Estimated: true}, &constant{watts: h.memory, last: m.clock()})
+		m.addIdle(h.memory, "memory", "model")
 	}
-	w, source := memoryWatts(bytes, shared)
-	m.add(Part{Component: "memory", Source: source, Estimated: true}, &constant{watts: w, last: m.clock()})
-	m.addIdle(w, "memory", "model")
-}
-
-// cpuFull is the power of all of a machine's sockets.
-func cpuFull(model string, sockets, threads int) float64 {
-	full, _ := cpuModel(model, sockets, threads, 0, false)
-	return full
 }
 
 // addRAPL adds the zones, after it has watched them for a while without work.
