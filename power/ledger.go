@@ -43,14 +43,8 @@ func NewLedger(m *Meter, r *Rates, before Usage) (*Ledger, error) {
 	return l, nil
 }
 
-// Settle is Usage after the sensors were asked, so that it is no extrapolation: for the end of a
-// run. It takes as long as they do, some milliseconds with a GPU.
-func (l *Ledger) Settle() Usage {
-	l.meter.sample()
-	return l.Usage()
-}
-
-// Usage is what has been consumed until now. It takes a few microseconds.
+// Usage is what has been consumed until now. It takes about a
+// microsecond, and between samples it extrapolates: [Meter.Sync] before makes it exact.
 func (l *Ledger) Usage() Usage {
 	now := l.meter.clock()
 	joules, i := 0.0, 0

@@ -494,7 +494,7 @@ func TestLedger(t *testing.T) {
 		m.pass(time.Minute, 0)
 		l.Usage()
 	}
-	u := l.Settle()
+	u := l.Usage()
 	if !close6(u.Joules, 1000+2*3.6e6) || !close6(u.Seconds, 7260) || !close6(u.Grams, 5+1.2*(100+300)) || !close6(u.EnergyCost.Amount, 1.2*0.5) || !close6(u.DeviceCost.Amount, 7+4) || !close6(u.Cost.Amount, 11.6) {
 		t.Errorf("%+v", u)
 	}
