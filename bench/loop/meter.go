@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/sinter-dl/sinter/power"
@@ -26,14 +25,14 @@ const (
 // turns is a callback that lets its run go on only when it has the baton.
 type turns struct {
 	train.NopCallback
-	steps, ahead, rounds int
-	baton, next          chan struct{}
+	steps, rounds int
+	baton, next   chan struct{}
 
-	round   int
-	since   time.Time
-	took    []time.Duration // of this turn
-	medians []time.Duration // of all turns but the first, which compiles
-	all     []time.Duration // their steps
+	round int
+	since time.Time
+	took  []time.Duration // of this turn
+	means []time.Duration // of the steps of all turns but the first, which compiles
+	all   []time.Duration // their steps
 }
 
 func (c *turns) OnTrainBegin(*train.State) {
@@ -45,8 +44,12 @@ func (c *turns) OnStep(s *train.State) {
 	c.took = append(c.took, time.Since(c.since))
 	if len(c.took) == c.steps {
 		if c.round > 0 {
-			c.medians = append(c.medians, median(c.took[c.ahead:]))
-			c.all = append(c.all, c.took[c.ahead:]...)
+			sum := time.Duration(0)
+			for _, d := range c.took[ahead:] { // the batches of the first were made in others' turns
+				sum += d
+			}
+			c.means = append(c.means, sum/time.Duration(c.steps-ahead))
+			c.all = append(c.all, c.took[ahead:]...)
 		}
 		c.took = c.took[:0]
 		c.next <- struct{}{}
@@ -59,25 +62,57 @@ func (c *turns) OnStep(s *train.State) {
 	c.since = time.Now()
 }
 
-// compareMetering prints what logging and metering add to a step of the recipe lenet.
+// compareMetering prints what logging and metering add to a step of LeNet. On a busy machine
+// that is lost in what a step of it varies by, so it is measured on a model whose step
+// takes next to nothing, of which every step is logged, and set beside a step of LeNet.
 func compareMetering(steps, rounds int) error {
-	dir, err := os.MkdirTemp("", "loop")
+	tiny, err := takeTurns(10*steps, rounds, [][2]string{{"model.kind", "mlp"}, {"model.hidden", "1"}, {"data.examples", "4096"}, {"batch", "1"}})
 	if err != nil {
 		return err
+	}
+	lenet, err := takeTurns(steps, max(2, rounds/4), nil)
+	if err != nil {
+		return err
+	}
+	step := quantile(lenet[plain].all, 10)
+	fmt.Printf("a step of lenet: 10 %% take at most %.0f µs, 50 %% %.0f µs\n", micro(step), micro(median(lenet[plain].all)))
+	show := func(what string, a, b *turns) {
+		var more []time.Duration
+		for i := range min(len(a.means), len(b.means)) {
+			more = append(more, b.means[i]-a.means[i])
+		}
+		fmt.Printf("%s: %+.2f µs a step (median of %d turns of %d steps; quartiles %+.2f and %+.2f), %+.2f %% of the quick step of lenet\n",
+			what, micro(median(more)), len(more), 10*steps-ahead, micro(quantile(more, 25)), micro(quantile(more, 75)), 100*float64(median(more))/float64(step))
+	}
+	show("metering", tiny[logged], tiny[metered])
+	show("metering, and all that a run writes", tiny[plain], tiny[metered])
+	return meterCalls()
+}
+
+// takeTurns trains all sides of a recipe.
+func takeTurns(steps, rounds int, keys [][2]string) ([sides]*turns, error) {
+	var all [sides]*turns
+	dir, err := os.MkdirTemp("", "loop")
+	if err != nil {
+		return all, err
 	}
 	defer os.RemoveAll(dir)
 	batons := make([]chan struct{}, sides)
 	for i := range batons {
 		batons[i] = make(chan struct{}, 1)
 	}
-	all := make([]*turns, sides)
 	done := make(chan error, sides)
 	var jobs [sides]*recipe.Job
 	for i := range all {
-		all[i] = &turns{steps: steps, ahead: ahead, rounds: rounds, baton: batons[i], next: batons[(i+1)%sides]}
+		all[i] = &turns{steps: steps, rounds: rounds, baton: batons[i], next: batons[(i+1)%sides]}
 		r, err := recipe.Load("lenet")
 		if err != nil {
-			return err
+			return all, err
+		}
+		for _, kv := range keys {
+			if err := r.Set(kv[0], kv[0], kv[1]); err != nil {
+				return all, err
+			}
 		}
 		r.Epochs, r.Steps = 0, (rounds+2)*steps
 		r.Checkpoint.EverySteps = 1 << 30
@@ -85,7 +120,7 @@ func compareMetering(steps, rounds int) error {
 			r.Energy.Meter = "off"
 		}
 		if jobs[i], err = recipe.Prepare(r); err != nil {
-			return err
+			return all, err
 		}
 		jobs[i].Source.Test = nil // evaluations are not what is measured
 	}
@@ -107,25 +142,7 @@ func compareMetering(steps, rounds int) error {
 	for range sides {
 		errs = append(errs, <-done)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for i, name := range []string{"Fit alone", "with its run folder", "with folder and meter"} {
-		fmt.Printf("%-22s steps: 10 %% take at most %.1f µs, 25 %% %.1f µs, 50 %% %.1f µs\n", name, micro(quantile(all[i].all, 10)), micro(quantile(all[i].all, 25)), micro(median(all[i].all)))
-	}
-	show := func(what string, a, b *turns) {
-		var ratios []float64
-		for i := range min(len(a.medians), len(b.medians)) {
-			ratios = append(ratios, float64(b.medians[i])/float64(a.medians[i]))
-		}
-		slices.Sort(ratios)
-		n := len(ratios)
-		least := float64(quantile(b.all, 10))/float64(quantile(a.all, 10)) - 1
-		fmt.Printf("%s: %+.2f %% of the quickest tenth of steps; %+.2f %% of a step (median of %d turns; quartiles %+.2f %% and %+.2f %%)\n", what, 100*least, 100*(ratios[n/2]-1), n, 100*(ratios[n/4]-1), 100*(ratios[3*n/4]-1))
-	}
-	show("metering", all[logged], all[metered])
-	show("metering and logging", all[plain], all[metered])
-	return meterCalls()
+	return all, errors.Join(errs...)
 }
 
 // meterCalls prints what the meter itself takes: a reading, of which there is one for each

@@ -34,6 +34,7 @@ type Job struct {
 	Input   Input
 	Model   nn.Module
 	Trainer *train.Trainer
+	account *train.Energy // of the Trainer when the job is Run, but for the meter; nil: nothing is counted
 
 	// Of a job that goes on, see Resume.
 	writer  *rundir.Writer
@@ -90,7 +91,6 @@ func Prepare(r *Recipe) (*Job, error) {
 		Accumulate:    r.Accumulate,
 		Precision:     r.precision(),
 		Loader:        r.loader(),
-		Energy:        account,
 		Compile:       true, // no model of the zoo decides anything in Go from step to step
 	}
 	trainer.Optimizer = r.Optimizer.rule(trainer.StepsFor(src.Examples()))
@@ -104,7 +104,7 @@ func Prepare(r *Recipe) (*Job, error) {
 	if err := r.cacheOnDevice(trainer, model, src); err != nil {
 		return nil, err
 	}
-	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer}, nil
+	return &Job{Recipe: r, Source: src, Input: input, Model: model, Trainer: trainer, account: account}, nil
 }
 
 // loader says how examples are read.

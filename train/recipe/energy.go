@@ -145,7 +145,7 @@ func (r *Recipe) Rates() (rates power.Rates, err error) {
 	return rates, nil
 }
 
-// account is the Trainer's Energy but for the meter, which is opened when the run begins.
+// account is a Job's. Nothing but a run is metered: what only tries something has no budget.
 func (r *Recipe) account() (*train.Energy, error) {
 	rates, err := r.Rates()
 	if err != nil {
@@ -191,6 +191,11 @@ func (r *Recipe) openMeter() *power.Meter {
 // read for the first time; close gives them back.
 func (r *Recipe) guard() (g *train.Guard, close func(), err error) {
 	t := &thermometer{device: sinter.DeviceName()}
+	if info, err := sinter.Device(); err == nil && info.Kind == "cpu" { // by OpenCL, too
+		t.device = "cpu"
+	} else if err == nil {
+		t.aliases = info.Aliases
+	}
 	g = &train.Guard{Temperature: r.Guard.Temperature, ResumeBelow: r.Guard.ResumeBelow, Thermometer: t.read}
 	if g.Outages, err = r.outages(); err != nil {
 		return nil, nil, err
@@ -206,7 +211,8 @@ func (r *Recipe) guard() (g *train.Guard, close func(), err error) {
 
 // thermometer reads the temperature of a device.
 type thermometer struct {
-	device  string // as Sinter calls it
+	device  string   // as Sinter calls it
+	aliases []string // other names of it, with a UUID in them: "cuda:GPU-…"
 	root    string
 	monitor *telemetry.Monitor
 	sources []telemetry.Source // nil: the machine's
@@ -230,7 +236,9 @@ func (t *thermometer) read() (celsius float64, err error) {
 		}
 	}
 	readings := t.monitor.ReadEnergy()
-	i := slices.IndexFunc(readings, func(r telemetry.Reading) bool { return r.Device == t.device })
+	i := slices.IndexFunc(readings, func(r telemetry.Reading) bool {
+		return r.Device == t.device || slices.ContainsFunc(t.aliases, func(name string) bool { return r.UUID != "" && strings.HasSuffix(name, ":"+r.UUID) })
+	})
 	if i >= 0 {
 		return temperature(readings[i])
 	}
@@ -300,8 +308,8 @@ func consumption(e *train.Energy, r *train.Report) *Consumption {
 // on to count, if only the time.
 func (j *Job) books() *train.Energy {
 	var e train.Energy
-	if j.Trainer.Energy != nil {
-		e = *j.Trainer.Energy
+	if j.account != nil {
+		e = *j.account
 	} else if j.spent.Usage.Seconds == 0 {
 		return nil
 	}

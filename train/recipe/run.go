@@ -505,10 +505,9 @@ func (l *logger) OnStep(s *train.State) {
 		r.Memory, _ = train.PeakMemory()
 		r.Uploaded = s.Uploaded
 		r.Power, r.Energy = s.Watts, logged(s.Usage)
-		if n := s.Phases.Samples - l.phases.Samples; n > 0 {
-			r.PerSample = (s.Phases.Train.Joules - l.phases.Train.Joules) / float64(n)
+		if joules, n := s.Phases.Train.Joules-l.phases.Train.Joules, s.Phases.Samples-l.phases.Samples; joules > 0 && n > 0 {
+			r.PerSample, l.phases = joules/float64(n), s.Phases
 		}
-		l.phases = s.Phases
 		for _, v := range s.Logged() {
 			if v.Name == "samples_per_second" {
 				r.SamplesPerSecond = Number(v.Value)

@@ -214,7 +214,7 @@ func (f *SearchFolder) measure(ctx context.Context, t tune.Trial, share float64,
 	watch := &rung{metric: f.Search.Metric, step: at(share), value: math.NaN(), stop: stop}
 	_, err = job.Run(ctx, RunOptions{Dir: f.TrialDir(t.Number), Callbacks: append([]train.Callback{watch}, callbacks...)})
 	switch {
-	case errors.As(err, new(*train.DivergedError)):
+	case errors.As(err, new(*train.DivergedError)), errors.As(err, new(*train.BudgetError)): // the budget is that of each trial
 		return 0, &tune.TrialError{Err: err}
 	case err != nil && errors.Is(context.Cause(ctx), errRung):
 		err = nil

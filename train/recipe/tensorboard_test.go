@@ -69,7 +69,7 @@ func TestTensorBoard(t *testing.T) {
 			t.Errorf("%s is %v, expected %v", tag, v, want)
 		}
 	}
-	for _, tag := range []string{"step/lr", "step/grad_norm", "train/accuracy"} {
+	for _, tag := range []string{"step/lr", "step/grad_norm", "train/accuracy", "energy/joules", "energy/idle_joules", "energy/grams"} {
 		if last[tag].Scalar == nil {
 			t.Errorf("there is no %s among %v", tag, steps)
 		}

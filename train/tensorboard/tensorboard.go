@@ -163,14 +163,12 @@ func (l *Logger) energy(e *tfevent.Event, s *train.State) {
 		if s.Watts > 0 {
 			put(e, "power/watts", s.Watts)
 		}
-		joules := s.Phases.Train.Joules - l.phases.Train.Joules
-		if n := s.Phases.Steps - l.phases.Steps; n > 0 {
-			put(e, "energy/joules_per_step", joules/float64(n))
+		joules, steps := s.Phases.Train.Joules-l.phases.Train.Joules, s.Phases.Steps-l.phases.Steps
+		if joules > 0 && steps > 0 { // else no sensor has been read since
+			put(e, "energy/joules_per_step", joules/float64(steps))
+			put(e, "energy/joules_per_sample", joules/float64(s.Phases.Samples-l.phases.Samples))
+			l.phases = s.Phases
 		}
-		if n := s.Phases.Samples - l.phases.Samples; n > 0 {
-			put(e, "energy/joules_per_sample", joules/float64(n))
-		}
-		l.phases = s.Phases
 	}
 	if !u.Cost.IsZero() {
 		put(e, "energy/cost", u.Cost.Amount)

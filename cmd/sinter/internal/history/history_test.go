@@ -153,6 +153,43 @@ func TestScanAgrees(t *testing.T) {
 }
 
 // Smoothed values are those of TensorBoard's classicSmoothing.
+// What a run has used is what its newest line says, of a run that has ended its results; what
+// is no such thing is none.
+func TestEnergy(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, rundir.MetricsFile)
+	line := func(step int, energy string) string {
+		return fmt.Sprintf(`{"event":"step","step":%d,"loss":1,"power":%d.5,"joules_per_sample":0.25,"energy":%s}`+"\n", step, 200+step, energy)
+	}
+	appendTo(t, name, `{"event":"step","step":1,"loss":2}`+"\n"+
+		line(2, `{"seconds":1,"joules":100,"idle_joules":10,"parts":[{"component":"gpu 0","joules":100,"source":"NVML","estimated":false}],"grams":2,"cost":{"amount":0.5,"currency":"EUR"}}`)+
+		line(3, `{"seconds":2,"joules":210,"parts":[{"component":"gpu 0","joules":210,"source":"NVML"}],"grams":4,"cost":{"amount":1,"currency":"EUR"}}`)+
+		`{"event":"step","step":4,"loss":2}`+"\n"+line(5, `{"seconds":"long"}`)+line(6, `{"joules":1,"parts":7}`)+line(7, `[1]`))
+	manifest := `{"format":1,"name":"x","status":%q,"results":%s}`
+	write := func(status, results string) Results {
+		if err := os.WriteFile(filepath.Join(dir, rundir.ManifestFile), []byte(fmt.Sprintf(manifest, status, results)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		r := Open(dir, "x")
+		return r.Results()
+	}
+	o := write(rundir.Running, "null")
+	if e := o.Energy; e == nil || e.Joules != 210 || e.Cost.Amount != 1 || e.Parts[0].Joules != 210 || e.JoulesPerSample != 0.25 || o.Watts != 207.5 {
+		t.Errorf("of the log: %+v, %g W", e, o.Watts)
+	}
+	l := Open(dir, "x").Log
+	if got := fmt.Sprint(l.Steps.Columns["energy/joules"][:4], l.Steps.Columns["energy/cost"][:3]); got != "[NaN 100 210 NaN] [NaN 0.5 1]" {
+		t.Errorf("columns %s", got)
+	}
+	o = write(rundir.Complete, `{"energy":{"seconds":3,"joules":300,"kwh":1,"joules_per_step":null,"phases":{"train":{"seconds":3,"joules":300},"steps":4},"budget_used_up":true}}`)
+	if e := o.Energy; e.Joules != 300 || e.Phases.Steps != 4 || !e.UsedUp || !math.IsNaN(float64(e.JoulesPerStep)) {
+		t.Errorf("of the results: %+v", e)
+	}
+	if o := write(rundir.Complete, `{"steps":4}`); o.Energy == nil || o.Energy.Joules != 210 {
+		t.Errorf("of results without energy: %+v", o.Energy)
+	}
+}
+
 func TestSmooth(t *testing.T) {
 	got := ema([]float64{1, 3, 2, nan, 5, 4}, 0.6)
 	want := []float64{1, 2.25, 2.1224489796, nan, 3.4448529412, 3.6856349757}
