@@ -45,11 +45,11 @@ func measuring(m *machine) (list []Finding) {
 		}
 		list = append(list, ok(d.Device, "%s%s", d.Model, now(d)))
 	}
+	if m.nvidia() && !slices.ContainsFunc(r.devices, func(d telemetry.Reading) bool { return d.Vendor == "nvidia" }) {
+		list = append(list, warn("nvidia", "install the driver's library for management: apt install libnvidia-ml1, or nvidia-utils; in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+			"there is a card, and nothing that measures it: %s", cmp.Or(strings.Join(r.problems, "; "), "NVML lists none")))
+	}
 	if len(list) == 0 {
-		if m.nvidia() && len(r.problems) > 0 {
-			return one(warn("", "install the driver's library for management: apt install libnvidia-ml1, or nvidia-utils; in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility",
-				"there is a card, and nothing that measures it: %s", strings.Join(r.problems, "; ")))
-		}
 		return one(skip("", noCard))
 	}
 	return list

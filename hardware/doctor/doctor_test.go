@@ -43,7 +43,7 @@ type box struct {
 	synced    bool
 	installed []find.Library
 	hangs     <-chan struct{} // what the file systems wait for
-	byNVML    bool            // what stands for the cards is a library, not the list
+	telemetry bool            // the cards are read by package telemetry, and are not the list
 }
 
 const cpuinfo = `processor	: %d
@@ -235,7 +235,7 @@ func (b *box) examine() *Report {
 		},
 		Synchronised: func() (bool, error) { return b.synced, nil },
 	}
-	if o.Sources == nil && !b.byNVML {
+	if o.Sources == nil && !b.telemetry {
 		o.Sources = []telemetry.Source{telemetrytest.New(b.cards...)}
 	}
 	if o.Inventory == nil {
@@ -812,6 +812,24 @@ func TestNothingKnown(t *testing.T) {
 	c := Check{Name: "x.y", Group: "X", run: func(*machine) []Finding { panic("at the disco") }}
 	if l := c.examine(nil); len(l) != 1 || l[0].Verdict != Warning || !strings.Contains(l[0].Evidence, "at the disco") || l[0].Check != "x.y" {
 		t.Errorf("%+v", l)
+	}
+}
+
+// Files that hold something else than they should are told of or passed over, and break nothing.
+func TestGarbage(t *testing.T) {
+	for _, garbage := range []string{"", "-1", "x\x00\x1b[2J: ;,\n:::\n", strings.Repeat("9", 400), "max 0\n0 0\n"} {
+		b := newBox(t)
+		b.rapl("280000000")
+		err := filepath.WalkDir(b.root, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() || filepath.Base(file) == "class" {
+				return err
+			}
+			return os.WriteFile(file, []byte(garbage), 0o666)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkWhole(t, b.examine())
 	}
 }
 

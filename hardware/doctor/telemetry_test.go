@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -16,6 +17,8 @@ func TestByNVML(t *testing.T) {
 		}
 		return changed
 	}
+	t.Setenv("CUDA_VISIBLE_DEVICES", "") // for it to be as it was, afterwards
+	os.Unsetenv("CUDA_VISIBLE_DEVICES")
 	dir := nvmltest.Use(t, nvmltest.A100)
 	for _, c := range []struct {
 		name, scenario string
@@ -56,14 +59,72 @@ func TestByNVML(t *testing.T) {
 			{"cards.temperature", "", Skipped, noCard, ""},
 		}},
 		{"a driver that is not loaded", "init 9\n" + nvmltest.RTX3080, []wants{
-			{"cards.telemetry", "", Warning, "nothing that measures it", "libnvidia-ml1"},
+			{"cards.telemetry", "nvidia", Warning, "nothing that measures it", "libnvidia-ml1"},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			nvmltest.Write(t, dir, c.scenario)
 			b := newBox(t)
 			b.inventory.Devices[0].Aliases, b.inventory.Devices[1].Aliases = nil, nil
-			b.byNVML = true
+			b.telemetry = true
+			r := b.examine()
+			checkWhole(t, r)
+			for _, w := range c.wants {
+				w.expect(t, r)
+			}
+		})
+	}
+}
+
+// The same by the files of AMD's driver.
+func TestByAMD(t *testing.T) {
+	t.Setenv("SINTER_LIBRARY_PATH", "none")
+	const dir = "sys/bus/pci/devices/0000:0b:00.0/"
+	for _, c := range []struct {
+		name  string
+		broke func(*box)
+		wants []wants
+	}{
+		{"RX 6800 XT", func(*box) {}, []wants{
+			{"cards.telemetry", "gpu 0", OK, "AMD Radeon RX 6800 XT, 31 W, 52 °C, 3 % busy", ""},
+			{"cards.temperature", "gpu 0", OK, "52 °C; it slows down at 100 °C", ""},
+			{"cards.power", "gpu 0", OK, "255 W; its default is 255 W, and the catalogue's 300 W", ""},
+			{"cards.link", "gpu 0", OK, "x16", ""},
+			{"cards.memory", "gpu 0", OK, "16.6 GB of 17.2 GB free", ""},
+			{"cards.ecc", "gpu 0", Skipped, "n/a", ""},
+			{"cards.throttle", "gpu 0", Skipped, "n/a", ""},
+			{"cards.mig", "gpu 0", Skipped, "n/a", ""},
+			{"system.energy", "gpu 0", OK, "amdgpu: power, summed up over time", ""},
+		}},
+		{"a bad one", func(b *box) {
+			b.file(dir+"hwmon/hwmon3/temp1_input", "101000")
+			b.file(dir+"hwmon/hwmon3/power1_cap", "100000000")
+			b.file(dir+"mem_info_vram_used", "9000000000")
+			b.file(dir+"current_link_width", "4")
+		}, []wants{
+			{"cards.temperature", "gpu 0", Failure, "101 °C; it slows down at 100 °C", "rocm-smi --setpoweroverdrive WATTS"},
+			{"cards.power", "gpu 0", Warning, "100 W; its default is 255 W", "rocm-smi --setpoweroverdrive 255"},
+			{"cards.memory", "gpu 0", Warning, "8.2 GB of 17.2 GB free", "end the programs"},
+			{"cards.link", "gpu 0", Warning, "x4*x16*25 %", "reseat"},
+		}},
+		{"one that tells nothing", func(b *box) { b.remove(dir+"hwmon", dir+"mem_info_vram_total", dir+"gpu_busy_percent") }, []wants{
+			{"cards.telemetry", "gpu 0", OK, "AMD Radeon RX 6800 XT", ""},
+			{"cards.temperature", "gpu 0", Skipped, "n/a (the driver has no file temp1_input)", ""},
+			{"cards.power", "gpu 0", Skipped, "n/a", ""},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBox(t)
+			b.amd()
+			b.telemetry = true
+			for name, text := range map[string]string{
+				"mem_info_vram_total": "17163091968", "mem_info_vram_used": "600000000", "gpu_busy_percent": "3",
+				"hwmon/hwmon3/power1_average": "31000000", "hwmon/hwmon3/power1_cap": "255000000", "hwmon/hwmon3/power1_cap_default": "255000000",
+				"hwmon/hwmon3/temp1_input": "52000", "hwmon/hwmon3/temp1_crit": "100000",
+			} {
+				b.file(dir+name, text)
+			}
+			c.broke(b)
 			r := b.examine()
 			checkWhole(t, r)
 			for _, w := range c.wants {
