@@ -129,8 +129,9 @@ func (r *Reader) Read() Snapshot {
 func (r *Reader) host(s *Snapshot) {
 	const first = "it takes two readings"
 	h := &s.Host
+	now := r.o.Clock() // devices may have taken their time
 	*h = Host{Name: r.name, CPU: r.cpu.Model, Threads: r.cpu.Threads, Load: telemetry.Unknown(first), Power: telemetry.Unknown(first), Energy: r.meter.Read()}
-	dt := s.Time.Sub(r.at).Seconds()
+	dt := now.Sub(r.at).Seconds()
 	again := !r.at.IsZero() && dt > 0
 	if busy, err := busy(r.o.Root); err != nil {
 		h.Busy, h.Load = telemetry.Unknown(err.Error()), telemetry.Unknown(err.Error())
@@ -166,7 +167,7 @@ func (r *Reader) host(s *Snapshot) {
 	if err != nil && m.Total == 0 {
 		h.MemoryTotal.Why, h.MemoryUsed.Why = err.Error(), err.Error()
 	}
-	r.at, r.joules = s.Time, joules
+	r.at, r.joules = now, joules
 }
 
 // Close gives back what the reader holds.
