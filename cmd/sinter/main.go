@@ -137,7 +137,7 @@ digits and letters that it renders itself.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		trainCommand(), planCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
-		runsCommand(), watchCommand(), queueCommand(), queuedCommand(), submitCommand(), topCommand(),
+		runsCommand(), watchCommand(), queueCommand(), queuedCommand(), submitCommand(), topCommand(), exportCommand(),
 		recipeCommand(), devicesCommand(), doctorCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root

@@ -210,9 +210,13 @@ func (v *view) devicesTable() ([]column, []item) {
 		if r.Problem != "" {
 			state = alarm
 		}
+		processes := untold
+		if r.Processes != nil {
+			processes = cell{fmt.Sprint(len(r.Processes)), normal}
+		}
 		add(v.device(r), cell{ui.Plain(name), state}, cell{ui.Plain(strings.TrimPrefix(model, "NVIDIA ")), normal}, load(r.Utilization), memory(r.MemoryUsed, r.MemoryTotal),
 			watts(r.Power, r.PowerLimit, false), temperature(r), number(r.ClockSM, "%.0f"), traffic(r), number(r.ClockMemory, "%.0f"),
-			load(r.MemoryUtilization), cell{fmt.Sprint(len(r.Processes)), normal}, cell{ui.Plain(r.UUID), dim})
+			load(r.MemoryUtilization), processes, cell{ui.Plain(r.UUID), dim})
 	}
 	list := slices.Clone(v.snapshot.Devices)
 	by := [...]func(r *telemetry.Reading) telemetry.Value{
@@ -439,7 +443,10 @@ func (v *view) processes(r *telemetry.Reading) string {
 		}
 		list = append(list, text+" "+size)
 	}
-	return cmp.Or(strings.Join(list, "; "), "none that is told")
+	if r.Processes == nil {
+		return "n/a"
+	}
+	return cmp.Or(strings.Join(list, "; "), "none")
 }
 
 // runsTable is the table of runs.
