@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 	if out, err := build.CombinedOutput(); err != nil {
 		log.Fatalf("building the command: %v\n%s", err, out)
 	}
+	os.Setenv("SINTER_RUNTIME_DIR", filepath.Join(dir, "runtime")) // the runs of tests are nobody else's to see
 	status := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(status)
