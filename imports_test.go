@@ -24,7 +24,7 @@ import (
 var house = []struct{ packages, internal, others string }{
 	{packages: "cmd/sinter", internal: "all", others: "all"},
 	{packages: "cmd/sinter/internal/watch"},
-	{packages: "cmd/sinter/internal/top cmd/sinter/internal/export", others: "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi github.com/prometheus/client_golang github.com/prometheus/client_model"},
+	{packages: "cmd/sinter/internal/top cmd/sinter/internal/export", others: "charm.land/bubbletea/v2 github.com/charmbracelet/x/ansi github.com/prometheus/client_golang github.com/prometheus/common/expfmt"},
 	{packages: "cmd/sinter/internal/*", others: "all"},
 	{packages: "examples/* bench/bits bench/compare bench/first bench/images bench/kernels bench/loop bench/memory bench/plan bench/steps"},
 	{packages: "bench/internal/workload"},
