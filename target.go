@@ -3,6 +3,7 @@ package sinter
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/sinter-dl/sinter/internal/backend/cuda"
 	"github.com/sinter-dl/sinter/internal/backend/null"
@@ -40,8 +41,9 @@ type KernelCost = null.Cost
 // Target is what a program is planned for: a device that is there, or a model of one that
 // need not be.
 type Target struct {
-	name string
-	dev  interface {
+	name  string
+	rough bool
+	dev   interface {
 		Supports(composite string) bool
 		Workspace(l *kernel.Library) int
 	}
@@ -49,13 +51,17 @@ type Target struct {
 
 func (t *Target) String() string { return t.name }
 
+// Rough is the target for plans that take less time and are nearly exact: the arena lacks
+// what the launches of one kernel hand on to each other, and launches are not counted.
+func (t *Target) Rough() *Target { return &Target{t.name, true, t.dev} }
+
 // CurrentTarget is the device in use.
 func CurrentTarget() (*Target, error) {
 	e, err := inUse()
 	if err != nil {
 		return nil, err
 	}
-	return &Target{e.info.Name, e.dev}, nil
+	return &Target{name: e.info.Name, dev: e.dev}, nil
 }
 
 // CPUTarget is the processor.
@@ -64,7 +70,7 @@ func CPUTarget() (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Target{e.info.Name, e.dev}, nil
+	return &Target{name: e.info.Name, dev: e.dev}, nil
 }
 
 // processor is the engine of the processor, whichever device is in use.
@@ -82,12 +88,16 @@ func processor() (*engine, error) {
 // multiprocessors, with cuBLASLt and cuDNN or without. What a program takes on it depends
 // on nothing else.
 func NVIDIATarget(capability, units int, libraries bool) *Target {
-	return &Target{fmt.Sprintf("sm_%d with %d multiprocessors", capability, units), cuda.Absent(capability, units, libraries)}
+	name := fmt.Sprintf("sm_%d with %d multiprocessors", capability, units)
+	if !libraries {
+		name += ", without libraries"
+	}
+	return &Target{name: name, dev: cuda.Absent(capability, units, libraries)}
 }
 
 // OpenCLTarget is a GPU of AMD's with so many compute units, programmed by OpenCL.
 func OpenCLTarget(units int) *Target {
-	return &Target{fmt.Sprintf("OpenCL with %d compute units", units), opencl.Absent(units)}
+	return &Target{name: fmt.Sprintf("OpenCL with %d compute units", units), dev: opencl.Absent(units)}
 }
 
 // Plan plans the program for inputs of these shapes and types, whose values do not
@@ -116,22 +126,57 @@ func (c *Compiled) PlanFor(on *Target, in ...*Tensor) (p Plan, err error) {
 		p.Traffic += k.Times * (k.Read + k.Written)
 	}
 	p.Peak = PlanPeak(plan.PeakOf(program))
-	if s, ok := on.dev.(device.Sizer); ok {
-		if p.Arena, p.Launches, err = s.Size(program); err != nil {
+	if s, ok := on.dev.(device.Sizer); ok && !on.rough {
+		size, err := d.size(program, on, s)
+		if err != nil {
 			return Plan{}, fmt.Errorf("sinter: planning for %s: %w", on, err)
 		}
+		p.Arena, p.Launches = size.arena, size.launches
 	}
 	return p, nil
+}
+
+// sized is a draft with what its programs take on devices.
+type sized struct {
+	*plan.Draft
+	mu    sync.Mutex
+	sizes map[sizeKey]size
+}
+
+// sizeKey is a program on a device. Devices of one name write the same kernels.
+type sizeKey struct {
+	program *kernel.Program
+	on      string
+}
+
+type size struct{ arena, launches int }
+
+func (d *sized) size(p *kernel.Program, on *Target, s device.Sizer) (size, error) {
+	key := sizeKey{p, on.name}
+	d.mu.Lock()
+	n, ok := d.sizes[key]
+	d.mu.Unlock()
+	if ok {
+		return n, nil
+	}
+	var err error
+	if n.arena, n.launches, err = s.Size(p); err != nil {
+		return n, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sizes[key] = n
+	return n, nil
 }
 
 // drafts are what has been planned of a trace before it is for a device, by the composites
 // that devices have kernels for.
 type drafts struct {
 	composites []string // in the graph
-	by         map[string]*plan.Draft
+	by         map[string]*sized
 }
 
-func (c *Compiled) draft(on *Target, in []*Tensor) (d *plan.Draft, results int, err error) {
+func (c *Compiled) draft(on *Target, in []*Tensor) (d *sized, results int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.find(in)
@@ -147,7 +192,7 @@ func (c *Compiled) draft(on *Target, in []*Tensor) (d *plan.Draft, results int, 
 	}
 	s := &t.drafts
 	if s.by == nil {
-		s.by = make(map[string]*plan.Draft)
+		s.by = make(map[string]*sized)
 		for _, n := range t.graph.Nodes {
 			if r, ok := n.Attr.(*ir.Region); ok && !slices.Contains(s.composites, r.Name) {
 				s.composites = append(s.composites, r.Name)
@@ -161,7 +206,7 @@ func (c *Compiled) draft(on *Target, in []*Tensor) (d *plan.Draft, results int, 
 		}
 	}
 	if d = s.by[key]; d == nil {
-		d = plan.Prepare(t.graph.Outputs, t.leaves, on.dev.Supports, t.low)
+		d = &sized{Draft: plan.Prepare(t.graph.Outputs, t.leaves, on.dev.Supports, t.low), sizes: make(map[sizeKey]size)}
 		s.by[key] = d
 	}
 	return d, results, nil

@@ -23,6 +23,8 @@ package nn
 
 import (
 	"iter"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sinter-dl/sinter"
 )
@@ -70,7 +72,9 @@ func NewParameter(init Initializer, d sinter.DType, shape ...int) *sinter.Variab
 		n *= e
 	}
 	values := make([]float32, n)
-	init(sinter.DefaultGenerator(), values, shape)
+	if withoutValues.Load() == 0 {
+		init(sinter.DefaultGenerator(), values, shape)
+	}
 	t := sinter.FromFloats(values, shape...)
 	if d != sinter.Float32 {
 		t = t.To(d)
@@ -78,6 +82,16 @@ func NewParameter(init Initializer, d sinter.DType, shape ...int) *sinter.Variab
 	v := sinter.NewVariable("", t)
 	v.Trainable = true
 	return v
+}
+
+var withoutValues atomic.Int32
+
+// WithoutValues has NewParameter draw no values, in the whole process, until restore is
+// called: parameters are 0 then. It is for models of which the shapes alone matter, such as
+// those that are planned.
+func WithoutValues() (restore func()) {
+	withoutValues.Add(1)
+	return sync.OnceFunc(func() { withoutValues.Add(-1) })
 }
 
 // NewBuffer makes a variable that belongs to the state of a layer but is not

@@ -62,11 +62,17 @@ func (s *Planner) Plan(on *sinter.Target, batch int) (p StepPlan, err error) {
 	if p, err = s.Memory(on, batch); err != nil || s.test == nil || s.test.Len() == 0 {
 		return p, err
 	}
-	e, err := s.evaluation(on, p.Batch)
+	// All programs of a device have one arena. A step's is the larger one as a rule; then the
+	// evaluation's need not be known exactly.
+	e, err := s.evaluation(on.Rough(), p.Batch)
+	if err == nil && e.Arena > p.Step.Arena/2 {
+		e, err = s.evaluation(on, p.Batch)
+	} else {
+		e.Launches = e.Kernels * p.Step.Launches / max(1, p.Step.Kernels)
+	}
 	if err != nil {
 		return StepPlan{}, err
 	}
-	// All programs of a device have one arena.
 	p.Evaluate, p.Arena, p.Results = &e, max(p.Arena, int64(e.Arena)), max(p.Results, int64(e.Results))
 	return p, nil
 }

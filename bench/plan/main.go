@@ -1,13 +1,13 @@
 // Command plan compares forecasts of package train/plan with what is measured on this
-// machine's processor: the arena, and the time of a step.
+// machine's processor: the arena, the time of a step, and the time of its kernels.
 //
 //	go run ./bench/plan                                  # lenet, resnet20, mlp
 //	go run ./bench/plan --data book.txt gpt lstm
-//	go run ./bench/plan --threads 1 --set batch=32 lenet
+//	go run ./bench/plan --threads 1 --set batch=32 --list lenet
 //
-// The processor is calibrated anew first, unless --cached is given. The time measured is the
-// median step of the fastest of several stretches of a run, since a machine that does
-// something else as well is only ever slower.
+// The processor is calibrated anew first, unless --cached is given; each recipe then has a
+// process of its own. A step's time is the median of the fastest of some stretches of a run,
+// a kernel's the least one: a machine that does something else as well is only ever slower.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -26,32 +27,47 @@ import (
 	"github.com/sinter-dl/sinter/train/recipe"
 )
 
+type options struct {
+	data         string
+	threads      int
+	cached, list bool
+	window       time.Duration
+	sets         []string
+}
+
 func main() {
-	text := flag.String("data", "", "a text, for the recipes that need one")
-	threads := flag.Int("threads", 0, "to compute on")
-	cached := flag.Bool("cached", false, "use the calibration that there is")
-	window := flag.Duration("for", 8*time.Second, "how long each recipe is measured")
-	kernels := flag.Bool("kernels", false, "list the kernels with both times")
-	var sets []string
-	flag.Func("set", "`key=value` of the recipes", func(s string) error { sets = append(sets, s); return nil })
+	var o options
+	alone := flag.String("alone", "", "measure this recipe in this process, with the calibration that there is")
+	flag.StringVar(&o.data, "data", "", "a text, for the recipes that need one")
+	flag.IntVar(&o.threads, "threads", 0, "to compute on")
+	flag.BoolVar(&o.cached, "cached", false, "use the calibration that there is")
+	flag.BoolVar(&o.list, "list", false, "list the kernels with both times")
+	flag.DurationVar(&o.window, "for", 8*time.Second, "how long each recipe is measured")
+	flag.Func("set", "`key=value` of the recipes", func(s string) error { o.sets = append(o.sets, s); return nil })
 	flag.Parse()
-	names := flag.Args()
-	if len(names) == 0 {
-		names = []string{"lenet", "resnet20", "mlp"}
+	if o.threads > 0 {
+		sinter.SetThreads(o.threads)
 	}
-	if err := run(names, *text, sets, *threads, *cached, *kernels, *window); err != nil {
+	err := o.run(flag.Args())
+	if *alone != "" {
+		err = o.compare(*alone)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "plan:", err)
 		os.Exit(1)
 	}
 }
 
-func run(names []string, text string, sets []string, threads int, cached, kernels bool, window time.Duration) error {
-	if threads > 0 {
-		sinter.SetThreads(threads)
+func (o *options) run(names []string) error {
+	if slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "--alone") }) {
+		return nil
+	}
+	if len(names) == 0 {
+		names = []string{"lenet", "resnet20", "mlp"}
 	}
 	var p *plan.Processor
 	err := plan.ErrUncalibrated
-	if cached {
+	if o.cached {
 		p, err = plan.Cached()
 	}
 	if errors.Is(err, plan.ErrUncalibrated) {
@@ -60,89 +76,103 @@ func run(names []string, text string, sets []string, threads int, cached, kernel
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s on %d threads: %.0f GFLOP/s, %.1f GB/s, %d kernels measured in %.1f s\n\n", p.Model, p.Threads, p.Ideal.FLOPs/1e9, p.Ideal.Bandwidth/1e9, len(p.Samples), p.Took)
-	fmt.Printf("%-10s  %12s  %12s  %8s    %9s  %9s  %7s\n", "recipe", "arena", "measured", "", "step", "measured", "")
+	fmt.Printf("%s on %d threads: %.0f GFLOP/s, %.1f GB/s; %d kernels calibrated in %.1f s\n\n", p.Model, p.Threads, p.Ideal.FLOPs/1e9, p.Ideal.Bandwidth/1e9, len(p.Samples), p.Took)
+	fmt.Printf("%-10s %11s %11s %7s  %9s %9s %7s  %9s %9s %7s\n", "recipe", "arena", "measured", "", "step", "measured", "", "kernels", "measured", "")
 	for _, name := range names {
-		r, err := recipe.Load(name)
-		if err != nil {
-			return err
-		}
-		for _, s := range sets {
-			key, value, _ := strings.Cut(s, "=")
-			if err := r.Set("--set", key, value); err != nil {
-				return err
-			}
-		}
-		if text != "" {
-			if err := r.Set("--data", "data.path", text); err != nil {
-				return err
-			}
-		}
-		if err := compare(name, r, p, kernels, window); err != nil {
+		c := exec.Command(os.Args[0], append(slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool { return slices.Contains(names, a) }), "--alone="+name)...)
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+		if err := c.Run(); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func compare(name string, r *recipe.Recipe, p *plan.Processor, kernels bool, window time.Duration) error {
-	sinter.EmptyCache()
+// compare measures a recipe beside its forecast.
+func (o *options) compare(name string) error {
+	p, err := plan.Cached()
+	if err != nil {
+		return err
+	}
+	r, err := recipe.Load(name)
+	if err != nil {
+		return err
+	}
+	if o.data != "" {
+		o.sets = append(o.sets, "data.path="+o.data)
+	}
+	for _, s := range o.sets {
+		key, value, _ := strings.Cut(s, "=")
+		if err := r.Set("--set", key, value); err != nil {
+			return err
+		}
+	}
 	job, err := recipe.Prepare(r)
 	if err != nil {
 		return err
 	}
-	planner, err := plan.New(job.Trainer, job.Model, job.Source.Examples(), nil)
+	planner, err := job.Planner()
 	if err != nil {
 		return err
 	}
-	device := plan.Device{Key: plan.CPU, Processor: p}
-	forecast, err := planner.Forecast(device, 0, plan.Terms{})
+	forecast, err := planner.Forecast(plan.Device{Key: plan.CPU, Processor: p}, 0, plan.Terms{})
 	if err != nil {
 		return err
 	}
 	t := *job.Trainer
-	t.Epochs, t.Steps = 1<<20, 1<<30
-	clock := &clock{until: time.Now().Add(window)}
-	t.Callbacks = []train.Callback{clock}
-	least := make(map[int]time.Duration)
-	names := make(map[int][]sinter.KernelCost)
-	if kernels {
-		stop, err := sinter.ProfileKernels(func(list []sinter.KernelRun) {
+	t.Epochs, t.Steps, t.EvalEvery = 1<<20, 1<<30, 0
+	clock := &clock{}
+	measure := func() error {
+		clock.until, clock.last = time.Now().Add(o.window/2), time.Time{}
+		t.Callbacks = []train.Callback{clock}
+		_, err := t.Fit(context.Background(), job.Model, job.Source.Examples(), nil)
+		return err
+	}
+	if err := measure(); err != nil {
+		return err
+	}
+	step := clock.step()
+	var least []float64
+	var costs [][]sinter.KernelCost
+	stop, err := sinter.ProfileKernels(func(list []sinter.KernelRun) {
+		if len(list) > len(least) {
+			least, costs = make([]float64, len(list)), make([][]sinter.KernelCost, len(list))
+		}
+		for i, k := range list {
 			if len(list) < len(least) {
 				return
 			}
-			if len(list) > len(least) {
-				clear(least)
+			if d := k.End.Sub(k.Begin).Seconds(); costs[i] == nil || d < least[i] {
+				least[i], costs[i] = d, k.Costs
 			}
-			for i, k := range list {
-				d := k.End.Sub(k.Begin)
-				if old, ok := least[i]; !ok || d < old {
-					least[i] = d
-				}
-				names[i] = k.Costs
-			}
-		})
-		if err != nil {
-			return err
 		}
-		defer stop()
-	}
-	if _, err := t.Fit(context.Background(), job.Model, job.Source.Examples(), nil); err != nil {
+	})
+	if err != nil {
 		return err
 	}
-	arena := sinter.ReadStats().KeptBytes
-	step := clock.step()
-	fmt.Printf("%-10s  %12d  %12d  %+7.2f%%    %9s  %9s  %+6.1f%%\n", name, forecast.Memory.Arena, arena, 100*(float64(forecast.Memory.Arena)/float64(arena)-1),
-		short(forecast.Step), short(step), 100*(forecast.Step/step-1))
-	if kernels {
-		sum, planned := 0.0, 0.0
-		for i := range len(least) {
-			seconds := p.Time(names[i]).Sum()
-			fmt.Printf("   %9s  %9s  %+6.0f%%  %s %s\n", short(seconds), short(least[i].Seconds()), 100*(seconds/least[i].Seconds()-1), names[i][0].Kind, names[i][0].Name)
-			sum += least[i].Seconds()
-			planned += seconds
+	if err := measure(); err != nil {
+		return err
+	}
+	stop()
+	if job.Source.Test != nil {
+		if _, _, err := t.Evaluate(context.Background(), job.Model, job.Source.Test); err != nil {
+			return err
 		}
-		fmt.Printf("   %9s  %9s  %+6.0f%%  together\n", short(planned), short(sum), 100*(planned/sum-1))
+	}
+	arena := sinter.ReadStats().KeptBytes
+	sum, planned := 0.0, 0.0
+	for i := range least {
+		sum += least[i]
+		planned += p.Time(costs[i]).Sum()
+	}
+	error := func(a, b float64) string { return fmt.Sprintf("%+.1f%%", 100*(a/b-1)) }
+	fmt.Printf("%-10s %11d %11d %7s  %9s %9s %7s  %9s %9s %7s\n", name, forecast.Memory.Arena, arena, error(float64(forecast.Memory.Arena), float64(arena)),
+		short(forecast.Step), short(step), error(forecast.Step, step), short(planned), short(sum), error(planned, sum))
+	if o.list {
+		for i := range least {
+			seconds := p.Time(costs[i]).Sum()
+			fmt.Printf("   %9s  %9s  %7s  %s %s\n", short(seconds), short(least[i]), error(seconds, least[i]), costs[i][0].Kind, costs[i][0].Name)
+		}
 	}
 	return nil
 }

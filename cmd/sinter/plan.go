@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -57,7 +58,7 @@ file follows from --tariff.`,
 			if err != nil {
 				return err
 			}
-			r.Device = plan.CPU // which prepares the run; nothing is computed on another
+			r.Device = plan.CPU // nothing is computed on another
 			if err := from.apply(c, r); err != nil {
 				return err
 			}
@@ -113,7 +114,7 @@ func runPlan(c *cobra.Command, r *recipe.Recipe, name string, limits plan.Limits
 		return err
 	}
 	line.show("reading the data …")
-	job, err := recipe.Prepare(r)
+	job, err := recipe.PreparePlan(r)
 	line.clear()
 	if err != nil {
 		return err
@@ -143,7 +144,7 @@ func runPlan(c *cobra.Command, r *recipe.Recipe, name string, limits plan.Limits
 	choice, err := plan.Choose(list, limits)
 	var currency *power.CurrencyError
 	if errors.As(err, &currency) {
-		return &recipe.UsageError{Place: "--budget", Reason: strings.TrimPrefix(err.Error(), "power: ")}
+		return &recipe.UsageError{Place: "--budget", Reason: fmt.Sprintf("it is in %s, and prices are in %s; give both in one currency, for none is converted", currency.A.Currency, currency.B.Currency)}
 	}
 	if err != nil {
 		return err
@@ -200,9 +201,9 @@ func printForecasts(w io.Writer, list []*plan.Forecast) {
 	}
 	fmt.Fprintf(w, "%s, %s, %s; memory is exact, all else estimated\n\n", steps, batch, f.Precision)
 	row := func(cells ...string) {
-		widths := []int{0, 9, 9, 8, 9, 8, 8, 9}
+		widths := []int{0, 9, 8, 8, 9, 9, 8, 10}
 		var b strings.Builder
-		fmt.Fprintf(&b, "%-19s", cells[0])
+		b.WriteString(cells[0] + strings.Repeat(" ", max(1, 19-utf8.RuneCountInString(cells[0]))))
 		for i, text := range cells[1:] {
 			b.WriteString(cell(text, widths[i+1]))
 		}
@@ -213,7 +214,7 @@ func printForecasts(w io.Writer, list []*plan.Forecast) {
 	for _, f := range list {
 		name := f.Device
 		if f.Cheapest {
-			name = "* " + name
+			name += "*"
 		}
 		size := ui.Bytes(f.Memory.Total)
 		if !f.Fits {
@@ -236,6 +237,9 @@ func printForecasts(w io.Writer, list []*plan.Forecast) {
 			orDash(f.Usage.Grams > 0, gramsText(f.Usage.Grams)), orDash(!f.Usage.Cost.IsZero(), moneyText(f.Usage.Cost)))
 	}
 	fmt.Fprintln(w)
+	if slices.ContainsFunc(list, func(f *plan.Forecast) bool { return f.Cheapest }) {
+		printWrapped(w, "* the cheapest that keeps what was asked for")
+	}
 	if marked {
 		printWrapped(w, "† not computed in "+list[0].Precision+" there; sinter plan --device NAME says in what")
 	}
@@ -318,10 +322,13 @@ func gramsText(g float64) string {
 }
 
 func moneyText(m power.Money) string {
-	if m.Amount < 0.01 && m.Amount > 0 {
+	switch {
+	case m.Amount < 0.01 && m.Amount > 0:
 		return "<.01 " + m.Currency
+	case m.Amount >= 100:
+		return fmt.Sprintf("%.0f %s", m.Amount, m.Currency)
 	}
-	return m.String()
+	return fmt.Sprintf("%.2f %s", m.Amount, m.Currency)
 }
 
 // printForecast is all about one device.

@@ -82,7 +82,7 @@ func (p *Planner) forecast(d Device, first, second, limit int, terms Terms) (*Fo
 		}
 		return f, nil
 	}
-	s, err := p.steps.Memory(on, second)
+	s, err := p.steps.Memory(on.Rough(), second)
 	if err != nil {
 		var build *sinter.BuildError
 		if errors.As(err, &build) {

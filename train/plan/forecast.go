@@ -305,7 +305,11 @@ func (c *Choice) verdict(l Limits, priced bool) string {
 	case c.Fastest == nil:
 		return "none of these devices holds the run"
 	case c.Cheapest != nil:
-		return fmt.Sprintf("cheapest%s: %s, %v in %s (estimated)", limits, c.Cheapest.Device, c.Cheapest.Usage.Cost, took(c.Cheapest))
+		spot := ""
+		if o := c.Cheapest.Offer; o != nil && o.Spot {
+			spot = ", at a spot price: the device may be taken away"
+		}
+		return fmt.Sprintf("cheapest%s: %s, %v in %s (estimated)%s", limits, c.Cheapest.Device, c.Cheapest.Usage.Cost, took(c.Cheapest), spot)
 	case !within && limits != "":
 		cost := ""
 		if !c.Fastest.Usage.Cost.IsZero() {

@@ -116,6 +116,9 @@ func (r *Recipe) loader() data.Loader {
 // build makes the model for the given inputs, with fresh weights.
 func (r *Recipe) build(in Input) (model nn.Module, err error) {
 	defer ir.Recover(&err)
+	if r.planned {
+		defer nn.WithoutValues()()
+	}
 	m := r.Model
 	if r.language() != (in.Task == data.Language) {
 		return nil, r.unsuited(in)
@@ -144,6 +147,11 @@ func (r *Recipe) build(in Input) (model nn.Module, err error) {
 			return nil, r.unsuited(in)
 		}
 		return models.NewResNet(models.ResNetConfig{Depth: m.Depth, Channels: in.Shape[0], Classes: outputs, Checkpoint: r.ActivationCheckpointing}), nil
+	case "bottleneck":
+		if len(in.Shape) != 3 || in.Task != data.Classification {
+			return nil, r.unsuited(in)
+		}
+		return models.NewBottleneckResNet(models.BottleneckResNetConfig{Depth: m.Depth, Channels: in.Shape[0], Classes: outputs, Checkpoint: r.ActivationCheckpointing}), nil
 	case "lstm":
 		if in.Task == data.Forecast {
 			return models.NewLSTMForecast(models.ForecastConfig{Features: in.Shape[1], Hidden: m.Width, Layers: m.Layers, Horizon: outputs, Dropout: m.Dropout}), nil
@@ -158,7 +166,7 @@ func (r *Recipe) build(in Input) (model nn.Module, err error) {
 // unsuited says that the model cannot be trained on such data.
 func (r *Recipe) unsuited(in Input) error {
 	wants := map[string]string{
-		"mlp": "images, a table or a time series", "lenet": "images", "resnet": "images", "lstm": "a text, or with data.window on a time series", "gpt": "a text",
+		"mlp": "images, a table or a time series", "lenet": "images", "resnet": "images", "bottleneck": "images", "lstm": "a text, or with data.window on a time series", "gpt": "a text",
 	}
 	found := "a table"
 	switch {

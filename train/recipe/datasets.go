@@ -40,7 +40,7 @@ func (r *Recipe) open() (*data.Source, error) {
 	if err := r.dataKeys(kind); err != nil {
 		return nil, err
 	}
-	if r.language() != (kind == data.KindText) || (r.Model.Kind == "lenet" || r.Model.Kind == "resnet") && isTable(kind) {
+	if r.language() != (kind == data.KindText) || r.Model.images() && isTable(kind) {
 		return nil, r.unsuitedKind(kind)
 	}
 	task := data.Task(d.Task)
@@ -51,6 +51,8 @@ func (r *Recipe) open() (*data.Source, error) {
 	switch kind {
 	case kindGlyphs:
 		src, err = glyphs.New(r.glyphOptions())
+	case kindBlank:
+		src = r.blank()
 	case data.KindIDX:
 		src, err = data.OpenIDX(d.Path)
 	case data.KindImages:
@@ -119,8 +121,11 @@ func isTable(kind data.Kind) bool { return kind == data.KindTable || kind == dat
 // detect tells what lies at path. For a language model any file that is not a
 // table is a text, and the objects of a JSONL file have texts.
 func (r *Recipe) detect(path string) (data.Kind, error) {
-	if path == Glyphs {
+	switch path {
+	case Glyphs:
 		return kindGlyphs, nil
+	case Blank:
+		return kindBlank, nil
 	}
 	kind, err := data.Detect(path)
 	if err == nil && r.language() && data.IsJSONL(path) {
@@ -156,7 +161,7 @@ func (r *Recipe) unsuitedKind(kind data.Kind) error {
 	switch kind {
 	case data.KindText:
 		in.Task = data.Language
-	case kindGlyphs, data.KindIDX, data.KindImages, data.KindWebDataset, data.KindArrays:
+	case kindGlyphs, kindBlank, data.KindIDX, data.KindImages, data.KindWebDataset, data.KindArrays:
 		in.Shape = []int{1, 1, 1}
 	}
 	return r.unsuited(in)
@@ -200,6 +205,8 @@ func (r *Run) Open(path string) (data.Dataset, error) {
 	switch kind {
 	case kindGlyphs:
 		src, err = glyphs.New(r.Recipe.glyphOptions())
+	case kindBlank:
+		src = r.Recipe.blank()
 	case data.KindIDX:
 		src, err = data.OpenIDX(path)
 	case data.KindArrays:

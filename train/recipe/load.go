@@ -96,6 +96,8 @@ func (r *Recipe) leastParameters(in Input) float64 {
 		n = 120 * 16 * math.Pow(math.Floor(side/2), 2)
 	case "resnet": // the second of each block's two convolutions, in three stages
 		n = float64((m.Depth-2)/6) * 9 * (16*16 + 32*32 + 64*64)
+	case "bottleneck": // the 3×3 convolutions, in four stages
+		n = 9 * (3*64*64 + 4*128*128 + 6*256*256 + 3*512*512)
 	case "lstm": // four gates of the state and of what comes in
 		n = vocabulary*width + layers*8*width*width
 	case "gpt": // attention takes 4, the feed-forward part 8 times width squared

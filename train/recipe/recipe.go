@@ -70,6 +70,7 @@ type Recipe struct {
 	Limits        Limits        `json:"limits,omitzero"`
 	Checkpoint    Checkpoint    `json:"checkpoint"`
 
+	planned bool // the weights have no values, see PreparePlan
 	settled bool // the recipe of a run that goes on: what a memory limit leads to has been chosen
 
 	given map[string]string // path of each key that was given → the place it was given at
@@ -128,10 +129,10 @@ type Data struct {
 // Model names an architecture and its sizes. Which sizes there are depends on
 // the kind.
 type Model struct {
-	Kind       string  `json:"kind" oneof:"mlp lenet resnet lstm gpt"`
+	Kind       string  `json:"kind" oneof:"mlp lenet resnet bottleneck lstm gpt"`
 	Hidden     []int   `json:"hidden,omitempty" for:"mlp" min:"1" max:"1048576"`
 	Activation string  `json:"activation,omitempty" for:"mlp" oneof:"relu gelu silu tanh sigmoid"`
-	Depth      int     `json:"depth,omitempty" for:"resnet" min:"8" max:"1202"`
+	Depth      int     `json:"depth,omitempty" for:"resnet bottleneck" min:"8" max:"1202"`
 	Layers     int     `json:"layers,omitempty" for:"lstm gpt" min:"1" max:"1024"`
 	Heads      int     `json:"heads,omitempty" for:"gpt" min:"1" max:"1024"`
 	Width      int     `json:"width,omitempty" for:"lstm gpt" min:"1" max:"65536"`
@@ -286,7 +287,7 @@ func (r *Recipe) Resolve() error {
 	}
 	m := &r.Model
 	if r.ActivationCheckpointing > 0 && !m.blocks() {
-		return usage(r.place("activation_checkpointing"), "activation_checkpointing is for models of blocks, gpt and resnet, not %s", m.Kind)
+		return usage(r.place("activation_checkpointing"), "activation_checkpointing is for models of blocks, gpt, resnet and bottleneck, not %s", m.Kind)
 	}
 	switch m.Kind {
 	case "mlp":
@@ -298,6 +299,11 @@ func (r *Recipe) Resolve() error {
 		setDefault(&m.Depth, 20)
 		if (m.Depth-2)%6 != 0 {
 			return usage(r.place("model.depth"), "model.depth is %d, expected 6n+2: 8, 14, 20, 32, 44, 56, …", m.Depth)
+		}
+	case "bottleneck":
+		setDefault(&m.Depth, 50)
+		if m.Depth != 50 && m.Depth != 101 && m.Depth != 152 {
+			return usage(r.place("model.depth"), "model.depth is %d, expected 50, 101 or 152 for bottleneck", m.Depth)
 		}
 	case "lstm", "gpt":
 		setDefault(&m.Layers, 2)
@@ -323,7 +329,7 @@ func (r *Recipe) precision() sinter.Precision {
 }
 
 // kinds are the architectures in the order of the oneof tag of Model.Kind.
-const kinds = "mlp lenet resnet lstm gpt"
+const kinds = "mlp lenet resnet bottleneck lstm gpt"
 
 // language tells whether the model predicts the next token of a text.
 func (r *Recipe) language() bool {
@@ -331,7 +337,14 @@ func (r *Recipe) language() bool {
 }
 
 // blocks tells whether the model consists of blocks whose values can be computed again.
-func (m *Model) blocks() bool { return m.Kind == "gpt" || m.Kind == "resnet" }
+func (m *Model) blocks() bool {
+	return m.Kind == "gpt" || m.Kind == "resnet" || m.Kind == "bottleneck"
+}
+
+// images tells whether the model takes nothing else.
+func (m *Model) images() bool {
+	return m.Kind == "lenet" || m.Kind == "resnet" || m.Kind == "bottleneck"
+}
 
 // place is where a key was given, or the recipe's name.
 func (r *Recipe) place(key string) string {

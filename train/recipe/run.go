@@ -98,6 +98,9 @@ type Confusion struct {
 // that was interrupted or failed after its first step keeps it, with the weights it
 // had: then there are both a result and an error. Before that, nothing is left.
 func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
+	if j.Recipe.planned {
+		return nil, errors.New("recipe: the job was prepared to be planned, and its weights have no values")
+	}
 	started := time.Now()
 	if n := j.Recipe.Threads; n > 0 {
 		sinter.SetThreads(n)
