@@ -89,6 +89,7 @@ type channel struct {
 	watts  float64 // at that time
 	given  float64 // the most that Read has given
 	gone   bool
+	missed bool // the last time; Note says so
 }
 
 // sensor is where a channel's joules come from.
@@ -156,14 +157,14 @@ func (m *Meter) sample() {
 		case err == nil:
 			c.joules += max(0, joules)
 			c.watts, c.at = max(0, watts), now
-			if note != "" {
-				c.part.Note = note
+			if note != "" || c.missed {
+				c.part.Note, c.missed = note, false
 			}
 		case errors.As(err, &gone):
 			c.gone, c.watts = true, 0
 			c.part.Note = fmt.Sprintf("gone since %s, what was counted before is kept: %v", now.Format(time.TimeOnly), err)
 		default:
-			c.watts = 0
+			c.watts, c.missed = 0, true
 			c.part.Note = fmt.Sprintf("not read at %s: %v", now.Format(time.TimeOnly), err)
 		}
 		m.mu.Unlock()

@@ -1,6 +1,7 @@
 package power
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -194,7 +195,9 @@ func TestRAPLVanishes(t *testing.T) {
 	}
 	m.pass(time.Second, 1)
 	m.write("sys/class/powercap/intel-rapl:0/energy_uj", "45000000")
-	wantJoules(t, meter, "cpu package 0", 40)
+	if p := wantJoules(t, meter, "cpu package 0", 40); p.Note != "" {
+		t.Errorf("%+v", p)
+	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
@@ -203,6 +206,28 @@ func TestRAPLVanishes(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	wantJoules(t, meter, "cpu package 1", 0)
+}
+
+// Before the run the machine takes 30 W and 20 W, which Open sees.
+func TestRAPLIdle(t *testing.T) {
+	m := newMachine(t, rapl(nil))
+	clock := func() time.Time { // each look at it is a tenth of a second later
+		m.pass(100*time.Millisecond, 0)
+		s := m.now.Sub(noon).Seconds()
+		m.write("sys/class/powercap/intel-rapl:0/energy_uj", fmt.Sprintf("%.0f", 30e6*s))
+		m.write("sys/class/powercap/intel-rapl:1/energy_uj", fmt.Sprintf("%.0f", 20e6*s))
+		return m.now
+	}
+	meter := Open(Options{Root: m.root, Clock: clock, Every: time.Hour, Baseline: time.Nanosecond})
+	defer meter.Close()
+	if w, source := meter.IdleWatts(); math.Abs(w-50) > 1e-6 || !strings.Contains(source, "measured for 1ns before the run") {
+		t.Errorf("idle %g W, %s", w, source)
+	}
+	before := part(t, meter, "cpu package 0").Joules
+	meter.Sync()
+	if after := part(t, meter, "cpu package 0").Joules; before > 30 || after <= before {
+		t.Errorf("%g J and then %g", before, after)
+	}
 }
 
 // Without counters the model takes over and says why: 2 threads of 4 W; memory of 16 GB is two

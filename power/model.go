@@ -77,7 +77,7 @@ func (m *Meter) addRAPL(o Options, zones []*zone, tableIdle float64) {
 	watch := cmp.Or(o.Baseline, 100*time.Millisecond)
 	before := m.clock()
 	for _, z := range zones {
-		z.at = before
+		z.advance(before) // counts from now on
 	}
 	from := "model, a tenth of the TDP"
 	if watch > 0 && m.every > 0 {
