@@ -33,6 +33,28 @@ var installDriver = map[string]string{
 	"intel":  "load it: modprobe xe, or i915 for older ones; both are part of Linux",
 }
 
+// matters is how bad it is if a card cannot be used: a failure for one that people train on; no
+// matter for the graphics unit of a processor, which is slower than the processor itself as a
+// rule. Of AMD's cards that are not in the catalogue it cannot be told which they are, so that is
+// a warning.
+func matters(g hardware.GPU) Verdict {
+	switch {
+	case g.Vendor == "intel" && strings.HasPrefix(g.PCI, "0000:00:"):
+		return Skipped
+	case g.Vendor == "amd" && g.Model == "":
+		return Warning
+	}
+	return Failure
+}
+
+// bad is a finding on a card that cannot be used.
+func bad(g hardware.GPU, subject, remedy, evidence string) Finding {
+	if matters(g) == Skipped {
+		return skip(subject, "%s; it is part of the processor, which is faster", evidence)
+	}
+	return Finding{Subject: subject, Verdict: matters(g), Evidence: evidence, Remedy: remedy}
+}
+
 func cards(m *machine) (list []Finding) {
 	all, err := m.cards()
 	if err != nil {
@@ -57,10 +79,11 @@ func cards(m *machine) (list []Finding) {
 			if g.Vendor == "nvidia" && m.secureBoot() {
 				remedy += "; Secure Boot is on, and refuses a module that is not signed: mokutil --import the key that signed it, or turn Secure Boot off"
 			}
-			list = append(list, fail(g.PCI, remedy, "%s has %s", title(g), cmp.Or(strings.TrimSpace("the driver "+g.Driver), "none")))
-			if g.Driver == "" {
-				list[len(list)-1].Evidence = title(g) + " is there, and no driver has it"
+			evidence := title(g) + " is there, and no driver has it"
+			if g.Driver != "" {
+				evidence = title(g) + " has the driver " + g.Driver
 			}
+			list = append(list, bad(g, g.PCI, remedy, evidence))
 		}
 	}
 	if len(list) > 0 {
@@ -97,19 +120,24 @@ func driver(m *machine) (list []Finding) {
 	if failed != nil {
 		list = append(list, fail("", "see what the driver says in the kernel's log (dmesg); restart the machine; install the driver anew", "%v", failed))
 	}
-	bound := func(vendor string) bool {
-		return slices.ContainsFunc(m.of(vendor), func(g hardware.GPU) bool { return slices.Contains(right[vendor], g.Driver) })
+	bound := make(map[string][]hardware.GPU) // cards with their driver, by vendor
+	for _, vendor := range vendors {
+		for _, g := range m.of(vendor) {
+			if slices.Contains(right[vendor], g.Driver) {
+				bound[vendor] = append(bound[vendor], g)
+			}
+		}
 	}
 	if strings.Contains(inventory.Absent["cuda"], "nogpu") {
-		if bound("nvidia") || bound("amd") || bound("intel") {
+		if len(bound) > 0 {
 			return one(warn("", "build it without the tag: go install github.com/sinter-dl/sinter/cmd/sinter@latest", "this program was built without GPUs (-tags nogpu), and there is one"))
 		}
 		return one(skip("", "this program was built without GPUs (-tags nogpu)"))
 	}
-	list = append(list, m.nvidiaDriver(bound("nvidia"), inventory, failed)...)
+	list = append(list, m.nvidiaDriver(len(bound["nvidia"]) > 0, inventory, failed)...)
 	for _, vendor := range []string{"amd", "intel"} {
-		if bound(vendor) {
-			list = append(list, m.renderNodes(vendor, inventory))
+		if len(bound[vendor]) > 0 && failed == nil {
+			list = append(list, m.renderNodes(bound[vendor], inventory))
 		}
 	}
 	for _, d := range inventory.Devices {
@@ -133,16 +161,11 @@ func (m *machine) nvidiaDriver(bound bool, inventory Inventory, failed error) []
 		}
 		return nil // no module: what there is to say, the bus has said
 	}
-	var library sinter.DeviceLibrary
-	for _, l := range inventory.Libraries["cuda"] {
-		if l.Name == titles[find.CUDA] {
-			library = l
-		}
-	}
+	library, _ := named(inventory.Libraries["cuda"], find.CUDA)
 	// A driver that shows a device has been reached, whatever may look strange on the way: a
 	// batch system lets some of the device files be opened only, and a container may have a
 	// libcuda that is newer than the module.
-	if slices.ContainsFunc(inventory.Devices, func(d sinter.DeviceInfo) bool { return d.Backend == "cuda" && d.Problem == "" }) {
+	if inventory.usable("cuda") {
 		if strings.Contains(library.Version, ".") && library.Version != loaded {
 			return one(ok("nvidia", "%s, with libcuda of %s", loaded, library.Version))
 		}
@@ -197,10 +220,24 @@ func branch(version string) string {
 	return first
 }
 
-// renderNodes judges the way to cards of AMD's and Intel's, which goes through OpenCL.
-func (m *machine) renderNodes(vendor string, inventory Inventory) Finding {
+// renderNodes judges the way to a vendor's cards that goes through OpenCL.
+func (m *machine) renderNodes(cards []hardware.GPU, inventory Inventory) Finding {
+	g := cards[0]
+	for _, c := range cards {
+		if rank(matters(c)) > rank(matters(g)) {
+			g = c
+		}
+	}
+	for _, d := range inventory.Devices {
+		if d.Backend == "opencl" && d.Kind != device.CPU && d.Problem == "" {
+			return ok(g.Vendor, "%s by OpenCL: %s", d.Name, cmp.Or(d.Driver, d.Version))
+		}
+	}
+	if inventory.usable("cuda") {
+		return skip(g.Vendor, "no OpenCL driver has it, and there is a card of NVIDIA's to train on")
+	}
 	nodes := m.glob("/dev/dri/renderD*")
-	if vendor == "amd" && m.has("/dev/kfd") {
+	if g.Vendor == "amd" && m.has("/dev/kfd") {
 		nodes = append(nodes, "/dev/kfd")
 	}
 	container := m.contained()
@@ -210,31 +247,26 @@ func (m *machine) renderNodes(vendor string, inventory Inventory) Finding {
 			refused = append(refused, node)
 		}
 	}
-	remedy := map[string]string{"amd": "apt install mesa-opencl-icd, or rocm-opencl-icd of AMD's packages", "intel": "apt install intel-opencl-icd"}[vendor] + " (and ocl-icd-libopencl1)"
 	switch {
 	case len(nodes) == 0 && container != "":
-		return fail(vendor, withAMD, "this container (%s) has no /dev/dri/renderD*", container)
+		return bad(g, g.Vendor, withAMD, "this container ("+container+") has no /dev/dri/renderD*")
 	case len(nodes) == 0:
-		return fail(vendor, "look at what the driver says: dmesg | grep -e amdgpu -e i915 -e drm", "there is no /dev/dri/renderD*")
+		return bad(g, g.Vendor, "look at what the driver says: dmesg | grep -e amdgpu -e i915 -e drm", "there is no /dev/dri/renderD*")
 	case len(refused) > 0:
-		return fail(vendor, "usermod -aG render,video USER, and log in again", "this user may not open %s", strings.Join(refused, ", "))
+		return bad(g, g.Vendor, "usermod -aG render,video USER, and log in again", "this user may not open "+strings.Join(refused, ", "))
 	}
-	for _, d := range inventory.Devices {
-		if d.Backend == "opencl" && d.Kind != device.CPU {
-			return ok(vendor, "%s by OpenCL: %s", d.Name, cmp.Or(d.Driver, d.Version))
-		}
-	}
-	return fail(vendor, remedy, "there is no OpenCL driver for it (%s)", cmp.Or(inventory.Absent["opencl"], "OpenCL has other devices only"))
+	remedy := map[string]string{"amd": "apt install mesa-opencl-icd, or rocm-opencl-icd of AMD's packages", "intel": "apt install intel-opencl-icd"}[g.Vendor] + " (and ocl-icd-libopencl1)"
+	return bad(g, g.Vendor, remedy, "there is no OpenCL driver for it ("+cmp.Or(inventory.Absent["opencl"], "OpenCL has other devices only")+")")
 }
 
-// titles is what package find calls libraries.
-var titles = sync.OnceValue(func() map[find.Name]string {
-	m := make(map[find.Name]string)
-	for _, l := range find.Search(find.Want{}).All() {
-		m[l.Name] = l.Title
+// named is the library of a name among those of a backend.
+func named(list []sinter.DeviceLibrary, n find.Name) (l sinter.DeviceLibrary, ok bool) {
+	i := slices.IndexFunc(list, func(l sinter.DeviceLibrary) bool { return l.Name == find.Title(n) })
+	if i < 0 {
+		return l, false
 	}
-	return m
-})()
+	return list[i], true
+}
 
 // compatibility sets driver, libraries and cards against each other. Libraries are those that
 // programs would use; where there are none of a version that suits, those that are there.
@@ -245,10 +277,8 @@ func compatibility(m *machine) (list []Finding) {
 	}
 	installed := m.probes.installed()
 	version := func(n find.Name) string {
-		for _, l := range inventory.Libraries["cuda"] {
-			if l.Name == titles[n] && l.Path != "" {
-				return l.Version
-			}
+		if l, _ := named(inventory.Libraries["cuda"], n); l.Path != "" {
+			return l.Version
 		}
 		for _, l := range installed {
 			if l.Name == n {
@@ -332,13 +362,13 @@ func libraries(m *machine) (list []Finding) {
 	if err != nil {
 		return one(skip("", "%v", err))
 	}
-	opencl := len(m.of("amd"))+len(m.of("intel")) > 0
+	opencl := !inventory.usable("cuda") && slices.ContainsFunc(append(m.of("amd"), m.of("intel")...), func(g hardware.GPU) bool { return matters(g) != Skipped })
 	for _, backend := range []string{"cuda", "opencl"} {
 		wanted := backend == "cuda" && m.nvidia() || backend == "opencl" && opencl
 		for _, l := range inventory.Libraries[backend] {
-			bad := warn
-			if wanted && (l.Name == titles[find.CUDA] || l.Name == titles[find.NVRTC] || l.Name == titles[find.OpenCL]) {
-				bad = fail // nothing runs without
+			lacks := warn
+			if wanted && slices.Contains([]string{find.Title(find.CUDA), find.Title(find.NVRTC), find.Title(find.OpenCL)}, l.Name) {
+				lacks = fail // nothing runs without
 			}
 			remedy := cmp.Or(l.Remedy, "install it")
 			switch {
@@ -349,11 +379,11 @@ func libraries(m *machine) (list []Finding) {
 			case !wanted:
 				list = append(list, skip(l.Name, "%s: %s; there is no card that wants it", l.Path, l.Problem))
 			case l.Path == "" && l.Problem == "":
-				list = append(list, bad(l.Name, remedy, "missing; it %s", l.Brings))
+				list = append(list, lacks(l.Name, remedy, "missing; it %s", l.Brings))
 			case l.Path == "":
-				list = append(list, bad(l.Name, remedy, "none that can be used: %s; it %s", l.Problem, l.Brings))
+				list = append(list, lacks(l.Name, remedy, "none that can be used: %s; it %s", l.Problem, l.Brings))
 			default:
-				list = append(list, bad(l.Name, remedy, "%s cannot be used: %s", strings.TrimSpace(l.Version+" "+l.Path), l.Problem))
+				list = append(list, lacks(l.Name, remedy, "%s cannot be used: %s", strings.TrimSpace(l.Version+" "+l.Path), l.Problem))
 			}
 		}
 	}
@@ -376,6 +406,8 @@ func computing(m *machine) []Finding {
 		switch {
 		case d.Problem != "" && strings.Contains(d.Problem, "does not show"):
 			list[i] = skip(d.Name, "%s: %s; %s", d.Model, d.Problem, d.Remedy)
+		case d.Problem != "" && inventory.usable("cuda", "opencl"): // an old card beside one to train on
+			list[i] = warn(d.Name, cmp.Or(d.Remedy, "see 'sinter devices'"), "%s: %s", d.Model, d.Problem)
 		case d.Problem != "":
 			list[i] = fail(d.Name, cmp.Or(d.Remedy, "see 'sinter devices'"), "%s: %s", d.Model, d.Problem)
 		default:

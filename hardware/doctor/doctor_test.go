@@ -216,6 +216,12 @@ func (b *box) amd() {
 	b.cards = []telemetry.Reading{r}
 }
 
+// noOpenCL has no device of OpenCL.
+func (b *box) noOpenCL() {
+	b.inventory.Devices = b.inventory.Devices[:1]
+	b.inventory.Absent["opencl"] = "no platform"
+}
+
 // examine runs the checks.
 func (b *box) examine() *Report {
 	o := b.options
@@ -367,6 +373,8 @@ var cases = []struct {
 	{"radeon", func(b *box) { b.amd(); b.pci("0000:0b:00.0", "0x030000", "0x1002", "0x6798", "radeon") }, wants{"devices.cards", "0000:0b:00.0", Failure, "old driver radeon", "amdgpu.si_support=1"}},
 	{"an AMD card without driver", func(b *box) { b.amd(); b.remove("sys/bus/pci/devices/0000:0b:00.0/driver") }, wants{"devices.cards", "0000:0b:00.0", Failure, "AMD Radeon RX 6800 XT is there, and no driver", "modprobe amdgpu"}},
 	{"no card", (*box).noCards, wants{"devices.cards", "", Skipped, "no graphics card; training runs on the processor", ""}},
+	{"a processor's graphics unit without driver", func(b *box) { b.noCards(); b.pci("0000:00:02.0", "0x030000", "0x8086", "0x9bc5", "") }, wants{"devices.cards", "0000:00:02.0", Skipped, "Intel 8086:9bc5 is there, and no driver has it; it is part of the processor", ""}},
+	{"some card of AMD's without driver", func(b *box) { b.noCards(); b.pci("0000:0b:00.0", "0x030000", "0x1002", "0x1638", "") }, wants{"devices.cards", "0000:0b:00.0", Warning, "AMD 1002:1638 is there", "modprobe amdgpu"}},
 	{"a server's console", func(b *box) { b.noCards(); b.pci("0000:03:00.0", "0x030000", "0x1a03", "0x2000", "ast") }, wants{"devices.cards", "", Skipped, "no graphics card", ""}},
 	{"WSL", func(b *box) { d := b.inventory.Devices; b.noCards(); b.inventory.Devices = d }, wants{"devices.cards", "", OK, "none on the PCI bus; drivers have cuda:0", ""}},
 
@@ -404,11 +412,17 @@ var cases = []struct {
 	{"AMD", (*box).amd, wants{"devices.driver", "amd", OK, "opencl:0 by OpenCL: 3590.0", ""}},
 	{"AMD without OpenCL", func(b *box) {
 		b.amd()
-		b.inventory.Devices = b.inventory.Devices[:1]
-		b.inventory.Absent["opencl"] = "no platform"
+		b.noOpenCL()
 	}, wants{"devices.driver", "amd", Failure, "no OpenCL driver for it (no platform)", "mesa-opencl-icd"}},
-	{"AMD without permission", func(b *box) { b.amd(); b.refused = []string{"/dev/kfd", "/dev/dri/renderD128"} }, wants{"devices.driver", "amd", Failure, "may not open /dev/dri/renderD128, /dev/kfd", "usermod -aG render,video"}},
-	{"a container without AMD's cards", func(b *box) { b.amd(); b.remove("dev/kfd", "dev/dri") }, wants{"devices.driver", "amd", Failure, "has no /dev/dri/renderD*", "--device /dev/kfd --device /dev/dri"}},
+	{"AMD without permission", func(b *box) { b.amd(); b.noOpenCL(); b.refused = []string{"/dev/kfd", "/dev/dri/renderD128"} }, wants{"devices.driver", "amd", Failure, "may not open /dev/dri/renderD128, /dev/kfd", "usermod -aG render,video"}},
+	{"a processor's graphics unit", func(b *box) { b.noCards(); b.pci("0000:00:02.0", "0x030000", "0x8086", "0x9bc5", "i915") }, wants{"devices.driver", "intel", Skipped, "part of the processor", ""}},
+	{"an Arc without OpenCL", func(b *box) {
+		b.noCards()
+		b.pci("0000:03:00.0", "0x030000", "0x8086", "0x56a0", "xe")
+		b.file("dev/dri/renderD128", "")
+	}, wants{"devices.driver", "intel", Failure, "no OpenCL driver", "intel-opencl-icd"}},
+	{"an AMD processor's graphics unit beside NVIDIA", func(b *box) { b.pci("0000:0b:00.0", "0x030000", "0x1002", "0x1638", "amdgpu") }, wants{"devices.driver", "amd", Skipped, "card of NVIDIA's to train on", ""}},
+	{"a container without AMD's cards", func(b *box) { b.amd(); b.noOpenCL(); b.remove("dev/kfd", "dev/dri") }, wants{"devices.driver", "amd", Failure, "has no /dev/dri/renderD*", "--device /dev/kfd --device /dev/dri"}},
 	{"built without GPUs", func(b *box) {
 		b.inventory.Absent["cuda"] = "this program was built without GPUs (-tags nogpu); build it without that tag"
 	}, wants{"devices.driver", "", Warning, "built without GPUs", "go install"}},
@@ -433,6 +447,11 @@ var cases = []struct {
 		b.inventory.Libraries["cuda"][1] = sinter.DeviceLibrary{Name: "NVRTC", Brings: "compiles kernels", Remedy: "pip install nvidia-cuda-nvrtc"}
 	}, wants{"devices.libraries", "NVRTC", Failure, "missing; it compiles kernels", "pip install nvidia-cuda-nvrtc"}},
 	{"cuBLASLt broken", func(b *box) { b.inventory.Libraries["cuda"][2].Problem = "file too short" }, wants{"devices.libraries", "cuBLASLt", Warning, "13.1.0.3 /usr/local/cuda/lib64/libcublasLt.so.13 cannot be used: file too short", "install it"}},
+	{"AMD without a loader", func(b *box) {
+		b.amd()
+		b.noOpenCL()
+		b.inventory.Libraries["opencl"][0] = sinter.DeviceLibrary{Name: "the OpenCL loader", Brings: "makes devices of OpenCL usable", Remedy: "apt install ocl-icd-libopencl1"}
+	}, wants{"devices.libraries", "the OpenCL loader", Failure, "missing; it makes devices", "ocl-icd-libopencl1"}},
 	{"of no use", func(b *box) {
 		b.noCards()
 		b.inventory.Libraries["cuda"][1] = sinter.DeviceLibrary{Name: "NVRTC", Brings: "compiles kernels"}
@@ -467,7 +486,12 @@ var cases = []struct {
 	{"too old a card", func(b *box) {
 		d := &b.inventory.Devices[0]
 		d.Model, d.Problem, d.Remedy = "Tesla K80", "its compute capability is 3.7, and kernels are for 7.0 and later", "the OpenCL backend may run it"
-	}, wants{"devices.compute", "cuda:0", Failure, "Tesla K80*3.7", "OpenCL"}},
+	}, wants{"devices.compute", "cuda:0", Warning, "Tesla K80*3.7", "OpenCL"}},
+	{"nothing but a card that is too old", func(b *box) {
+		b.inventory.Devices = b.inventory.Devices[1:]
+		d := &b.inventory.Devices[0]
+		d.Model, d.Problem, d.Remedy = "Tesla K80", "its compute capability is 3.7, and kernels are for 7.0 and later", "the OpenCL backend may run it"
+	}, wants{"devices.compute", "cuda:1", Failure, "Tesla K80*3.7", "OpenCL"}},
 	{"a slice of another process", func(b *box) {
 		b.inventory.Devices[1].Problem, b.inventory.Devices[1].Remedy = "the driver does not show it to this process", "CUDA_VISIBLE_DEVICES=MIG-x selects it"
 	}, wants{"devices.compute", "cuda:1", Skipped, "does not show it*CUDA_VISIBLE_DEVICES=MIG-x", ""}},

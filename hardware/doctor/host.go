@@ -186,7 +186,14 @@ func sharedMemory(m *machine) []Finding {
 }
 
 func (m *machine) sharedMemory() []Finding {
-	n := len(m.of("nvidia")) + len(m.of("amd"))
+	n := 0
+	for _, vendor := range vendors {
+		for _, g := range m.of(vendor) {
+			if matters(g) == Failure {
+				n++
+			}
+		}
+	}
 	if n < 2 {
 		return one(skip("", "it matters with several cards only"))
 	}

@@ -3,10 +3,12 @@ package doctor
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/sinter-dl/sinter"
 	"github.com/sinter-dl/sinter/internal/backend/cpu/native"
+	"github.com/sinter-dl/sinter/internal/device"
 )
 
 // Inventory is what drivers and libraries say that there is.
@@ -16,6 +18,13 @@ type Inventory struct {
 	Libraries map[string][]sinter.DeviceLibrary // by backend
 	Threads   int                               // that programs on the processor use
 	Code      string                            // why kernels for the processor are not compiled while the program runs; "": they are
+}
+
+// usable tells whether a backend has a card that can be used.
+func (i Inventory) usable(backends ...string) bool {
+	return slices.ContainsFunc(i.Devices, func(d sinter.DeviceInfo) bool {
+		return slices.Contains(backends, d.Backend) && d.Kind != device.CPU && d.Problem == ""
+	})
 }
 
 // ReadInventory asks all drivers, in this process.

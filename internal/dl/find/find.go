@@ -77,6 +77,29 @@ type Library struct {
 	Problem string // why it cannot be used although it, or another version, was found
 }
 
+// known is the libraries, in the order in which Sinter has use for them.
+var known = []Library{
+	{Name: CUDA, Title: "the NVIDIA driver", Brings: "makes NVIDIA's devices usable",
+		Get: "install the driver of your system's packages or from nvidia.com: 525.60.13 or later for CUDA 12, 580 or later for CUDA 13; under WSL, the one for Windows"},
+	{Name: NVRTC, Title: "NVRTC", Brings: "compiles kernels for NVIDIA's devices; without it nothing runs on them"},
+	{Name: CublasLt, Title: "cuBLASLt", Brings: "has NVIDIA's matrix products; without it Sinter's own are used, which are slower"},
+	{Name: CuDNN, Title: "cuDNN", Brings: "has NVIDIA's convolutions and attention; without it Sinter's own are used, which are slower"},
+	{Name: NVML, Title: "NVML", Brings: "tells memory, power, temperature and MIG state of NVIDIA's devices", Get: "it comes with the NVIDIA driver (libnvidia-ml1 or nvidia-utils, where packages are split)"},
+	{Name: OpenCL, Title: "the OpenCL loader", Brings: "makes devices of OpenCL usable",
+		Get: "Debian and Ubuntu: apt install ocl-icd-libopencl1, and the vendor's driver: mesa-opencl-icd or rocm-opencl-icd for AMD, intel-opencl-icd for Intel, pocl-opencl-icd for the CPU"},
+	{Name: CLBlast, Title: "CLBlast", Brings: "has tuned matrix products for OpenCL; without it Sinter's own are used", Get: "Debian and Ubuntu: apt install libclblast1"},
+}
+
+// Title is what a library's vendor calls it.
+func Title(n Name) string {
+	for _, l := range known {
+		if l.Name == n {
+			return l.Title
+		}
+	}
+	panic("find: no library is called " + string(n))
+}
+
 // Usable tells whether a library was found and nothing is known that speaks against it.
 func (l *Library) Usable() bool { return l.Path != "" && l.Problem == "" }
 
@@ -286,17 +309,7 @@ func (s *search) run(w Want) *Libraries {
 	}
 	found.Major = s.major(places, usable)
 
-	for _, l := range []Library{
-		{Name: CUDA, Title: "the NVIDIA driver", Brings: "makes NVIDIA's devices usable",
-			Get: "install the driver of your system's packages or from nvidia.com: 525.60.13 or later for CUDA 12, 580 or later for CUDA 13; under WSL, the one for Windows"},
-		{Name: NVRTC, Title: "NVRTC", Brings: "compiles kernels for NVIDIA's devices; without it nothing runs on them"},
-		{Name: CublasLt, Title: "cuBLASLt", Brings: "has NVIDIA's matrix products; without it Sinter's own are used, which are slower"},
-		{Name: CuDNN, Title: "cuDNN", Brings: "has NVIDIA's convolutions and attention; without it Sinter's own are used, which are slower"},
-		{Name: NVML, Title: "NVML", Brings: "tells memory, power, temperature and MIG state of NVIDIA's devices", Get: "it comes with the NVIDIA driver (libnvidia-ml1 or nvidia-utils, where packages are split)"},
-		{Name: OpenCL, Title: "the OpenCL loader", Brings: "makes devices of OpenCL usable",
-			Get: "Debian and Ubuntu: apt install ocl-icd-libopencl1, and the vendor's driver: mesa-opencl-icd or rocm-opencl-icd for AMD, intel-opencl-icd for Intel, pocl-opencl-icd for the CPU"},
-		{Name: CLBlast, Title: "CLBlast", Brings: "has tuned matrix products for OpenCL; without it Sinter's own are used", Get: "Debian and Ubuntu: apt install libclblast1"},
-	} {
+	for _, l := range known {
 		major := 0
 		if wheel, ok := wheels[l.Name]; ok {
 			major = found.Major
