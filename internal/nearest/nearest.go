@@ -10,7 +10,7 @@ import (
 
 // Names gives at most n of the known names, the most alike first; none if nothing is
 // alike. Case is ignored. A name that the given one is the beginning of, or the part
-// after the last '.', '/' or '-' of, counts as one letter off.
+// before the first or after the last '.', '/' or '-' of, counts as one letter off.
 func Names(name string, known []string, n int) []string {
 	type candidate struct {
 		name     string
@@ -22,13 +22,12 @@ func Names(name string, known []string, n int) []string {
 	for _, k := range known {
 		low := strings.ToLower(k)
 		d := Distance(name, low)
-		part := low[strings.LastIndexAny(low, "./-")+1:]
-		switch {
+		switch last := low[strings.LastIndexAny(low, "./-")+1:]; {
 		case name == "":
-		case strings.HasPrefix(low, name), part == name:
+		case strings.HasPrefix(low, name), last == name:
 			d = min(d, 1)
-		case part != low: // a typo in that part is one letter farther
-			d = min(d, 1+Distance(name, part))
+		case last != low: // a typo in such a part is one letter farther
+			d = min(d, 1+Distance(name, last), 1+Distance(name, low[:strings.IndexAny(low, "./-")]))
 		}
 		if d <= limit {
 			all = append(all, candidate{k, d})

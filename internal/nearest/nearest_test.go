@@ -34,4 +34,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("Names(%q) = %q, want %q", c.name, got, c.want)
 		}
 	}
+	cards := []string{"h100-sxm", "h100-pcie", "h200", "a100-80gb", "cpu", "all"}
+	if got := Names("h1000", cards, 2); !slices.Equal(got, []string{"h100-sxm", "h100-pcie"}) {
+		t.Errorf("h1000 is like %q", got)
+	}
 }
