@@ -550,6 +550,25 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// What the goroutine does ten times a second, with counters as a server with two sockets has them.
+func BenchmarkSample(b *testing.B) {
+	root := b.TempDir()
+	for name, text := range rapl(nil) {
+		name = filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			b.Fatal(err)
+		}
+	}
+	meter := Open(Options{Root: root, Every: time.Hour, Baseline: -1})
+	defer meter.Close()
+	for b.Loop() {
+		meter.Sync()
+	}
+}
+
 func BenchmarkLedger(b *testing.B) {
 	meter := Open(Options{Baseline: -1})
 	defer meter.Close()
