@@ -40,7 +40,13 @@ type gpu struct {
 	joules  float64 // of the counter, at the last sample
 	watts   float64 // at the last sample
 	at      time.Time
+
+	// For how long a counter has stood still though power is drawn, and the joules by the power.
+	still, missing float64
 }
+
+// A counter that stands still for so many seconds is none.
+const standsStill = 10
 
 func (g *gpu) advance(now time.Time) (joules, watts float64, note string, err error) {
 	r, ok := g.feed.device(g.uuid)
@@ -63,6 +69,14 @@ func (g *gpu) advance(now time.Time) (joules, watts float64, note string, err er
 		g.joules, joules = r.Energy.V, d
 		if watts = r.Power.V; !r.Power.OK && dt > 0 {
 			watts = d / dt
+		}
+		if d == 0 && r.Power.OK && r.Power.V > 0 {
+			g.still, g.missing = g.still+dt, g.missing+(g.watts+watts)/2*dt
+		} else {
+			g.still, g.missing = 0, 0
+		}
+		if g.still > standsStill {
+			g.counter, joules, note = false, g.missing, "the counter of energy stands still, so the power is integrated instead"
 		}
 	} else {
 		watts = r.Power.V
@@ -116,20 +130,21 @@ func (m *Meter) addGPU(o Options, f *feed) (idle float64, idleFrom, why string) 
 // and its driver by another. Of the names, those with a UUID in them are the surest.
 func chooseGPU(list []telemetry.Reading, names []string, model string) (r telemetry.Reading, slice *telemetry.Reading, share float64, why string) {
 	name := names[0]
-	is := func(r telemetry.Reading) bool {
-		return slices.ContainsFunc(names, func(n string) bool {
-			return n == r.Device || r.UUID != "" && (n == r.UUID || strings.HasSuffix(n, ":"+r.UUID))
-		})
-	}
-	for _, r := range list {
-		if is(r) {
-			return r, nil, 1, ""
-		}
-		for i := range r.Slices {
-			s := &r.Slices[i]
-			if !is(*s) {
+	for _, is := range []func(r telemetry.Reading) bool{
+		func(r telemetry.Reading) bool {
+			return r.UUID != "" && slices.ContainsFunc(names, func(n string) bool { return n == r.UUID || strings.HasSuffix(n, ":"+r.UUID) })
+		},
+		func(r telemetry.Reading) bool { return slices.Contains(names, r.Device) },
+	} {
+		for _, r := range list {
+			if is(r) {
+				return r, nil, 1, ""
+			}
+			i := slices.IndexFunc(r.Slices, is)
+			if i < 0 {
 				continue
 			}
+			s := &r.Slices[i]
 			card, ok := hardware.Match(s.Model)
 			if !ok || card.Slice == nil {
 				return r, nil, 0, fmt.Sprintf("%s is a slice (%s) of which the catalogue does not know the share", name, s.Model)

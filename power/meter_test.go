@@ -335,6 +335,25 @@ func TestEnergyCounter(t *testing.T) {
 	wantJoules(t, meter, "cuda:0", 1560)
 }
 
+// A counter that stands still while 100 W are drawn is not believed for longer than ten seconds.
+func TestCounterStandsStill(t *testing.T) {
+	m := newMachine(t, nil)
+	fake := telemetrytest.New(telemetrytest.GPU("GPU-a", 100))
+	fake.Clock = func() time.Time { return noon } // for which it does not count
+	meter := m.open(Options{Device: "cuda:0", Monitor: monitor(t, fake)})
+	for range 10 {
+		m.pass(time.Second, 0)
+		meter.Sync()
+	}
+	wantJoules(t, meter, "cuda:0", 0)
+	m.pass(time.Second, 0)
+	if p := wantJoules(t, meter, "cuda:0", 1100); !strings.Contains(p.Note, "stands still") {
+		t.Errorf("%+v", p)
+	}
+	m.pass(time.Second, 0)
+	wantJoules(t, meter, "cuda:0", 1200)
+}
+
 // From 100 W to 200 W in 2 s are 300 J, and 3 s of 200 W another 600 J.
 func TestPowerIntegrated(t *testing.T) {
 	m := newMachine(t, nil)
@@ -413,6 +432,8 @@ func TestSlice(t *testing.T) {
 func TestChooseGPU(t *testing.T) {
 	a, b := telemetrytest.GPU("GPU-a", 1), telemetrytest.GPU("GPU-b", 1)
 	b.Model = "NVIDIA H100 80GB HBM3"
+	misnamed := telemetrytest.GPU("GPU-a", 1)
+	misnamed.Device = "cuda:1"
 	amd := telemetrytest.GPU("GPU-c", 1)
 	amd.Vendor, amd.Model = "amd", "AMD Radeon RX 6800 XT"
 	for _, c := range []struct {
@@ -425,6 +446,7 @@ func TestChooseGPU(t *testing.T) {
 		{[]telemetry.Reading{a, b}, "cuda:1", "NVIDIA GeForce RTX 3080", "GPU-a"},
 		{[]telemetry.Reading{a, b}, "cuda:1", "", ""},
 		{[]telemetry.Reading{a, b}, "cuda:1 cuda:GPU-a", "", "GPU-a"},
+		{[]telemetry.Reading{misnamed, b}, "cuda:1 cuda:GPU-b", "", "GPU-b"},
 		{[]telemetry.Reading{a, amd}, "cuda:0", "", "GPU-a"},
 		{[]telemetry.Reading{a, amd}, "opencl:0", "AMD Radeon RX 6800 XT", "GPU-c"},
 		{[]telemetry.Reading{amd}, "opencl:0", "gfx1030", "GPU-c"},
