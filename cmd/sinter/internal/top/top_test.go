@@ -263,7 +263,7 @@ func TestOnce(t *testing.T) {
 			t.Errorf("there is no %q:\n%s", want, s)
 		}
 	}
-	if !regexp.MustCompile(`~[34]\d W`).MatchString(s) || !regexp.MustCompile(`[34]\d\.\d W, estimated`).MatchString(s) { // 45 W, between two readings on a machine that may be busy
+	if !regexp.MustCompile(`≈[34]\d W`).MatchString(s) || !regexp.MustCompile(`[34]\d\.\d W, estimated`).MatchString(s) { // 45 W, between two readings on a machine that may be busy
 		t.Errorf("the power of the processors:\n%s", s)
 	}
 	for line := range strings.Lines(s) {

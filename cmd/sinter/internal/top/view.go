@@ -92,7 +92,7 @@ func watts(power, limit telemetry.Value, estimated bool) cell {
 		c = number(power, "%.1f")
 	}
 	if estimated && power.OK {
-		c.text = "~" + c.text
+		c.text = "≈" + c.text
 	}
 	switch {
 	case limit.OK:
@@ -497,7 +497,7 @@ func (v *view) runsTable() ([]column, []item) {
 		}
 		estimated := ""
 		if r.Usage.Estimated {
-			estimated = "~"
+			estimated = "≈"
 		}
 		energy, cost := cell{"n/a", dim}, cell{"n/a", dim}
 		if len(r.Usage.Parts) > 0 {
@@ -839,7 +839,7 @@ func (v *view) helpLines() []string {
 	}
 	lines = append(lines, "")
 	for _, text := range []string{
-		"n/a: the device or system does not tell it; the details say why. ~: estimated by a model, not measured. –: there is no such thing.",
+		"n/a: the device or system does not tell it; the details say why. ≈: estimated by a model, not measured. –: there is no such thing.",
 		"SM MHZ is the clock of the multiprocessors. PCIE IN is what the device receives. Of a MIG slice NVIDIA's driver tells memory and processes; utilisation it does not tell.",
 	} {
 		for _, line := range wrap(text, v.width-2) {
