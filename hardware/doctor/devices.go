@@ -393,8 +393,8 @@ func libraries(m *machine) (list []Finding) {
 	return list
 }
 
-// computing tries every device, all at once: what takes long is drivers that start, and
-// compilers.
+// computing tries every device: all at once, for what takes long is drivers that start, and
+// compilers; or, where that is done in this process, one after the other until one hangs.
 func computing(m *machine) []Finding {
 	inventory, err := m.inventory()
 	if err != nil {
@@ -402,6 +402,7 @@ func computing(m *machine) []Finding {
 	}
 	list := make([]Finding, len(inventory.Devices))
 	var wait sync.WaitGroup
+	hangs := "" // the first that does
 	for i, d := range inventory.Devices {
 		switch {
 		case d.Problem != "" && strings.Contains(d.Problem, "does not show"):
@@ -410,33 +411,43 @@ func computing(m *machine) []Finding {
 			list[i] = warn(d.Name, cmp.Or(d.Remedy, "see 'sinter devices'"), "%s: %s", d.Model, d.Problem)
 		case d.Problem != "":
 			list[i] = fail(d.Name, cmp.Or(d.Remedy, "see 'sinter devices'"), "%s: %s", d.Model, d.Problem)
+		case m.inProcess && hangs != "":
+			list[i] = skip(d.Name, "not tried: this process may not get away from %s, which hangs", hangs)
+		case m.inProcess:
+			var stuck bool
+			if list[i], stuck = m.tryOne(d); stuck {
+				hangs = d.Name
+			}
 		default:
-			wait.Go(func() { list[i] = m.tryOne(d) })
+			wait.Go(func() { list[i], _ = m.tryOne(d) })
 		}
 	}
 	wait.Wait()
 	return list
 }
 
-func (m *machine) tryOne(d sinter.DeviceInfo) Finding {
+func (m *machine) tryOne(d sinter.DeviceInfo) (f Finding, hanging bool) {
 	const broken = "see what the driver says: dmesg; nothing may be trusted that the device computes until this passes"
 	t, err := m.try(d.Name)
 	var hangs *NoAnswerError
 	switch {
 	case errors.As(err, &hangs):
-		return fail(d.Name, "a process that hangs in a driver is ended by a restart of the machine at the latest; look at dmesg for the cause (Xid 79, 119), and train with --device cpu until then", "%s: %v", d.Model, err)
+		return fail(d.Name, "a process that hangs in a driver is ended by a restart of the machine at the latest; look at dmesg for the cause (Xid 79, 119), and train with --device cpu until then", "%s: %v", d.Model, err), true
 	case errors.Is(err, context.Canceled):
-		return skip(d.Name, "interrupted")
+		return skip(d.Name, "interrupted"), false
 	case err != nil:
-		return fail(d.Name, cmp.Or(d.Remedy, "see 'sinter devices', and what the driver says: dmesg"), "%s: %v", d.Model, err)
+		return fail(d.Name, cmp.Or(d.Remedy, "see 'sinter devices', and what the driver says: dmesg"), "%s: %v", d.Model, err), false
 	case t.Problem != "":
 		remedy := broken
-		if d.Backend == "cuda" {
+		switch d.Backend {
+		case "cpu":
+			remedy = "the processor or its memory is faulty: take back any overclocking, and test the memory (memtest86+)"
+		case "cuda":
 			remedy = "the card computes wrong: look at its ECC errors and the kernel's log (Xid), take back any overclocking, and test it: dcgmi diag -r 3"
 		}
-		return fail(d.Name, remedy, "%s computed wrong: %s", d.Model, t.Problem)
+		return fail(d.Name, remedy, "%s computed wrong: %s", d.Model, t.Problem), false
 	}
-	return ok(d.Name, "a product and fused kernels, right to the last bit: %s with the compiler, then %s", seconds(t.First), seconds(t.Again))
+	return ok(d.Name, "a product and fused kernels, right to the last bit: %s with the compiler, then %s", seconds(t.First), seconds(t.Again)), false
 }
 
 // seconds is a time for people.

@@ -461,6 +461,7 @@ var cases = []struct {
 	{"wrong results", func(b *box) {
 		b.trials["cuda:1"] = Trial{Problem: "element (3, 4) of the product is 17, and -2 is right"}
 	}, wants{"devices.compute", "cuda:1", Failure, "computed wrong: element (3, 4)", "dcgmi diag"}},
+	{"a processor that computes wrong", func(b *box) { b.trials["cpu"] = Trial{Problem: "sum 4 is 12, and 16 is right"} }, wants{"devices.compute", "cpu", Failure, "sum 4 is 12", "memtest86+"}},
 	{"a kernel fails", func(b *box) { b.broken["cuda:0"] = errors.New("CUDA_ERROR_ILLEGAL_ADDRESS") }, wants{"devices.compute", "cuda:0", Failure, "NVIDIA A100-SXM4-80GB: CUDA_ERROR_ILLEGAL_ADDRESS", "dmesg"}},
 	{"a device hangs", func(b *box) {
 		b.options.TryLimit = 20 * time.Millisecond
@@ -869,6 +870,35 @@ func TestTryHere(t *testing.T) {
 	}
 	if sinter.DeviceName() != before {
 		t.Errorf("the device in use is %s", sinter.DeviceName())
+	}
+}
+
+// This machine, by nothing but defaults. What it is nobody knows, except that it has a processor
+// that computes.
+func TestRunHere(t *testing.T) {
+	t.Setenv("SINTER_LIBRARY_PATH", "none")
+	t.Chdir(t.TempDir())
+	r := Run(t.Context(), Options{})
+	checkWhole(t, r)
+	(&wants{"devices.compute", "cpu", OK, "right to the last bit", ""}).expect(t, r)
+	if left, _ := os.ReadDir("."); len(left) > 0 {
+		t.Error(left)
+	}
+}
+
+// What hangs in this process holds up the devices after it.
+func TestHangHere(t *testing.T) {
+	b := newBox(t)
+	m := newMachine(t.Context(), Options{TryLimit: 20 * time.Millisecond, Inventory: func(context.Context) (Inventory, error) { return b.inventory, nil }})
+	m.Try = func(ctx context.Context, device string) (Trial, error) {
+		if device == "cuda:1" {
+			<-ctx.Done()
+		}
+		return Trial{}, ctx.Err()
+	}
+	list := computing(m)
+	if len(list) != 3 || list[0].Verdict != OK || list[1].Verdict != Failure || list[2].Verdict != Skipped || !strings.Contains(list[2].Evidence, "away from cuda:1") {
+		t.Errorf("%+v", list)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 type machine struct {
 	Options
 	ctx       context.Context
+	inProcess bool // devices are tried in this process
 	cpu       func() (hardware.CPU, error)
 	memory    func() (hardware.Memory, error)
 	cgroup    func() (hardware.Cgroup, error)
@@ -50,10 +51,11 @@ type probes struct {
 }
 
 func newMachine(ctx context.Context, o Options) *machine {
+	inProcess := o.Try == nil
 	o.defaults()
 	s := o.System
 	m := &machine{
-		Options: o, ctx: ctx,
+		Options: o, ctx: ctx, inProcess: inProcess,
 		cpu: sync.OnceValues(s.CPU), memory: sync.OnceValues(s.Memory), cgroup: sync.OnceValues(s.Cgroup),
 		network: sync.OnceValues(s.Network), cards: sync.OnceValues(s.GPUs), xids: sync.OnceValues(s.XIDs),
 		inventory: within(ctx, o.Limit, "the drivers of devices", o.Inventory),
@@ -65,7 +67,7 @@ func newMachine(ctx context.Context, o Options) *machine {
 	}
 	m.volumes = sync.OnceValue(m.findVolumes)
 	m.try = func(device string) (Trial, error) {
-		return within(ctx, o.TryLimit, device, func(ctx context.Context) (Trial, error) { return o.Try(ctx, device) })()
+		return within(ctx, o.TryLimit, device, func(ctx context.Context) (Trial, error) { return m.Try(ctx, device) })()
 	}
 	return m
 }
