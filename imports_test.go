@@ -32,6 +32,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/streamtest"},
 	{packages: "queue/cluster", others: "go.yaml.in/yaml/v4"},
 	{packages: "queue", internal: "internal/nearest internal/process", others: "go.etcd.io/bbolt"},
+	{packages: "train/sweep", internal: "internal/process"},
 	{packages: "train/recipe", internal: "internal/ir internal/nearest", others: "go.yaml.in/yaml/v4"},
 	{packages: "train/tune train/plan"},
 	{packages: "train/live", internal: "internal/process"},

@@ -131,13 +131,14 @@ digits and letters that it renders itself.`,
 		SilenceUsage:  true,
 		PersistentPreRun: func(c *cobra.Command, _ []string) {
 			c.Annotations = map[string]string{annotation: "yes"}
+			recoverLimits()
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		trainCommand(), planCommand(), evalCommand(), predictCommand(), generateCommand(), summaryCommand(), tuneCommand(),
-		runsCommand(), watchCommand(), queueCommand(), queuedCommand(), submitCommand(), topCommand(), exportCommand(),
+		runsCommand(), watchCommand(), queueCommand(), queuedCommand(), sweepCommand(), submitCommand(), topCommand(), exportCommand(),
 		recipeCommand(), devicesCommand(), doctorCommand(), tokenizerCommand(), versionCommand(),
 	)
 	return root

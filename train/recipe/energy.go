@@ -187,6 +187,9 @@ func (r *Recipe) openMeter() *power.Meter {
 	return power.Open(o)
 }
 
+// OpenMeter begins to measure the device in use as the recipe wants it; nil if it does not.
+func (r *Recipe) OpenMeter() *power.Meter { return r.openMeter() }
+
 // guard is the Trainer's Guard. Its thermometer looks for the device's sensors when it is
 // read for the first time; close gives them back.
 func (r *Recipe) guard() (g *train.Guard, close func(), err error) {

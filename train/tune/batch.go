@@ -63,7 +63,7 @@ func (f BatchFinder) Find(ctx context.Context, trainer train.Trainer, model nn.M
 	if f.Min < 1 || f.Min > f.Max {
 		return nil, fmt.Errorf("tune: batches from %d to %d of %d examples", f.Min, f.Max, set.Len())
 	}
-	restore := restoring(model)
+	restore := Restoring(model)
 	defer func() { err = errors.Join(err, restore()) }()
 	sizes = new(BatchSizes)
 	for n := f.Min; n <= f.Max; n *= 2 {

@@ -48,7 +48,7 @@ func (f LRFinder) Find(ctx context.Context, trainer train.Trainer, model nn.Modu
 	if !(f.Min > 0 && f.Min < f.Max) || f.Steps < leastPoints || f.Divergent <= 1 {
 		return nil, fmt.Errorf("tune: learning rates from %g to %g in %d steps, ended at %g times the least loss: expected 0 < from < to, at least %d steps, and more than once", f.Min, f.Max, f.Steps, f.Divergent, leastPoints)
 	}
-	restore := restoring(model)
+	restore := Restoring(model)
 	defer func() { err = errors.Join(err, restore()) }()
 
 	rule := trainer.Optimizer

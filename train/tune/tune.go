@@ -14,8 +14,8 @@ import (
 	"github.com/sinter-dl/sinter/nn"
 )
 
-// restoring gives the function that puts a model's variables back to what they are now.
-func restoring(model nn.Module) (restore func() error) {
+// Restoring gives the function that puts a model's variables back to what they are now.
+func Restoring(model nn.Module) (restore func() error) {
 	vars := nn.State(model)
 	before := make([][]byte, len(vars))
 	for i, v := range vars {
