@@ -332,7 +332,11 @@ func listRuns(w io.Writer, runs []*history.Run, dir string) {
 		fmt.Fprintf(w, "no runs in %s; 'sinter train' makes one\n", dir)
 		return
 	}
-	head := []string{"RUN", "STATUS", "RECIPE", "DATA", "STEPS", "SCORE", "TIME", "ENERGY"}
+	head := []string{"RUN", "STATUS", "RECIPE", "DATA", "STEPS", "SCORE", "TIME"}
+	energy := slices.ContainsFunc(runs, func(r *history.Run) bool { return r.Status != history.Damaged && r.Results().Energy != nil })
+	if energy {
+		head = append(head, "ENERGY")
+	}
 	rows := [][]string{head}
 	for _, r := range runs {
 		if r.Status == history.Damaged {
@@ -340,8 +344,12 @@ func listRuns(w io.Writer, runs []*history.Run, dir string) {
 			continue
 		}
 		o := r.Results()
-		rows = append(rows, []string{ui.Plain(r.ID), statusText(r.Status), ui.Plain(r.Name),
-			ui.Plain(ui.Cut(filepath.Base(cmp.Or(dataOf(r), "—")), 20)), stepsText(o), scoreText(o), secondsText(o.Seconds), energyText(o)})
+		row := []string{ui.Plain(r.ID), statusText(r.Status), ui.Plain(r.Name),
+			ui.Plain(ui.Cut(filepath.Base(cmp.Or(dataOf(r), "—")), 20)), stepsText(o), scoreText(o), secondsText(o.Seconds)}
+		if energy {
+			row = append(row, energyText(o))
+		}
+		rows = append(rows, row)
 	}
 	width := math.MaxInt
 	if f, ok := w.(*os.File); ok && ui.Terminal(f) {
@@ -350,6 +358,9 @@ func listRuns(w io.Writer, runs []*history.Run, dir string) {
 	for _, column := range []string{"RECIPE", "DATA", "ENERGY", "TIME"} {
 		if tableWidth(rows) > width {
 			at := slices.Index(rows[0], column)
+			if at < 0 {
+				continue
+			}
 			for i, row := range rows {
 				if at < len(row) {
 					rows[i] = slices.Delete(slices.Clone(row), at, at+1)
