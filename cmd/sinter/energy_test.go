@@ -1,16 +1,20 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sinter-dl/sinter/internal/backend/cuda/simcuda"
+	"github.com/sinter-dl/sinter/internal/dl/nvml/nvmltest"
 	"github.com/sinter-dl/sinter/power"
 	"github.com/sinter-dl/sinter/train"
 	"github.com/sinter-dl/sinter/train/recipe"
@@ -205,5 +209,74 @@ func TestBar(t *testing.T) {
 	s.Usage.Parts = nil
 	if line := p.bar(s); len([]rune(line)) > 79 || strings.Contains(line, "W") {
 		t.Errorf("%d columns: %s", len([]rune(line)), line)
+	}
+}
+
+// On a card, its counter measures, through the driver's library; a card that is too hot at
+// the beginning is waited for.
+func TestMeteredCard(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	mnistLike(t, filepath.Join(dir, "d"))
+	hot := strings.Replace(nvmltest.RTX3080, "temperature 65", "temperature 91", 1)
+	card := nvmltest.Build(t, hot)
+	simulated := simcuda.Require(t).Dir
+	env := append(os.Environ(), "SINTER_LIBRARY_PATH="+strings.Join([]string{card, simulated, "none"}, string(os.PathListSeparator)), "SINTER_DEVICE=cuda:0")
+	run := func(started func(line string), args ...string) (status int, stderr string) {
+		t.Helper()
+		c := exec.Command(built, append(append([]string{"train"}, strings.Fields(quick)[1:]...), args...)...)
+		c.Dir, c.Env = dir, env
+		pipe, err := c.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		for lines := bufio.NewScanner(pipe); lines.Scan(); {
+			fmt.Fprintln(&all, lines.Text())
+			started(lines.Text())
+		}
+		c.Wait()
+		return c.ProcessState.ExitCode(), all.String()
+	}
+	paused := false
+	status, said := run(func(line string) {
+		if strings.Contains(line, `"event":"pause"`) {
+			paused = true
+			if !strings.Contains(line, "the temperature is 91 °C, above 80 °C") {
+				t.Errorf("it waits for %s", line)
+			}
+			nvmltest.Write(t, card, nvmltest.RTX3080)
+		}
+	}, "--epochs", "2", "--set", "guard.temperature=80")
+	if status != 0 || !paused {
+		t.Fatalf("status %d, waited: %v\n%s", status, paused, said)
+	}
+	used := consumed(t, filepath.Join(dir, "run"))
+	i := slices.IndexFunc(used.Parts, func(p power.Part) bool { return strings.HasPrefix(p.Source, "NVML energy counter") })
+	if i < 0 || used.Parts[i].Estimated || !(used.Phases.Pause.Seconds > 0.5) || !(used.Phases.Train.Joules > 0) {
+		t.Fatalf("%+v", used)
+	}
+	// The scenario's counter has 250 J in a second, and begins again when it is written anew:
+	// what the meter saw of it lies between the time after that and all of the time.
+	if p := used.Parts[i]; p.Joules > 1.2*250*used.Seconds || p.Joules < 0.3*250*used.Phases.Train.Seconds {
+		t.Errorf("%g J in %g s, %g s of them in steps", p.Joules, used.Seconds, used.Phases.Train.Seconds)
+	}
+	// Where the card does not tell its temperature, a guard of it is refused.
+	nvmltest.Write(t, card, strings.Replace(nvmltest.RTX3080, "\ttemperature 65\n", "", 1))
+	if status, said := run(func(string) {}, "--epochs", "1", "--set", "guard.temperature=80", "--set", "name=other", "--out", "blind"); status != 2 || !strings.Contains(said, "guard.temperature cannot be watched") {
+		t.Errorf("status %d, %s", status, said)
+	}
+	// What cannot be measured at all is estimated, and not 0.
+	nothing := strings.NewReplacer("\tpower 250000\n", "", "\tenergy rate 1000000 250000\n", "").Replace(nvmltest.RTX3080)
+	nvmltest.Write(t, card, nothing)
+	if status, said := run(func(string) {}, "--epochs", "2", "--out", "dark"); status != 0 {
+		t.Fatal(said)
+	}
+	dark := consumed(t, filepath.Join(dir, "dark"))
+	if i := slices.IndexFunc(dark.Parts, func(p power.Part) bool { return strings.Contains(p.Component, "gpu") }); i >= 0 && (!dark.Parts[i].Estimated || dark.Parts[i].Joules == 0) || i < 0 && len(dark.Notes) == 0 {
+		t.Errorf("%+v", dark)
 	}
 }
