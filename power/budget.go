@@ -129,7 +129,7 @@ func parseTime(text string) (d time.Duration, isTime bool, err error) {
 	return time.Duration(total), true, nil
 }
 
-// String is a budget as ParseBudget reads it, "5.00 EUR, 2 kWh, 1 kg, 30m0s".
+// String is a budget as ParseBudget reads it, "5.00 EUR, 2 kWh, 1 kg, 30m".
 func (b Budget) String() string {
 	var parts []string
 	if b.Money != nil {
@@ -142,7 +142,7 @@ func (b Budget) String() string {
 		parts = append(parts, fmt.Sprintf("%g kg", b.Kg))
 	}
 	if b.Time > 0 {
-		parts = append(parts, b.Time.String())
+		parts = append(parts, brief(b.Time))
 	}
 	if len(parts) == 0 {
 		return "none"
@@ -182,7 +182,7 @@ func (a Allowance) text(v float64) string {
 	case "money":
 		return Money{v, a.Unit}.String()
 	case "time":
-		return time.Duration(v * float64(time.Second)).Round(time.Millisecond).String()
+		return brief(time.Duration(v * float64(time.Second)).Round(time.Millisecond))
 	}
 	return fmt.Sprintf("%.4g %s", v, a.Unit)
 }

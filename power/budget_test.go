@@ -86,7 +86,7 @@ func TestExceeded(t *testing.T) {
 	if want := "the budget of 5.00 EUR would be exceeded: 4.98 EUR are used, and the next step takes about 0.030 EUR"; what != want || !yes {
 		t.Errorf("%q", what)
 	}
-	if what, _ := b.Exceeded(Usage{Seconds: 3600.5, Cost: Money{1, "EUR"}}, Usage{}); what != "the budget of 1h0m0s is used up: 1h0m0.5s" {
+	if what, _ := b.Exceeded(Usage{Seconds: 3600.5, Cost: Money{1, "EUR"}}, Usage{}); what != "the budget of 1h is used up: 1h0m0.5s" {
 		t.Errorf("%q", what)
 	}
 	if what, yes := (Budget{}).Exceeded(Usage{Seconds: 1e9}, step); yes {

@@ -23,7 +23,7 @@ type Money struct {
 type CurrencyError struct{ A, B Money }
 
 func (e *CurrencyError) Error() string {
-	return fmt.Sprintf("power: %s and %s are of different currencies, which are never converted; give tariff, rate and budget in one", e.A, e.B)
+	return fmt.Sprintf("%s and %s are of different currencies, which are never converted; give tariff, rate and budget in one", e.A, e.B)
 }
 
 // IsZero tells whether m is no money of no currency.

@@ -155,7 +155,7 @@ func (r *Rates) Check() error {
 		if price.IsZero() {
 			price = Money{r.Tariff.Series.Overall(), c}
 		}
-		return fmt.Errorf("the tariff (%v) and the rate of the device (%v an hour): %w", r.Tariff, r.Device, &CurrencyError{price, r.Device})
+		return fmt.Errorf("power: the tariff (%v) and the rate of the device (%v an hour): %w", r.Tariff, r.Device, &CurrencyError{price, r.Device})
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -67,7 +68,7 @@ func NewSeries(unit Unit, source string, hours []Hour) (*Series, error) {
 		}
 	}
 	if s.step > time.Hour || time.Hour%s.step != 0 {
-		return nil, &OrderError{1, fmt.Sprintf("values are %v apart; they are to be an hour apart, or what divides one", s.step)}
+		return nil, &OrderError{1, fmt.Sprintf("values are %s apart; they are to be an hour apart, or what divides one", brief(s.step))}
 	}
 	for i, h := range hours {
 		if math.IsNaN(h.Value) || math.IsInf(h.Value, 0) {
@@ -88,12 +89,24 @@ func NewSeries(unit Unit, source string, hours []Hour) (*Series, error) {
 		case d < 0:
 			return nil, &OrderError{i, fmt.Sprintf("%s comes after %s; sort the entries by time", stamp(at), stamp(before))}
 		case d > s.step:
-			return nil, &OrderError{i, fmt.Sprintf("there is a gap of %v before %s: values are %v apart, and the one of %s is missing; add what is missing", d-s.step, stamp(at), s.step, stamp(before.Add(s.step)))}
+			return nil, &OrderError{i, fmt.Sprintf("there is a gap of %s before %s: values are %s apart, and the one of %s is missing; add what is missing", brief(d-s.step), stamp(at), brief(s.step), stamp(before.Add(s.step)))}
 		default:
 			return nil, &OrderError{i, fmt.Sprintf("%s begins before that of %s has ended", stamp(at), stamp(before))}
 		}
 	}
 	return s, nil
+}
+
+// brief is a duration without zeros at its end, "1h30m" and not "1h30m0s".
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02T15:04Z07:00") }

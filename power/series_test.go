@@ -77,8 +77,8 @@ func TestNotASeries(t *testing.T) {
 	}{
 		{nil, 0, "no values"},
 		{at(0, 60, 60), 2, "twice"},
-		{at(0, 60, 180), 2, "gap of 1h0m0s"},
-		{at(0, 120, 180), 1, "gap of 1h0m0s before 2026-11-24T14:00Z"},
+		{at(0, 60, 180), 2, "gap of 1h"},
+		{at(0, 120, 180), 1, "gap of 1h before 2026-11-24T14:00Z"},
 		{at(0, 60, 30), 2, "comes after"},
 		{at(60, 0, 120), 1, "comes after"},
 		{at(0, 1440, 2880), 1, "apart"},

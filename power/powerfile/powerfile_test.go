@@ -68,7 +68,7 @@ func TestBadSeries(t *testing.T) {
 		line       string
 		want       []string
 	}{
-		{"gap.csv", "time,EUR/kWh\n2026-11-24T00:00Z,1\n2026-11-24T01:00Z,1\n2026-11-24T03:00Z,1\n", ":4", []string{"gap of 1h0m0s", "2026-11-24T02:00Z", "add"}},
+		{"gap.csv", "time,EUR/kWh\n2026-11-24T00:00Z,1\n2026-11-24T01:00Z,1\n2026-11-24T03:00Z,1\n", ":4", []string{"gap of 1h", "2026-11-24T02:00Z", "add"}},
 		{"order.csv", "time,EUR/kWh\n2026-11-24T01:00Z,1\n2026-11-24T00:00Z,1\n", ":3", []string{"sort"}},
 		{"twice.csv", "time,EUR/kWh\n2026-11-24T01:00Z,1\n2026-11-24T02:00+01:00,1\n", ":3", []string{"twice"}},
 		{"overlap.csv", "time,EUR/kWh\n2026-11-24T00:00Z,1\n2026-11-24T01:00Z,1\n2026-11-24T01:30Z,1\n", "", []string{"gap"}},
