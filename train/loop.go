@@ -633,6 +633,7 @@ func (r *fit) end() *Report {
 		Usage:   s.Usage, Phases: s.Phases, StepsPerEpoch: s.StepsPerEpoch,
 		Bad: r.bad, BadCount: r.badCount + r.loader.BadCount(),
 	}
+	report.planner = r.planner
 	if s.Last != nil && s.Last.Step == s.Step {
 		report.TestLoss, report.Metrics = s.Last.TestLoss, s.Last.Metrics
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -54,6 +55,22 @@ func (t *Trainer) Planner(model nn.Module, trainSet data.Examples, testSet data.
 		return nil, err
 	}
 	return &Planner{f: f, test: testSet, steps: make(map[int]*recorded), tests: make(map[int]*recorded)}, nil
+}
+
+// planner plans the steps of a run under way.
+func (r *fit) planner() (*Planner, error) {
+	set, ok := r.loader.Dataset.(data.Examples)
+	if !ok {
+		return nil, errors.New("train: the examples are not known")
+	}
+	f, err := r.Trainer.fitterFor(r.optimizer, r.state.Model, set)
+	if err != nil {
+		return nil, err
+	}
+	if r.compiled != nil {
+		f.steps = r.compiled
+	}
+	return &Planner{f: f, test: r.testSet, steps: make(map[int]*recorded), tests: make(map[int]*recorded)}, nil
 }
 
 // Plan plans a run with batches of so many examples, 0 standing for the Trainer's. The

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"time"
 
 	"github.com/sinter-dl/sinter/data"
@@ -35,8 +36,19 @@ type Report struct {
 	History []Evaluation
 	Stopped string // why a callback ended training, if one did
 
+	planner func() (*Planner, error)
+
 	Bad      []*data.ExampleError // what Loader.SkipBad left out of training, each once
 	BadCount int                  // how many times, every epoch counted
+}
+
+// Planner plans the steps that were made, to be set beside what they took. What has been
+// recorded for them is used again.
+func (r *Report) Planner() (*Planner, error) {
+	if r.planner == nil {
+		return nil, errors.New("train: the report is of no run")
+	}
+	return r.planner()
 }
 
 // Evaluation is a measurement during training.

@@ -121,7 +121,7 @@ func runPlan(c *cobra.Command, r *recipe.Recipe, name string, limits plan.Limits
 	}
 	var calibration *plan.Processor
 	if name == plan.All || name == plan.CPU {
-		if calibration, err = plan.Cached(); errors.Is(err, plan.ErrUncalibrated) {
+		if calibration, err = plan.Cached(); errors.Is(err, plan.ErrUncalibrated) || err == nil && calibration.Busy() {
 			calibration, err = plan.Calibrate(c.Context(), func(what string) { line.show("measuring this processor, once: " + what + " …") })
 			line.clear()
 		}
@@ -410,4 +410,29 @@ func orEmpty(ok bool, text string) string {
 		return text
 	}
 	return ""
+}
+
+// plannedRows is what was planned of a run beside what was measured, for its final table.
+func plannedRows(p *recipe.Planned) [][]string {
+	if p == nil {
+		return nil
+	}
+	beside := func(planned, measured float64, text func(float64) string) string {
+		return fmt.Sprintf("%s planned, %s measured (%+.0f %%)", text(planned), text(measured), 100*(measured/planned-1))
+	}
+	var rows [][]string
+	if p.Step > 0 && p.MeasuredStep > 0 {
+		rows = append(rows, []string{"plan, step", beside(float64(p.Step), float64(p.MeasuredStep), briefly)})
+	}
+	if p.Arena > 0 && p.MeasuredArena > 0 {
+		rows = append(rows, []string{"plan, arena", beside(float64(p.Arena), float64(p.MeasuredArena), func(n float64) string { return ui.Bytes(int64(n)) })})
+	}
+	if p.Joules > 0 && p.MeasuredJoules > 0 {
+		text := beside(float64(p.Joules), float64(p.MeasuredJoules), ui.Energy)
+		if p.JoulesEstimated {
+			text += ", estimated"
+		}
+		rows = append(rows, []string{"plan, a step's energy", text})
+	}
+	return rows
 }

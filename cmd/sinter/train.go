@@ -200,6 +200,7 @@ func printResult(w io.Writer, r *recipe.Result) {
 	row("device", r.Device+", "+r.Precision)
 	row("steps", fmt.Sprintf("%s in %s", ui.Count(r.Steps), plural(r.Epochs, "epoch")))
 	rows = append(rows, energyRows(r.Energy)...)
+	rows = append(rows, plannedRows(r.Planned)...)
 	if r.Stopped != "" {
 		row("stopped", r.Stopped)
 	}

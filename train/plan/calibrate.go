@@ -113,6 +113,17 @@ type subject struct {
 	step *optim.CompiledStep
 	runs []kernelRun // the least times of all rounds
 	gap  float64
+	took []float64 // by step, all kernels together
+}
+
+// usual is how much longer the kernels take as a rule than at least.
+func (s *subject) usual() float64 {
+	least := 0.0
+	for _, r := range s.runs {
+		least += r.seconds + s.gap
+	}
+	slices.Sort(s.took)
+	return s.took[len(s.took)/2] / least
 }
 
 // subjects are networks whose kernels are like those of most others, in sizes that the
@@ -239,7 +250,7 @@ func Calibrate(ctx context.Context, report func(what string)) (*Processor, error
 	if err := p.rates(); err != nil {
 		return nil, fmt.Errorf("plan: calibrating: %w", err)
 	}
-	var gaps []float64
+	var gaps, usual []float64
 	var scans []scan
 	list := subjects()
 	for range rounds {
@@ -254,7 +265,7 @@ func Calibrate(ctx context.Context, report func(what string)) (*Processor, error
 		}
 	}
 	for i := range list {
-		gaps = append(gaps, list[i].gap)
+		gaps, usual = append(gaps, list[i].gap), append(usual, list[i].usual())
 		for _, r := range list[i].runs {
 			if len(r.costs) == 1 && r.costs[0].Times == 1 {
 				k := &r.costs[0]
@@ -265,11 +276,12 @@ func Calibrate(ctx context.Context, report func(what string)) (*Processor, error
 		}
 	}
 	slices.Sort(gaps)
-	p.Gap = gaps[len(gaps)/2]
+	slices.Sort(usual)
+	p.Gap, p.Usual = gaps[len(gaps)/2], usual[len(usual)/2]
 	for _, s := range scans { // once their bodies' kernels are known
 		body := 0.0
 		for i := range s.costs {
-			body += float64(s.costs[i].Times) * p.kernel(&s.costs[i])
+			body += float64(s.costs[i].Times) * p.least(&s.costs[i])
 		}
 		if body > 0 {
 			p.Samples = append(p.Samples, Sample{Kind: "scan", At: scanFeatures(body, s.costs[0].Times), Ratio: math.Log(s.seconds / body)})
@@ -298,14 +310,14 @@ type kernelRun struct {
 
 // watch has f run while kernels are measured; it returns those of the program that is
 // longest, and the time from one kernel to the next.
-func watch(f func() error) (runs []kernelRun, gap float64, err error) {
+func watch(f func() error) (runs []kernelRun, gap float64, took []float64, err error) {
 	gap = math.Inf(1)
 	stop, err := sinter.ProfileKernels(func(kernels []sinter.KernelRun) {
 		if len(kernels) < len(runs) {
 			return
 		}
 		if len(kernels) > len(runs) {
-			runs, gap = make([]kernelRun, len(kernels)), math.Inf(1)
+			runs, gap, took = make([]kernelRun, len(kernels)), math.Inf(1), nil
 			for i := range kernels {
 				runs[i] = kernelRun{kernels[i].Costs, math.Inf(1)}
 			}
@@ -318,13 +330,14 @@ func watch(f func() error) (runs []kernelRun, gap float64, err error) {
 		}
 		all := kernels[len(kernels)-1].End.Sub(kernels[0].Begin).Seconds()
 		gap = min(gap, max(0, all-sum)/float64(max(1, len(kernels)-1)))
+		took = append(took, all)
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, nil, err
 	}
 	err = f()
 	stop()
-	return runs, gap, err
+	return runs, gap, took, err
 }
 
 // measure makes some steps more.
@@ -343,7 +356,7 @@ func (s *subject) measure() error {
 		})
 	}
 	x, y := s.inputs()
-	runs, gap, err := watch(func() error {
+	runs, gap, took, err := watch(func() error {
 		begin := time.Now()
 		for i := 0; i < measureMost && (i < measureLeast || time.Since(begin) < measureTime); i++ {
 			if _, _, err := s.step.Step(x, y); err != nil {
@@ -359,6 +372,7 @@ func (s *subject) measure() error {
 		s.runs, s.gap = runs, gap
 	}
 	s.gap = min(s.gap, gap)
+	s.took = append(s.took, took...)
 	for i := range min(len(runs), len(s.runs)) {
 		s.runs[i].seconds = min(s.runs[i].seconds, runs[i].seconds)
 	}
@@ -409,7 +423,7 @@ func (p *Processor) rates() error {
 	}
 	least := func(f func(x *sinter.Tensor) *sinter.Tensor, x *sinter.Tensor, times int) (kernelRun, error) {
 		c := sinter.Compile(func(in []*sinter.Tensor) []*sinter.Tensor { return []*sinter.Tensor{f(in[0])} })
-		runs, _, err := watch(func() error {
+		runs, _, _, err := watch(func() error {
 			var out []*sinter.Tensor
 			for range times {
 				var err error
@@ -471,7 +485,7 @@ func (p *Processor) host(ctx context.Context) (float64, error) {
 	net := models.NewMLP(models.MLPConfig{Inputs: 8, Hidden: []int{8}, Outputs: 4})
 	clock := &clock{}
 	t := train.Trainer{Loss: nn.CrossEntropy, Steps: steps, Batch: batch, Compile: true, Callbacks: []train.Callback{clock}, Warn: func(string) {}}
-	runs, _, err := watch(func() error {
+	runs, _, _, err := watch(func() error {
 		_, err := t.Fit(ctx, net, set, nil)
 		return err
 	})

@@ -112,7 +112,11 @@ func (p *Planner) time(f *Forecast, d Device, s *train.StepPlan) {
 		host = d.Processor.Host
 		f.Basis = d.Processor.String()
 	default:
-		f.Notes = append(f.Notes, "how fast this processor is has not been measured; 'sinter plan' does so")
+		if d.here {
+			f.Notes = append(f.Notes, "how fast "+d.Name+" is, is not in the catalogue")
+		} else {
+			f.Notes = append(f.Notes, "how fast this processor is has not been measured; 'sinter plan' does so")
+		}
 		return
 	}
 	f.StepTime.add(of(s.Step.Costs, s.Step.Launches), float64(s.Accumulate))

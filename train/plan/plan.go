@@ -43,6 +43,26 @@ type Device struct {
 	Memory    int64      // bytes that the machine has, or that its control group may take; 0: not known
 	Power     float64    // W at full load, estimated; 0: not known
 	Idle      float64    // W
+
+	here bool // it is the device in use
+}
+
+// InUse is the device that programs run on now. On a GPU that is in no catalogue, memory is
+// planned and no time is told.
+func InUse() (Device, error) {
+	info, err := sinter.Device()
+	if err != nil {
+		return Device{}, err
+	}
+	calibration, _ := Cached()
+	if info.Name == CPU {
+		return This(calibration), nil
+	}
+	d := Device{Key: info.Name, Name: info.Model, here: true, Memory: info.Total}
+	if c, ok := hardware.Match(info.Model); ok {
+		d.Card = &c
+	}
+	return d, nil
 }
 
 // OfCard is a card as a device.
@@ -51,6 +71,8 @@ func OfCard(c hardware.Card) Device { return Device{Key: c.Key, Name: c.Name, Ca
 // target is what programs are planned for.
 func (d *Device) target() (*sinter.Target, error) {
 	switch {
+	case d.here:
+		return sinter.CurrentTarget()
 	case d.Card == nil:
 		return sinter.CPUTarget()
 	case d.Card.Capability > 0:
@@ -68,6 +90,15 @@ type Planner struct {
 	// Reading is the seconds that reading a batch takes on this machine with the Trainer's
 	// workers, of those that are read beside the steps; 0: not measured.
 	Reading float64
+}
+
+// Of prepares forecasts of a run that was made.
+func Of(r *train.Report, t *train.Trainer, trainSet data.Examples) (*Planner, error) {
+	steps, err := r.Planner()
+	if err != nil {
+		return nil, err
+	}
+	return &Planner{steps: steps, trainer: t, set: trainSet}, nil
 }
 
 // New prepares forecasts of what Fit would do with the same arguments.

@@ -28,9 +28,12 @@ type Processor struct {
 	Measured time.Time `json:"measured"`
 	Took     float64   `json:"took_seconds"`
 
-	Ideal   Rates    `json:"ideal"`
-	Host    float64  `json:"host_seconds"` // of a step of train.Trainer, besides its kernels
-	Gap     float64  `json:"gap_seconds"`  // from the end of a kernel to the beginning of the next
+	Ideal Rates   `json:"ideal"`
+	Host  float64 `json:"host_seconds"` // of a step of train.Trainer, besides its kernels
+	Gap   float64 `json:"gap_seconds"`  // from the end of a kernel to the beginning of the next
+	// Usual is how much longer a step's kernels take as a rule than at least, as a factor. It
+	// says as well how busy the machine was with something else; see Busy.
+	Usual   float64  `json:"usual"`
 	Samples []Sample `json:"samples"`
 
 	once sync.Once
@@ -56,7 +59,29 @@ type Sample struct {
 
 // String says what it was measured by.
 func (p *Processor) String() string {
-	return fmt.Sprintf("a calibration of %s on %d threads (%s)", cmp.Or(p.Model, "this processor"), p.Threads, p.Measured.Format("2006-01-02"))
+	busy := ""
+	if p.Busy() {
+		busy = ", which did something else meanwhile"
+	}
+	return fmt.Sprintf("a calibration of %s on %d threads (%s)%s", cmp.Or(p.Model, "this processor"), p.Threads, p.Measured.Format("2006-01-02"), busy)
+}
+
+// A factor above which Usual tells that the machine did something else while it was measured,
+// and what is taken for it then.
+const (
+	busyUsual  = 1.3
+	quietUsual = 1.08
+)
+
+// Busy tells whether the machine did something else while it was measured, so that another
+// calibration may be a better one.
+func (p *Processor) Busy() bool { return p.Usual > busyUsual }
+
+func (p *Processor) usual() float64 {
+	if p.Busy() {
+		return quietUsual
+	}
+	return max(1, p.Usual)
 }
 
 // ideal is the time of a kernel at the rates of large ones.
@@ -159,6 +184,11 @@ func (p *Processor) ratio(kind, name string, at []float64) float64 {
 
 // kernel is the seconds that a kernel takes.
 func (p *Processor) kernel(k *sinter.KernelCost) float64 {
+	return p.usual() * p.least(k)
+}
+
+// least is the least that it takes.
+func (p *Processor) least(k *sinter.KernelCost) float64 {
 	return p.Ideal.ideal(k) * math.Exp(p.ratio(k.Kind, stem(k.Name), features(k)))
 }
 

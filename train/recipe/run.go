@@ -58,6 +58,7 @@ type Result struct {
 	PeakMemorySource string            `json:"peak_memory_source"`
 	UploadedPerStep  Number            `json:"uploaded_bytes_per_step,omitempty"` // from the host to the device
 	Energy           *Consumption      `json:"energy,omitempty"`                  // nil where nothing was counted
+	Planned          *Planned          `json:"planned,omitempty"`                 // what was planned beside what was measured
 	Bad              []string          `json:"bad,omitempty"`                     // examples that were left out of training, and why
 	Stopped          string            `json:"stopped,omitempty"`                 // why training ended before its last step, if a callback wanted it
 	Run              string            `json:"run"`
@@ -180,6 +181,9 @@ func (j *Job) Run(ctx context.Context, o RunOptions) (*Result, error) {
 				trainer.Warn("TensorBoard has no precision-recall curve: " + err.Error())
 			}
 		}
+	}
+	if !errors.As(runErr, new(*train.DeviceError)) {
+		result.Planned = j.planned(&trainer, report)
 	}
 	closed()
 	if result.Energy = consumption(trainer.Energy, report); result.Energy != nil {
