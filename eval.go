@@ -248,6 +248,7 @@ type Stats struct {
 	Programs    int    // held at present
 	Kernels     int    // of the program that ran last
 	ArenaBytes  int    // of the program that ran last
+	HeldArena   int64  // that the device holds: as large as the largest of the programs has wanted
 	KeptBytes   int64  // what the device holds for programs: their arena, staging, workspaces of libraries
 	UsedBytes   int64  // results and variables at present
 	PeakBytes   int64  // the most that results, variables and the arena held together
@@ -272,7 +273,7 @@ func ReadStats() Stats {
 	s.Compiles, s.Recompiles, s.Reason, s.Programs = c.Compiles, c.Recompiles, c.Reason, c.Len()
 	s.Uploaded, s.Downloaded = e.uploaded.Load(), e.downloaded.Load()
 	if k, ok := e.dev.(device.Keeper); ok {
-		s.KeptBytes = k.Kept()
+		s.KeptBytes, s.HeldArena = k.Kept(), k.Arena()
 	}
 	e.pool.Lock()
 	defer e.pool.Unlock()

@@ -159,7 +159,7 @@ func (o *options) compare(name string) error {
 			return err
 		}
 	}
-	arena := sinter.ReadStats().KeptBytes
+	arena := sinter.ReadStats().HeldArena
 	sum, planned := 0.0, 0.0
 	for i := range least {
 		sum += least[i]

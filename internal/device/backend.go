@@ -128,6 +128,8 @@ type Keeper interface {
 	// Kept is how many bytes the device holds for programs: arenas, staging, workspaces of
 	// libraries.
 	Kept() int64
+	// Arena is how many of these are the arena that programs share.
+	Arena() int64
 }
 
 // MemoryError is what Alloc, Compile and Run fail with if there is not enough memory.

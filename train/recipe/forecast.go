@@ -56,7 +56,7 @@ func (j *Job) planned(t *train.Trainer, r *train.Report) *Planned {
 		return nil
 	}
 	p := &Planned{
-		Arena: f.Memory.Arena, MeasuredArena: sinter.ReadStats().KeptBytes, Memory: f.Memory.Total - f.Memory.Driver,
+		Arena: f.Memory.Arena, MeasuredArena: sinter.ReadStats().HeldArena, Memory: f.Memory.Total - f.Memory.Driver,
 		Step: Number(f.Step), Evaluation: Number(f.Evaluation), Joules: Number(f.Watts * f.Step), Basis: f.Basis, Notes: f.Notes,
 	}
 	if r.SamplesPerSecond > 0 {

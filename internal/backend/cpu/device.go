@@ -312,7 +312,10 @@ func (d *Device) reserve(n int) error {
 }
 
 // Kept is the bytes of the arena. What workers have besides is bounded, and small.
-func (d *Device) Kept() int64 {
+func (d *Device) Kept() int64 { return d.Arena() }
+
+// Arena is the same.
+func (d *Device) Arena() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.arena == nil {

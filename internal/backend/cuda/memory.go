@@ -112,6 +112,13 @@ func (d *Device) Trim() {
 	}
 }
 
+// Arena is the bytes of the arena.
+func (d *Device) Arena() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int64(d.memory.arenaSize)
+}
+
 // Kept is the bytes held for programs: the arena, and what the pool keeps.
 func (d *Device) Kept() int64 {
 	err := d.enter()

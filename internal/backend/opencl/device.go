@@ -90,6 +90,16 @@ func Absent(units int) *gpu.Absent {
 	}}
 }
 
+// Arena is the bytes of the arena.
+func (d *Device) Arena() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.arena == nil {
+		return 0
+	}
+	return int64(d.arena.bytes)
+}
+
 // Kept is the bytes held for programs.
 func (d *Device) Kept() int64 {
 	d.mu.Lock()
