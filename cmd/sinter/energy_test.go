@@ -59,7 +59,7 @@ func TestBudgets(t *testing.T) {
 	stops := 0
 	for before := 0.0; o.status == exitStopped && stops < 12; stops++ {
 		used := consumed(t, run)
-		if !strings.Contains(lastLine(o.stderr), "--budget with more") || !strings.Contains(lastLine(o.stderr), "the budget of ") {
+		if !strings.Contains(lastLine(o.stderr), "--budget LARGER") || !strings.Contains(lastLine(o.stderr), "the budget of ") {
 			t.Fatalf("it says %s", lastLine(o.stderr))
 		}
 		if !used.UsedUp || used.Budget == "" || used.Joules <= before {
@@ -67,7 +67,7 @@ func TestBudgets(t *testing.T) {
 		}
 		before = used.Joules
 		part *= 1.5
-		if o := execute(t, dir, "train", "--resume", "run"); o.status != 2 || !strings.Contains(o.stderr, "--budget with more") {
+		if o := execute(t, dir, "train", "--resume", "run"); o.status != 2 || !strings.Contains(o.stderr, "a larger --budget") {
 			t.Fatalf("without more: status %d, %s", o.status, o.stderr)
 		}
 		if o := execute(t, dir, "train", "--resume", "run", "--budget", "1J"); o.status != 2 || !strings.Contains(o.stderr, "is used up") {

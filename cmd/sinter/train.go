@@ -165,7 +165,7 @@ func runTraining(c *cobra.Command, prepare func() (*recipe.Job, error), out stri
 	errors.As(err, &stopped)
 	switch {
 	case errors.As(err, new(*train.BudgetError)) && stopped.Checkpoint != "":
-		return &interruption{fmt.Sprintf("%v; to go on: sinter train --resume %s --budget with more, which is for the whole run", err, result.Run)}
+		return &interruption{fmt.Sprintf("%v; to go on: sinter train --resume %s --budget LARGER (a budget is for the whole run)", err, result.Run)}
 	case errors.As(err, &stopped) && stopped.Checkpoint == "":
 		return &interruption{fmt.Sprintf("%v; the weights as they were then are in %s, and there is no checkpoint to go on from", err, result.Run)}
 	case errors.As(err, &stopped):

@@ -41,7 +41,7 @@ func TestControlBudget(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 	var wrong *UsageError
-	if _, err := Resume(dir, "", func(*Recipe) error { return nil }); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "--budget with more") {
+	if _, err := Resume(dir, "", func(*Recipe) error { return nil }); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "a larger --budget") {
 		t.Errorf("going on with the budget that is used up: %v", err)
 	}
 	job, err := Resume(dir, "", func(r *Recipe) error { return r.Set("--budget", "budget", "none") })

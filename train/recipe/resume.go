@@ -78,10 +78,10 @@ func Resume(dir, from string, change func(r *Recipe) error) (j *Job, err error) 
 	if b, err := r.budget(); err != nil {
 		return nil, err
 	} else if what, yes := b.Exceeded(used.Usage, power.Usage{}); yes {
-		return nil, usage(r.place("budget"), "%s; --budget with more, which is for the whole run, goes on", what)
+		return nil, usage(r.place("budget"), "%s; a larger --budget goes on (a budget is for the whole run)", what)
 	}
 	if m.Status == rundir.Interrupted && json.Unmarshal(m.Results, &done) == nil && done.Energy.UsedUp && !slices.Contains(changed, "budget") {
-		return nil, usage(r.place("budget"), "the run has come to the end of its budget of %s; --budget with more, which is for the whole run, goes on", r.Budget)
+		return nil, usage(r.place("budget"), "the run has come to the end of its budget of %s; a larger --budget goes on (a budget is for the whole run)", r.Budget)
 	}
 	// The checkpoint is looked at before the data, which may take long to read.
 	at, err := findCheckpoint(dir, from)
