@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -870,6 +871,48 @@ func TestTryHere(t *testing.T) {
 	}
 	if sinter.DeviceName() != before {
 		t.Errorf("the device in use is %s", sinter.DeviceName())
+	}
+}
+
+// A V100 and what pip installs for CUDA 13, as package find finds it: why it cannot be used, and
+// what can.
+func TestV100WithCUDA13(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("libraries have Linux's names here")
+	}
+	b := newBox(t)
+	b.v100()
+	site := t.TempDir()
+	for _, name := range []string{
+		"nvidia/cu13/lib/libnvrtc.so.13", "nvidia/cu13/lib/libnvrtc-builtins.so.13.2", "nvidia/cu13/lib/libcublasLt.so.13", "nvidia/cudnn/lib/libcudnn.so.9",
+		"nvidia_cuda_nvrtc-13.2.86.dist-info/RECORD", "nvidia_cublas-13.4.1.3.dist-info/RECORD", "nvidia_cudnn_cu13-9.14.0.64.dist-info/RECORD",
+	} {
+		file := filepath.Join(site, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), os.WriteFile(file, nil, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv(find.Variable, site+string(os.PathListSeparator)+find.None)
+	b.installed = find.Search(find.Want{}).All()
+	for i, l := range find.Search(find.Want{Driver: 13000, Capability: 70}).All() { // as the backend asks
+		if 0 < i && i < 4 { // the driver is there
+			b.inventory.Libraries["cuda"][i] = sinter.DeviceLibrary{Name: l.Title, Path: l.Path, Version: l.Version, Brings: l.Brings, Problem: l.Problem, Remedy: l.Get}
+		}
+	}
+	for i := range 2 {
+		d := &b.inventory.Devices[i]
+		d.Problem, d.Remedy = "there is nothing to compile kernels with", "install NVRTC for CUDA 12: pip install nvidia-cuda-nvrtc-cu12, or the toolkit"
+	}
+	r := b.examine()
+	checkWhole(t, r)
+	for _, w := range []wants{
+		{"devices.compatibility", "cuda:0", Failure, "libraries of CUDA 13.2.86; those for compute capability 7.0 are*12.9", "nvidia-cuda-nvrtc-cu12"},
+		{"devices.libraries", "NVRTC", Failure, "CUDA 13, but a device of compute capability 7.0 ends with CUDA 12.9", "pip install nvidia-cuda-nvrtc-cu12"},
+		{"devices.libraries", "cuDNN", Warning, "ends with CUDA 12.9", `"nvidia-cudnn-cu12<9.11"`},
+		{"devices.compute", "cuda:0", Failure, "nothing to compile kernels with", "nvidia-cuda-nvrtc-cu12"},
+		{"devices.driver", "nvidia", OK, "580.95.05", ""},
+	} {
+		w.expect(t, r)
 	}
 }
 
