@@ -1,4 +1,4 @@
-//go:build unix
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
 package queue
 
@@ -25,3 +25,6 @@ func signalled(s *os.ProcessState) string {
 	}
 	return ""
 }
+
+// unlock lets a file's lock go.
+func unlock(f *os.File) { syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

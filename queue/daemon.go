@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ type Daemon struct {
 	Once    bool                                        // ends when nothing runs and nothing can start now
 	Now     func() time.Time                            // time.Now unless set
 
+	glance   time.Duration // how often it looks at the database's date, and at processes that were taken over; a second unless set
 	me       Holder
 	before   time.Time      // when the daemon before this one gave its last word
 	said     time.Time      // and this one
@@ -48,7 +50,6 @@ type child struct {
 
 // How often things are looked at.
 const (
-	glance    = time.Second      // at the database's date, and at processes that were taken over
 	beat      = 30 * time.Second // at everything, and the daemon gives its word
 	lease     = 3 * beat         // after which a daemon that cannot be seen counts as gone
 	inventory = 10 * time.Minute // at the machine's devices
@@ -85,7 +86,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := d.takeOver(); err != nil {
 		return err
 	}
-	tick := time.NewTicker(glance)
+	tick := time.NewTicker(cmp.Or(d.glance, time.Second))
 	defer tick.Stop()
 	d.wall = d.now()
 	for {
@@ -239,7 +240,11 @@ func (d *Daemon) pass(ctx context.Context, closing string) (plan Plan, err error
 				}
 				j.end(o, now, now)
 				changed[j.ID] = true
-				say(j, "is %s%s", j.State, because(j.Reason))
+				if j.State == Queued {
+					say(j, "failed and is tried again%s", because(j.Reason))
+				} else {
+					say(j, "is %s%s", j.State, because(j.Reason))
+				}
 			}
 			if j.Cancel && !j.State.Live() && !j.State.Ended() {
 				j.become(Cancelled, now, "")
@@ -465,7 +470,7 @@ func (d *Daemon) takeOver() error {
 func (d *Daemon) shutDown() error {
 	d.log("ends; %d jobs run", len(d.children))
 	ctx := context.Background()
-	tick := time.NewTicker(glance)
+	tick := time.NewTicker(cmp.Or(d.glance, time.Second))
 	defer tick.Stop()
 	for {
 		plan, err := d.pass(ctx, "the daemon has ended; it goes on when one runs again")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -85,6 +86,10 @@ func (h *Holder) Lives(now time.Time) bool {
 		return now.Sub(h.Seen) < h.Lease
 	}
 	return true
+}
+
+func (h *Holder) same(o Holder) bool {
+	return h.PID == o.PID && h.Process == o.Process && h.Since.Equal(o.Since)
 }
 
 // HeldError is a database that another daemon has.
@@ -183,12 +188,17 @@ func (s *Store) connect(path string) (db *bbolt.DB, err error) {
 	}}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if broken := recover(); broken != nil {
-			if file != nil {
-				file.Close()
-			}
-			db, err = nil, fmt.Errorf("%w: %v", errDamaged, broken)
+		broken := recover()
+		if broken == nil {
+			return
 		}
+		if db != nil {
+			db.Close()
+		} else if file != nil { // bbolt's map of it stays, and would keep the lock
+			unlock(file)
+			file.Close()
+		}
+		db, err = nil, fmt.Errorf("%w: %v", errDamaged, broken)
 	}()
 	// bbolt makes a database of a file without content; here such a file is one that has
 	// lost it.
@@ -205,7 +215,17 @@ func (s *Store) connect(path string) (db *bbolt.DB, err error) {
 	default:
 		return nil, fmt.Errorf("%w: %v", errDamaged, err)
 	}
-	text, err := os.ReadFile(path)
+	// Whoever had the lock before may have put the file aside.
+	here, err := file.Stat()
+	if there, statErr := os.Stat(path); err == nil && (statErr != nil || !os.SameFile(here, there)) {
+		db.Close()
+		return s.connect(path)
+	}
+	var text []byte
+	if err == nil {
+		text = make([]byte, here.Size())
+		_, err = io.ReadFull(io.NewSectionReader(file, 0, here.Size()), text)
+	}
 	if err == nil {
 		err = checkFile(text)
 	}
@@ -426,7 +446,7 @@ func (t *Tx) Claim(h Holder) error {
 	if err != nil {
 		return err
 	}
-	if last != nil && (last.PID != h.PID || last.Process != h.Process) && last.Lives(h.Seen) {
+	if last != nil && !last.same(h) && last.Lives(h.Seen) {
 		return &HeldError{t.store.Path, *last}
 	}
 	return t.put(bucketMeta, keyHolder, h)
@@ -435,7 +455,7 @@ func (t *Tx) Claim(h Holder) error {
 // Release ends a daemon's hold.
 func (t *Tx) Release(h Holder) error {
 	last, err := t.Holder()
-	if err != nil || last == nil || last.PID != h.PID || last.Process != h.Process {
+	if err != nil || last == nil || !last.same(h) {
 		return err
 	}
 	return t.put(bucketMeta, keyHolder, Holder{})

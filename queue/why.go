@@ -33,8 +33,10 @@ func why(w World, p Plan, j *Job) string {
 	switch j.State {
 	case Done:
 		return fmt.Sprintf("is done since %s; it ran for %s", when(j.Ended, w.Now), span(j.Ran))
-	case Failed, Cancelled:
-		return fmt.Sprintf("has been %s since %s%s", j.State, when(j.Ended, w.Now), because(j.Reason))
+	case Failed:
+		return fmt.Sprintf("failed %s%s", when(j.Ended, w.Now), because(j.Reason))
+	case Cancelled:
+		return fmt.Sprintf("was cancelled %s%s", when(j.Ended, w.Now), because(j.Reason))
 	case Pausing:
 		return fmt.Sprintf("writes a checkpoint and stops%s; it is killed if it has not by %s", because(j.Reason), when(j.Told.Add(j.Grace), w.Now))
 	}
