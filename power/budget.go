@@ -181,6 +181,14 @@ func (a Allowance) text(v float64) string {
 	switch a.What {
 	case "money":
 		return Money{v, a.Unit}.String()
+	case "energy":
+		if v < 1e-3 {
+			return fmt.Sprintf("%.4g J", v*JoulesPerKWh)
+		}
+	case "carbon":
+		if v < 1e-3 {
+			return fmt.Sprintf("%.4g g", v*1e3)
+		}
 	case "time":
 		return brief(time.Duration(v * float64(time.Second)).Round(time.Millisecond))
 	}

@@ -271,10 +271,10 @@ func TestBudget(t *testing.T) {
 		joules float64
 		reason string
 	}{
-		{"exactly three steps and an evaluation", power.Budget{KWh: 3400 / 3.6e6}, 3, 3400, "kWh"},
+		{"exactly three steps and an evaluation", power.Budget{KWh: 3400 / 3.6e6}, 3, 3400, "3400 J is used up"},
 		{"a little more", power.Budget{KWh: 3500 / 3.6e6}, 3, 3400, "would be exceeded"},
 		{"money", power.Budget{Money: euros(0.0455)}, 4, 4600, "EUR"},
-		{"carbon", power.Budget{Kg: 0.00041}, 3, 3400, "kg"},
+		{"carbon", power.Budget{Kg: 0.00041}, 3, 3400, "0.41 g"},
 		{"time", power.Budget{Time: 20 * time.Second}, 2, 2000, "20s"},
 		{"the first of several", power.Budget{Time: time.Hour, Kg: 1, KWh: 1, Money: euros(0.0211)}, 2, 2200, "EUR"},
 		{"less than a step", power.Budget{Time: time.Second}, 1, 1000, "used up"},
