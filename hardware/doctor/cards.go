@@ -45,7 +45,7 @@ func measuring(m *machine) (list []Finding) {
 		}
 		list = append(list, ok(d.Device, "%s%s", d.Model, now(d)))
 	}
-	if m.nvidia() && !slices.ContainsFunc(r.devices, func(d telemetry.Reading) bool { return d.Vendor == "nvidia" }) {
+	if m.nvidia() && !slices.ContainsFunc(r.devices, isNVIDIA) {
 		list = append(list, warn("nvidia", "install the driver's library for management: apt install libnvidia-ml1, or nvidia-utils; in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility",
 			"there is a card, and nothing that measures it: %s", cmp.Or(strings.Join(r.problems, "; "), "NVML lists none")))
 	}
@@ -54,6 +54,8 @@ func measuring(m *machine) (list []Finding) {
 	}
 	return list
 }
+
+func isNVIDIA(d telemetry.Reading) bool { return d.Vendor == "nvidia" }
 
 // now is a few figures of the moment, those that are known.
 func now(d telemetry.Reading) string {
@@ -243,7 +245,7 @@ func kernelErrors(m *machine) (list []Finding) {
 	switch {
 	case len(list) > 0:
 		return list
-	case !m.nvidia():
+	case !m.nvidia() && !slices.ContainsFunc(r.devices, isNVIDIA):
 		return one(skip("", noCard))
 	case err != nil:
 		return one(skip("", "%v; as root: dmesg | grep -i xid", err))
