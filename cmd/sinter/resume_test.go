@@ -71,7 +71,7 @@ func results(t *testing.T, run string) string {
 	if err := json.Unmarshal(contents(t, filepath.Join(run, "run.json")), &m); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"seconds", "samples_per_second", "peak_memory_bytes", "run", "energy"} {
+	for _, key := range []string{"seconds", "samples_per_second", "peak_memory_bytes", "run", "energy", "planned"} {
 		delete(m.Results, key)
 	}
 	return fmt.Sprint(m)

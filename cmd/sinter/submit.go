@@ -125,7 +125,11 @@ func (s *submission) run(c *cobra.Command, name string) error {
 	text, err := s.write(c, name, r)
 	var wrong *cluster.Error
 	if errors.As(err, &wrong) {
-		return &recipe.UsageError{Place: "--" + wrong.Field, Reason: wrong.Reason}
+		place := "--" + wrong.Field
+		if wrong.Field == "recipe" {
+			place = "RECIPE"
+		}
+		return &recipe.UsageError{Place: place, Reason: wrong.Reason}
 	}
 	if err != nil {
 		return err
