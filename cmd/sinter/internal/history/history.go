@@ -321,6 +321,23 @@ func (o *Results) Score() (name string, value float64, more bool) {
 	return "loss", o.TrainLoss, false
 }
 
+// Paused is why a run that is running waits, as its log says; empty if it does not.
+func (r *Run) Paused() string {
+	if r.Status != rundir.Running {
+		return ""
+	}
+	for _, e := range slices.Backward(r.Log.Events) {
+		if e.Kind == "pause" {
+			why, _ := strings.CutPrefix(e.Text, "waits: ")
+			if why == e.Text {
+				return "" // it went on
+			}
+			return why
+		}
+	}
+	return ""
+}
+
 // Setting is a key of a recipe with its value, both as text.
 type Setting struct{ Key, Value string }
 

@@ -181,6 +181,7 @@ type summary struct {
 	Version   int               `json:"version"`
 	Status    string            `json:"status"`
 	Error     string            `json:"error,omitempty"`
+	Paused    string            `json:"paused,omitempty"` // why it waits
 	Name      string            `json:"name"`
 	Data      string            `json:"data"`
 	Task      string            `json:"task"`
@@ -238,6 +239,7 @@ func summarize(r *history.Run) summary {
 	if r.Err != nil {
 		out.Error = r.Err.Error()
 	}
+	out.Paused = r.Paused()
 	for _, d := range r.Data {
 		if d.Role == "train" {
 			out.Data = d.Path

@@ -365,6 +365,14 @@ func TestLive(t *testing.T) {
 	p.until(`["power", "energy/joules", "joules_per_sample"].every(n => document.querySelector('[data-chart="' + n + '"] path.curve'))`)
 	p.keep("live")
 
+	// It waits, and goes on.
+	for _, c := range []struct{ said, shown string }{{"waits: outage 18:00-20:00, until 20:00", "It waits: outage 18:00-20:00, until 20:00"}, {"went on after 2h0m0s", ""}} {
+		if _, err := fmt.Fprintf(r.log, `{"event":"pause","step":640,"text":%q}`+"\n", c.said); err != nil {
+			t.Fatal(err)
+		}
+		p.until(fmt.Sprintf(`[...document.querySelectorAll(".notice")].map(e => e.textContent).join() === %q`, c.shown))
+	}
+
 	// Its process dies.
 	lock.Close()
 	p.until(`document.querySelector(".title .status").textContent === "killed"`)

@@ -166,6 +166,7 @@ function head(r) {
   const facts = [r.name, r.data && "on " + r.data.split(/[\\/]/).pop(), r.parameters ? fmt.count(r.parameters) + " parameters" : "", [r.precision, r.device].filter(Boolean).join(" on "), r.started && "started " + moment(r.started)].filter(Boolean);
   const out = [el("div", { class: "title" }, el("h1", {}, r.id), el("span", { class: "status " + r.status }, statusOf(r))), el("p", { class: "facts" }, facts.join(" · "))];
   if (r.error) out.push(el("p", { class: "notice" }, r.error));
+  if (r.paused) out.push(el("p", { class: "notice" }, "It waits: " + r.paused));
   if (r.status === "killed") out.push(el("p", { class: "notice" }, "Its process stopped without a word at step " + fmt.count(r.step) + "; it can be resumed from its last checkpoint."));
   if (r.steps && r.status !== "complete") {
     const share = Math.min(1, r.step / r.steps);
