@@ -143,7 +143,7 @@ func (s *Store) open(f func(*Tx) error, write bool) error {
 	for attempt := 0; ; attempt++ {
 		db, err := s.connect(s.Path)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = s.create()
+			_, err = s.create()
 			if err == nil && attempt < 10 {
 				continue
 			}
@@ -251,20 +251,20 @@ func (s *Store) connect(path string) (db *bbolt.DB, err error) {
 }
 
 // create makes an empty database under another name and then gives it its own, so that
-// nobody ever sees half of one.
-func (s *Store) create(notices ...Notice) error {
+// nobody ever sees half of one. It is not made if another process has been faster.
+func (s *Store) create(notices ...Notice) (made bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(s.Path), 0o700); err != nil {
-		return err
+		return false, err
 	}
 	temp, err := os.CreateTemp(filepath.Dir(s.Path), ".queue-*.tmp")
 	if err != nil {
-		return err
+		return false, err
 	}
 	temp.Close()
 	defer os.Remove(temp.Name())
 	db, err := bbolt.Open(temp.Name(), 0o600, &bbolt.Options{Timeout: s.Timeout})
 	if err != nil {
-		return err
+		return false, err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketJobs, bucketMeta} {
@@ -276,7 +276,7 @@ func (s *Store) create(notices ...Notice) error {
 		return errors.Join(t.put(bucketMeta, keyFormat, storeFormat), t.put(bucketMeta, keyNotices, notices))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
-		return err
+		return false, err
 	}
 	err = os.Link(temp.Name(), s.Path)
 	if err != nil && !errors.Is(err, fs.ErrExist) { // a file system without links
@@ -284,10 +284,10 @@ func (s *Store) create(notices ...Notice) error {
 			err = os.Rename(temp.Name(), s.Path)
 		}
 	}
-	if errors.Is(err, fs.ErrExist) { // another process has been faster
-		return nil
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // replace puts a damaged database aside and begins a new one, which says so. Several
@@ -323,7 +323,15 @@ func (s *Store) replace() error {
 	if err := os.Rename(s.Path, aside); err != nil {
 		return fmt.Errorf("%s is %w and cannot be put aside: %v", s.Path, damage, err)
 	}
-	return s.create(Notice{now, fmt.Sprintf("the database was %v; it is kept as %s, this one is new: jobs have to be added again", damage, aside)})
+	notice := Notice{now, fmt.Sprintf("the database was %v; it is kept as %s, this one is new: jobs have to be added again", damage, aside)}
+	made, err := s.create(notice)
+	if err != nil || made {
+		return err
+	}
+	return s.Update(func(t *Tx) error { // a process that found none has begun one
+		all, err := t.Notices()
+		return errors.Join(err, t.put(bucketMeta, keyNotices, append(all, notice)))
+	})
 }
 
 var crcTable = crc32.MakeTable(crc32.Castagnoli)
