@@ -227,7 +227,7 @@ func TestSlurm(t *testing.T) {
 		from := -1
 		s.until(fmt.Sprintf("start %d", n), func() bool {
 			switch state := s.job(id, "JobState"); state {
-			case "PENDING", "COMPLETING":
+			case "PENDING", "COMPLETING", "CONFIGURING", "SIGNALING":
 			case "RUNNING":
 				if from < 0 && s.job(id, "Restarts") == fmt.Sprint(n-1) {
 					from = checkpoints()

@@ -47,10 +47,13 @@ done
 [ -z "$timer" ] || kill "$timer" 2>/dev/null
 
 # 75: stopped, with a checkpoint; 143: told to stop before it had begun.
-if [ -n "$told" ] && { [ "$status" = 75 ] || [ "$status" = 143 ]; } &&
-	[ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%%T)" = RUNNING ]; then
-	echo "stopped, and back into the queue"
-	requeue "$next"
+if [ -n "$told" ] && { [ "$status" = 75 ] || [ "$status" = 143 ]; }; then
+	case $(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%%T) in
+	RUNNING | SIGNALING)
+		echo "stopped, and back into the queue"
+		requeue "$next"
+		;;
+	esac # else Slurm has taken it away: it was cancelled, or requeued
 fi
 exit "$status"
 `
