@@ -26,7 +26,7 @@ func TestActivationCheckpointing(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"model: {kind: resnet}\nactivation_checkpointing: yes": "expected true, false or a whole number",
-		"model: {kind: lenet}\nactivation_checkpointing: true": "gpt and resnet",
+		"model: {kind: lenet}\nactivation_checkpointing: true": "gpt, resnet and bottleneck",
 	} {
 		r, err := Parse("x.yaml", []byte(text))
 		if err == nil {
