@@ -48,7 +48,7 @@ func TestPlan(t *testing.T) {
 	if f := got.Plan.Forecasts; len(f) != 1 || f[0].Device != "a100-80gb" || !f[0].Estimated || !f[0].Fits || f[0].Steps != 8 || f[0].Memory.Total < 1<<20 || got.Plan.Verdict == "" {
 		t.Errorf("%s", out)
 	}
-	prices := filepath.Join(testenv.Root(t), "power/powerfile/testdata/prices.yaml")
+	prices := filepath.Join(testenv.Root(t), "docs/prices.yaml")
 	if out, errs, status := one("--prices", prices, "--deadline", "1h"); status != 0 || !strings.Contains(out, "cheapest under a deadline of 1 h 0 min: a100-80gb") || !strings.Contains(out, "spot") {
 		t.Errorf("%d %s\n%s", status, errs, out)
 	}
