@@ -66,6 +66,7 @@ type Job struct {
 	// What to run: 'sinter train' with the recipe's text, as it was when the job was added,
 	// in a file, and Args.
 	Recipe string   `json:"recipe"`
+	Source string   `json:"source"` // the name that it was found by
 	Args   []string `json:"args,omitempty"`
 	Budget string   `json:"budget,omitempty"` // for the next process, in place of the one before
 	Dir    string   `json:"dir"`              // to work in
@@ -151,7 +152,7 @@ func (j *Job) ran(now time.Time) time.Duration {
 
 // Command is what the job runs, for people.
 func (j *Job) Command() string {
-	words := append([]string{"sinter", "train", j.Name}, j.Args...)
+	words := append([]string{"sinter", "train", j.Source}, j.Args...)
 	for i, w := range words {
 		if w == "" || strings.ContainsAny(w, " \t\n'\"\\$*?;&|<>()") {
 			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"

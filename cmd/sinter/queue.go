@@ -378,7 +378,7 @@ func jobOf(c *cobra.Command, from *recipeFlags, args []string, devices string) (
 			return j, fmt.Errorf("reading the recipe: %w", err)
 		}
 	}
-	j.Recipe, j.Args = string(text), from.args(c)
+	j.Recipe, j.Source, j.Args = string(text), name, from.args(c)
 	j.Name = strings.TrimSuffix(filepath.Base(name), filepath.Ext(name))
 	for d := range strings.SplitSeq(devices, ",") {
 		if d = strings.TrimSpace(d); d != "" && d != "auto" {

@@ -53,7 +53,7 @@ func TestQueue(t *testing.T) {
 	mlp := must(t, dir, "recipe", "show", "mlp").stdout
 	write(t, filepath.Join(dir, "mine.yaml"), []byte(mlp))
 	args := append([]string{"queue", "add", "mine.yaml", "--db", "q.db", "--device", "cpu"}, long[2:]...)
-	if o := must(t, dir, args...); !strings.Contains(o.stdout, "job 1: sinter train mine ") || !strings.Contains(o.stderr, "no daemon runs") {
+	if o := must(t, dir, args...); !strings.Contains(o.stdout, "job 1: sinter train mine.yaml ") || !strings.Contains(o.stderr, "no daemon runs") {
 		t.Errorf("added: %+v", o)
 	}
 	write(t, filepath.Join(dir, "mine.yaml"), []byte("broken: ["))
