@@ -107,7 +107,7 @@ func TestStore(t *testing.T) {
 // jobs to it.
 func TestConcurrentAdds(t *testing.T) {
 	s := store(t)
-	const processes, each = 4, 12
+	const processes, each = 3, 6
 	var group sync.WaitGroup
 	for range processes {
 		c := exec.Command(os.Args[0])
@@ -202,7 +202,7 @@ func TestDamage(t *testing.T) {
 	}
 	damage("random", random, false)
 	damage("zeros", make([]byte, len(content)), false)
-	for i := range 60 {
+	for i := range 40 {
 		broken := slices.Clone(content)
 		from := g.IntN(len(broken))
 		n := 1 + g.IntN([]int{1, 8, 600, 9000}[i%4])
