@@ -34,7 +34,6 @@ type submission struct {
 	kubernetes      cluster.Kubernetes
 	mem             string
 	begin, deadline string
-	grace           time.Duration
 	now             time.Time
 }
 
