@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -105,6 +106,7 @@ func planLimits(r *recipe.Recipe, deadline, prices string) (l plan.Limits, t pla
 }
 
 func runPlan(c *cobra.Command, r *recipe.Recipe, name string, limits plan.Limits, terms plan.Terms, asJSON bool) error {
+	debug.SetGCPercent(400) // a plan is short, and makes many small things
 	line := newProgress(os.Stderr, asJSON)
 	if _, err := plan.Devices(name, nil); err != nil { // before anything takes time
 		var unknown *hardware.UnknownError
