@@ -123,7 +123,7 @@ func runPlan(c *cobra.Command, r *recipe.Recipe, name string, limits plan.Limits
 	}
 	var calibration *plan.Processor
 	if name == plan.All || name == plan.CPU {
-		if calibration, err = plan.Cached(); errors.Is(err, plan.ErrUncalibrated) || err == nil && calibration.Busy() {
+		if calibration, err = plan.Cached(); errors.Is(err, plan.ErrUncalibrated) || err == nil && calibration.Stale() {
 			calibration, err = plan.Calibrate(c.Context(), func(what string) { line.show("measuring this processor, once: " + what + " …") })
 			line.clear()
 		}

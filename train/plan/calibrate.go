@@ -222,9 +222,9 @@ func (p *pooled) Forward(x *sinter.Tensor) *sinter.Tensor {
 // at most so many steps. The least time of each kernel counts, because what else the
 // machine does only adds to it; between rounds it may do something else.
 const (
-	rounds       = 3
-	measureTime  = 50 * time.Millisecond
-	measureLeast = 3
+	rounds       = 8
+	measureTime  = 30 * time.Millisecond
+	measureLeast = 2
 	measureMost  = 40
 )
 

@@ -67,21 +67,22 @@ func (p *Processor) String() string {
 }
 
 // A factor above which Usual tells that the machine did something else while it was measured,
-// and what is taken for it then.
+// and the most that is believed of it.
 const (
-	busyUsual  = 1.3
-	quietUsual = 1.08
+	busyUsual = 1.3
+	mostUsual = 1.15
 )
 
 // Busy tells whether the machine did something else while it was measured, so that another
 // calibration may be a better one.
 func (p *Processor) Busy() bool { return p.Usual > busyUsual }
 
+// Stale tells whether it is worth while to calibrate again: the machine was busy, and that is an
+// hour ago.
+func (p *Processor) Stale() bool { return p.Busy() && time.Since(p.Measured) > time.Hour }
+
 func (p *Processor) usual() float64 {
-	if p.Busy() {
-		return quietUsual
-	}
-	return max(1, p.Usual)
+	return min(max(1, p.Usual), mostUsual)
 }
 
 // ideal is the time of a kernel at the rates of large ones.
