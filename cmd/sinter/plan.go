@@ -207,7 +207,7 @@ func printForecasts(w io.Writer, list []*plan.Forecast) {
 		var b strings.Builder
 		b.WriteString(cells[0] + strings.Repeat(" ", max(1, 19-utf8.RuneCountInString(cells[0]))))
 		for i, text := range cells[1:] {
-			b.WriteString(cell(text, widths[i+1]))
+			b.WriteString(cell(" "+text, widths[i+1]))
 		}
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
 	}

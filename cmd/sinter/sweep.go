@@ -244,7 +244,7 @@ func (s *sweeping) edit(name string, p *sweep.Point) (string, error) {
 }
 
 func (s *sweeping) print(w io.Writer, name string, job *recipe.Job, r *sweep.Result, written string) error {
-	chart := curve.Chart{Title: "speed and energy of training " + name, X: "samples/s", Y: "J/sample", FaintDots: true, MarkName: "recommended"}
+	chart := curve.Chart{Title: "speed and energy of training " + name, X: "samples/s", Y: "J/sample", FaintDots: true}
 	for i := range r.Points {
 		p := &r.Points[i]
 		at := curve.Point{Step: p.SamplesPerSecond, Value: p.JoulesPerSample}
@@ -255,8 +255,13 @@ func (s *sweeping) print(w io.Writer, name string, job *recipe.Job, r *sweep.Res
 		default:
 			chart.Faint = append(chart.Faint, at)
 		}
+		text := p.Setting.String()
 		if p == r.Recommended {
 			chart.Mark = &at
+			text += ", recommended"
+		}
+		if p.Steps > 0 {
+			chart.Labels = append(chart.Labels, curve.Label{At: at, Text: text})
 		}
 	}
 	slices.SortFunc(chart.Line, func(a, b curve.Point) int { return cmp.Compare(a.Step, b.Step) })

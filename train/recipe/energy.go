@@ -356,7 +356,11 @@ func (j *Job) settle(folder *rundir.Writer, m *rundir.Manifest, budget *string, 
 func usedText(u power.Usage) string {
 	text := fmt.Sprintf("%v", time.Duration(u.Seconds*float64(time.Second)).Round(time.Second))
 	if len(u.Parts) > 0 {
-		text += fmt.Sprintf(", %.4g kWh, %.4g kg of CO2e", u.KWh(), u.Grams/1000)
+		energy, carbon := fmt.Sprintf("%.4g J", u.Joules), fmt.Sprintf("%.4g g", u.Grams)
+		if u.KWh() >= 1e-3 {
+			energy = fmt.Sprintf("%.4g kWh", u.KWh())
+		}
+		text += fmt.Sprintf(", %s, %s of CO2e", energy, carbon)
 	}
 	if !u.Cost.IsZero() {
 		text += ", " + u.Cost.String()

@@ -24,6 +24,13 @@ type Chart struct {
 	Dots        []Point  // drawn as dots
 	Mark        *Point   // stands out
 	MarkName    string   // in the legend; empty: not there
+	Labels      []Label  // beside points
+}
+
+// Label is what a point is called.
+type Label struct {
+	At   Point
+	Text string
 }
 
 // WriteChart draws a chart into a .png or .svg file.
@@ -92,12 +99,42 @@ func (c Chart) panel() (*plot.Plot, error) {
 		p.Legend.Left = true
 		p.Legend.XOffs = 4 * vg.Millimeter
 	}
+	if err := c.label(p); err != nil {
+		return nil, err
+	}
 	p.X.Min, p.X.Max = padded(p.X.Min, p.X.Max, c.LogX)
 	_, p.Y.Max = padded(p.Y.Min, p.Y.Max, c.LogY)
 	if !c.ZeroY {
 		p.Y.Min, _ = padded(p.Y.Min, p.Y.Max, c.LogY)
 	}
 	return p, nil
+}
+
+// label writes the labels above their points, those at the right end to the left of them.
+func (c Chart) label(p *plot.Plot) error {
+	if len(c.Labels) == 0 {
+		return nil
+	}
+	var l plotter.XYLabels
+	for _, x := range c.Labels {
+		l.XYs, l.Labels = append(l.XYs, plotter.XY{X: x.At.Step, Y: x.At.Value}), append(l.Labels, x.Text)
+	}
+	drawn, err := plotter.NewLabels(l)
+	if err != nil {
+		return err
+	}
+	for i := range drawn.TextStyle {
+		style(&drawn.TextStyle[i], 9)
+		drawn.TextStyle[i].XAlign = draw.XCenter
+		if at := (l.XYs[i].X - p.X.Min) / (p.X.Max - p.X.Min); at > 0.85 {
+			drawn.TextStyle[i].XAlign = draw.XRight
+		} else if at < 0.15 {
+			drawn.TextStyle[i].XAlign = draw.XLeft
+		}
+	}
+	drawn.Offset = vg.Point{Y: 2 * vg.Millimeter}
+	p.Add(drawn)
+	return nil
 }
 
 // padded is a range with room at its ends, for what is drawn there.
