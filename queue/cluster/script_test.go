@@ -68,8 +68,9 @@ func TestScript(t *testing.T) {
 			script(t, dir, "sinter", `if [ "$1" = submit ]; then echo "${@: -1}"; exit; fi
 trap 'exit 75' TERM
 printf '%s\n' "$THIS" "$@" > args
-wait() { for i in $(seq 500); do sleep 0.02; done; }
-touch `+begun+"\n"+c.sinter)
+mkfifo hang
+wait() { for ((i = 0; i < 500; i++)); do read -t 0.02 <>hang; done; } # without processes, that the signal would reach, too
+: > `+begun+"\n"+c.sinter)
 			script(t, dir, "scontrol", `echo "$@" >> scontrol.log`)
 			script(t, dir, "squeue", `echo `+c.state)
 			name := filepath.Join(dir, "job")

@@ -23,9 +23,9 @@ type Slurm struct {
 // the meantime: a job that was cancelled stays so. A run that ended with 75 without a
 // signal has spent its budget or was told by control.yaml; it is not started again.
 const slurmBody = `
-told= again= child=
-trap 'told=1 again=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' USR1
-trap 'told=1 again=1' TERM # Slurm sends it to the run as well
+told= child=
+trap 'told=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' USR1
+trap 'told=1' TERM # Slurm sends it to the run as well
 
 # requeue puts the job back into the queue, to start at the Unix time $1 if that is given.
 requeue() {
@@ -39,11 +39,9 @@ requeue() {
 %s &
 child=$!
 [ -z "$told" ] || kill -TERM "$child"
-status=127
-while again=; wait "$child"; s=$?; [ "$s" != 127 ]; do # a signal ends wait, not the run
-	status=$s
-	[ -n "$again" ] || break
-done
+while kill -0 "$child" 2>/dev/null; do sleep 1; done # a wait that a signal ends can lose the status (bash 5.2)
+wait "$child"
+status=$?
 [ -z "$timer" ] || kill "$timer" 2>/dev/null
 
 # 75: stopped, with a checkpoint; 143: told to stop before it had begun.
@@ -74,7 +72,7 @@ fi
 next=
 { sleep $((closes - %[3]d - now)) && kill -USR1 $$; } &
 timer=$!
-trap 'told=1 again=1; [ "$(date +%%s)" -lt $((closes - %[3]d)) ] || next=$after; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' USR1
+trap 'told=1; [ "$(date +%%s)" -lt $((closes - %[3]d)) ] || next=$after; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' USR1
 `
 
 // Slurm writes the batch script of the job.
