@@ -361,11 +361,7 @@ func printForecast(w io.Writer, f *plan.Forecast) {
 		row("largest batch", orDash(f.Largest > 0, ui.Count(f.Largest))+orEmpty(f.Limited, ", which is all examples"))
 	}
 	if len(f.Slices) > 0 {
-		var slices []string
-		for _, s := range f.Slices {
-			slices = append(slices, s.String())
-		}
-		row("slices that hold it", strings.Join(slices, ", "))
+		row("slices that hold it", slicesText(f.Slices))
 	}
 	row("work of a step", fmt.Sprintf("%sFLOP in products, %sB moved, %s", ui.SI(f.FLOPs), ui.SI(f.Traffic), plural(f.Kernels, "kernel")))
 	if f.Step > 0 {
@@ -414,6 +410,15 @@ func orEmpty(ok bool, text string) string {
 	return ""
 }
 
+// slicesText names the slices of a card that hold a run, and how many of each stand side by side.
+func slicesText(list []plan.Fit) string {
+	var text []string
+	for _, f := range list {
+		text = append(text, f.String())
+	}
+	return strings.Join(text, ", ")
+}
+
 // plannedRows is what was planned of a run beside what was measured, for its final table.
 func plannedRows(p *recipe.Planned) [][]string {
 	if p == nil {
@@ -435,6 +440,9 @@ func plannedRows(p *recipe.Planned) [][]string {
 			text += ", estimated"
 		}
 		rows = append(rows, []string{"plan, a step's energy", text})
+	}
+	if len(p.Slices) > 0 {
+		rows = append(rows, []string{"slices that hold it", slicesText(p.Slices) + ", by " + ui.Bytes(p.MeasuredMemory) + " measured and what drivers take, estimated"})
 	}
 	return rows
 }

@@ -91,7 +91,7 @@ func (p *Planner) Forecast(d Device, batch int, terms Terms) (*Forecast, error) 
 	k := float64(s.Accumulate)
 	f.FLOPs, f.Traffic, f.Kernels = k*float64(s.Step.FLOPs), k*float64(s.Step.Traffic)+float64(s.Update), s.Accumulate*s.Step.Kernels
 	p.time(f, d, &s)
-	f.Slices = fits(d.Card, f.Memory.Total)
+	f.Slices = d.Slices(f.Memory.Total - f.Memory.Driver)
 	if err := f.price(d, terms); err != nil {
 		return nil, err
 	}

@@ -134,12 +134,22 @@ type Memory struct {
 // Fits tells whether the device holds it. What the capacity is may not be known.
 func (m *Memory) Fits() bool { return m.Capacity == 0 || m.Total <= m.Capacity }
 
-// driverMemory is what the context of CUDA and the kernels of its libraries take of a card:
+// What the context of CUDA and the kernels of its libraries take of a card:
 // between 300 and 600 MB by the card and the version. OpenCL's drivers take less.
 const (
 	driverCUDA   = 512 << 20
 	driverOpenCL = 128 << 20
 )
+
+func (d *Device) driver() int64 {
+	switch {
+	case d.Card == nil:
+		return 0
+	case d.Card.Capability > 0:
+		return driverCUDA
+	}
+	return driverOpenCL
+}
 
 func (d *Device) memory(p *train.StepPlan) Memory {
 	m := Memory{
@@ -148,10 +158,7 @@ func (d *Device) memory(p *train.StepPlan) Memory {
 		Gradients: int64(p.Step.Peak.Gradients), Activations: int64(p.Step.Peak.Values), Workspace: int64(p.Step.Peak.Workspace),
 	}
 	if d.Card != nil {
-		m.Capacity, m.Driver = d.Card.Memory, driverCUDA
-		if d.Card.Capability == 0 {
-			m.Driver = driverOpenCL
-		}
+		m.Capacity, m.Driver = d.Card.Memory, d.driver()
 	}
 	m.Total = p.Total() + m.Driver
 	return m
@@ -257,12 +264,13 @@ type Fit struct {
 	Rest    []string `json:"rest,omitempty"` // profiles of which one more fits beside those
 }
 
-// slices tells which slices of a card hold a run of so many bytes.
-func fits(c *hardware.Card, need int64) (list []Fit) {
-	if c == nil {
+// Slices tells which slices of the device hold a run that holds so many bytes, and as many as
+// the driver takes in each.
+func (d *Device) Slices(bytes int64) (list []Fit) {
+	if d.Card == nil {
 		return nil
 	}
-	for _, f := range hardware.Advise(*c, need) {
+	for _, f := range hardware.Advise(*d.Card, bytes+d.driver()) {
 		list = append(list, Fit{f.Profile.Name, f.Jobs, f.Spare, f.Rest})
 	}
 	return list
