@@ -180,16 +180,16 @@ func known(t *Tensor) bool { return t.node.Op == ir.Input && len(t.node.Effects)
 
 // trace is a program for inputs of certain shapes and types.
 type trace struct {
-	inputs  []*ir.Node // that stand for the inputs
-	graph   *ir.Graph
-	key     []byte
-	leaves  []*ir.Node
-	low     DType     // see plan.Build
-	bind    []binding // by leaf
-	results []result
-	program *plan.Compiled
-	on      *engine // whose program it is
-	drafts  drafts  // of plans
+	inputs   []*ir.Node // that stand for the inputs
+	graph    *ir.Graph
+	key      []byte
+	leaves   []*ir.Node
+	products plan.Precision
+	bind     []binding // by leaf
+	results  []result
+	program  *plan.Compiled
+	on       *engine // whose program it is
+	drafts   drafts  // of plans
 
 	in, out []device.Buffer // kept from call to call
 
@@ -233,7 +233,7 @@ func (c *Compiled) trace(in []*Tensor) (*trace, error) {
 	if err := c.precision.Check(); err != nil {
 		return nil, err
 	}
-	t := &trace{inputs: make([]*ir.Node, len(in)), low: precisions[c.precision].low}
+	t := &trace{inputs: make([]*ir.Node, len(in)), products: c.precision.ofProducts()}
 	stand := make([]*Tensor, len(in))
 	for i, x := range in {
 		s := newStorage(&memory{placeholder: true}, fmt.Sprintf("input %d", i))
@@ -337,8 +337,8 @@ func (t *trace) execute(results *[]*Tensor, in []*Tensor) error {
 		return err
 	}
 	if t.on != e || !e.programs.Use(t.program) {
-		observe(t.graph.Outputs, t.leaves, t.low)
-		p, err := e.program(t.graph, t.key, t.leaves, t.low)
+		observe(t.graph.Outputs, t.leaves, t.products)
+		p, err := e.program(t.graph, t.key, t.leaves, t.products)
 		if err != nil {
 			return err
 		}

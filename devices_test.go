@@ -9,6 +9,8 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/backend/apart"
 	"github.com/sinter-dl/sinter/internal/device"
+	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/plan"
 )
 
 // separate adds the devices of package apart, anew for every test.
@@ -242,8 +244,8 @@ func TestAutoDevice(t *testing.T) {
 		t.Error(DeviceReason())
 	}
 	use(t, "apart:1")
-	if !TF32.Fast() || TF32.Computed() != FP32 {
-		t.Error("a device has units for TF32, which programs do not use")
+	if TF32.Fast() || TF32.Computed() != FP32 {
+		t.Error("a device has units for TF32, which its programs do not use")
 	}
 	use(t, "apart:0")
 	if TF32.Computed() != FP32 || BF16.Computed() != BF16 {
@@ -253,6 +255,50 @@ func TestAutoDevice(t *testing.T) {
 	use(t, "auto")
 	if d := DeviceName(); strings.HasPrefix(d, "apart:") {
 		t.Errorf("took %s, which cannot be used", d)
+	}
+}
+
+// rounding is a device that takes programs in TF32, and what it was given.
+type rounding struct {
+	device.Device
+	tf32 []bool
+}
+
+func (*rounding) TF32() bool { return true }
+func (r *rounding) Compile(p *kernel.Program) (device.Executable, error) {
+	r.tf32 = append(r.tf32, p.TF32)
+	return r.Device.Compile(p)
+}
+
+// TF32 is a property of programs and not of devices: on one device there are programs with
+// it and without, side by side.
+func TestTF32(t *testing.T) {
+	separate(t)
+	use(t, "apart:1")
+	e, err := inUse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rounding{Device: e.dev}
+	e.dev, e.programs = r, plan.NewCache(r, 8)
+	if TF32.Computed() != TF32 || !TF32.Fast() || FP32.Computed() != FP32 {
+		t.Error("a device that computes in TF32 is said not to")
+	}
+	x := Ones(Float32, 4, 4)
+	product := func(in []*Tensor) []*Tensor { return []*Tensor{in[0].MatMul(in[0])} }
+	for range 2 {
+		for _, p := range []Precision{FP32, TF32, BF16} {
+			if err := p.Eval(product([]*Tensor{x})...); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := TF32.Compile(product).Call(Ones(Float32, 8, 8)); err != nil {
+		t.Fatal(err)
+	}
+	// The last but one makes the ones.
+	if want := []bool{false, true, false, false, true}; !slices.Equal(r.tf32, want) {
+		t.Errorf("programs with TF32: %v, want %v", r.tf32, want)
 	}
 }
 

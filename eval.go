@@ -63,7 +63,7 @@ func evaluate(roots []*ir.Node, vars []*Variable, p Precision) (err error) {
 		return nil
 	}
 	g, key, leaves := ir.Key(outputs)
-	err = execute(g, key, leaves, precisions[p].low)
+	err = execute(g, key, leaves, p.ofProducts())
 	for _, n := range g.Outputs {
 		if n.Op != ir.Assign {
 			continue
@@ -79,11 +79,11 @@ func evaluate(roots []*ir.Node, vars []*Variable, p Precision) (err error) {
 }
 
 // observe is called with what is about to be run; tests look at plans through it.
-var observe = func(outputs, leaves []*ir.Node, low DType) {}
+var observe = func(outputs, leaves []*ir.Node, p plan.Precision) {}
 
 // execute runs the program for a graph and turns its outputs into leaves. Nothing
 // has changed if it fails.
-func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
+func execute(g *ir.Graph, key []byte, leaves []*ir.Node, precision plan.Precision) error {
 	if err := upToDate(g); err != nil {
 		return err
 	}
@@ -96,8 +96,8 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 			l.Storage.Name = v.Name
 		}
 	}
-	observe(g.Outputs, leaves, low)
-	p, err := e.program(g, key, leaves, low)
+	observe(g.Outputs, leaves, precision)
+	p, err := e.program(g, key, leaves, precision)
 	if err != nil {
 		return err
 	}
@@ -150,11 +150,11 @@ func execute(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) error {
 }
 
 // program is the program for a graph.
-func (e *engine) program(g *ir.Graph, key []byte, leaves []*ir.Node, low DType) (*plan.Compiled, error) {
-	p, err := e.programs.Get(g, key, leaves, low)
+func (e *engine) program(g *ir.Graph, key []byte, leaves []*ir.Node, precision plan.Precision) (*plan.Compiled, error) {
+	p, err := e.programs.Get(g, key, leaves, precision)
 	if isFull(err) {
 		e.relieve()
-		p, err = e.programs.Get(g, key, leaves, low)
+		p, err = e.programs.Get(g, key, leaves, precision)
 	}
 	if err != nil {
 		return nil, e.full(err)

@@ -15,8 +15,8 @@ func Plans(f func()) []*kernel.Program { return PlansFor(null.New("attention", "
 // PlansFor is Plans for another device.
 func PlansFor(t plan.Target, f func()) (programs []*kernel.Program) {
 	before := observe
-	observe = func(outputs, leaves []*ir.Node, low DType) {
-		programs = append(programs, plan.Build(outputs, leaves, t, low))
+	observe = func(outputs, leaves []*ir.Node, p plan.Precision) {
+		programs = append(programs, plan.Build(outputs, leaves, t, p))
 	}
 	defer func() { observe = before }()
 	f()

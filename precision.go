@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sinter-dl/sinter/internal/dtype"
+	"github.com/sinter-dl/sinter/internal/plan"
 )
 
 // Precision says what the products of float32 tensors, matrix products and
@@ -25,8 +26,10 @@ const (
 	// that ends at 65504, beyond which there is infinity. Small gradients get lost in
 	// it unless the loss is scaled; see optim.LossScaling.
 	FP16
-	// TF32 allows the operands of products to be rounded to ten bits of mantissa on devices
-	// with units for that. No backend does so yet: see [Precision.Computed].
+	// TF32 allows the operands of products to be rounded to ten bits of mantissa, which is
+	// several times as fast on NVIDIA's cards since Ampere, where cuBLASLt and cuDNN are found.
+	// Everything stays float32 in memory, and all else is computed in it. Devices without
+	// that compute in float32: see [Precision.Computed].
 	TF32
 )
 
@@ -51,22 +54,28 @@ func ParsePrecision(name string) (Precision, error) {
 	return FP32, fmt.Errorf("sinter: unknown precision %q; there are fp32, bf16, fp16 and tf32", name)
 }
 
-// Computed is the precision that the device in use computes with where p is asked for.
-// It is p, except that TF32 is computed in float32: programs do not carry it to the
-// backend of the devices that have units for it yet.
+// Computed is the precision that the device in use computes with where p is asked for; see
+// [Target.Computed].
 func (p Precision) Computed() Precision {
-	if p == TF32 {
-		return FP32
+	t, err := CurrentTarget()
+	if err != nil {
+		t = &Target{} // nothing is computed at all
 	}
-	return p
+	return t.Computed(p)
 }
 
-// Fast tells whether the device in use has units that multiply matrices in this precision.
+// ofProducts is what a program is planned with.
+func (p Precision) ofProducts() plan.Precision {
+	return plan.Precision{Low: precisions[p].low, TF32: p == TF32}
+}
+
+// Fast tells whether the device in use has units that multiply matrices in this precision,
+// and products are computed in it.
 // Where it has none, numbers of 16 bits take less memory but products are as fast as in
 // float32.
 func (p Precision) Fast() bool {
 	e, err := inUse()
-	return err == nil && slices.Contains(e.info.Matrix, p.String())
+	return err == nil && slices.Contains(e.info.Matrix, p.String()) && p.Computed() == p
 }
 
 func (p Precision) String() string {

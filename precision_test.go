@@ -61,6 +61,15 @@ func TestPrecision(t *testing.T) {
 	if p := sinter.TF32.Computed(); p != sinter.FP32 {
 		t.Errorf("tf32 is computed as %v", p)
 	}
+	// Any device can be planned for.
+	for on, want := range map[*sinter.Target]sinter.Precision{
+		sinter.NVIDIATarget(80, 108, true): sinter.TF32, sinter.NVIDIATarget(80, 108, false): sinter.FP32,
+		sinter.NVIDIATarget(75, 40, true): sinter.FP32, sinter.OpenCLTarget(36): sinter.FP32,
+	} {
+		if p := on.Computed(sinter.TF32); p != want {
+			t.Errorf("tf32 is computed as %v on %v", p, on)
+		}
+	}
 }
 
 // Products in float16 are those of operands rounded to it, added up in float32, as

@@ -51,6 +51,15 @@ type Target struct {
 
 func (t *Target) String() string { return t.name }
 
+// Computed is the precision that the target computes with where p is asked for: p, except
+// that TF32 is float32 where no library rounds to it.
+func (t *Target) Computed(p Precision) Precision {
+	if r, ok := t.dev.(device.Rounding); p == TF32 && !(ok && r.TF32()) {
+		return FP32
+	}
+	return p
+}
+
 // Rough is the target for plans that take less time and are nearly exact: the arena lacks
 // what the launches of one kernel hand on to each other, and launches are not counted.
 func (t *Target) Rough() *Target { return &Target{t.name, true, t.dev} }
@@ -206,7 +215,7 @@ func (c *Compiled) draft(on *Target, in []*Tensor) (d *sized, results int, err e
 		}
 	}
 	if d = s.by[key]; d == nil {
-		d = &sized{Draft: plan.Prepare(t.graph.Outputs, t.leaves, on.dev.Supports, t.low), sizes: make(map[sizeKey]size)}
+		d = &sized{Draft: plan.Prepare(t.graph.Outputs, t.leaves, on.dev.Supports, t.products), sizes: make(map[sizeKey]size)}
 		s.by[key] = d
 	}
 	return d, results, nil

@@ -21,7 +21,7 @@ import (
 // lowered makes the fused kernels of a graph's program.
 func lowered(t testing.TB, target *codegen.Target, outputs ...*ir.Node) (ls []codegen.Launch) {
 	t.Helper()
-	p := plan.Build(outputs, ir.Collect(outputs).Leaves(), null.New(), dtype.Invalid)
+	p := plan.Build(outputs, ir.Collect(outputs).Leaves(), null.New(), plan.Precision{})
 	for _, s := range p.Steps {
 		f, ok := s.(*kernel.Fused)
 		if l, library := s.(*kernel.Library); library {
@@ -186,7 +186,7 @@ func TestParameters(t *testing.T) {
 	for range 200 {
 		x = append(x, variable(dtype.Float32, 5))
 	}
-	p := plan.Build([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{}, x...)}, ir.Collect(x).Leaves(), null.New(), dtype.Invalid)
+	p := plan.Build([]*ir.Node{ir.New(ir.Concatenate, ir.Axis{}, x...)}, ir.Collect(x).Leaves(), null.New(), plan.Precision{})
 	for _, s := range p.Steps {
 		ls, err := codegen.Fused(s.(*kernel.Fused), p.Slots, &target)
 		if err != nil {

@@ -68,7 +68,7 @@ func TestPrograms(t *testing.T) {
 	for name, outputs := range graphs {
 		t.Run(name, func(t *testing.T) {
 			leaves := ir.Collect(outputs).Leaves()
-			p := plan.Build(outputs, leaves, null.New(), dtype.Invalid)
+			p := plan.Build(outputs, leaves, null.New(), plan.Precision{})
 			var memory [][]byte
 			var in, out []device.Buffer
 			for _, l := range leaves {

@@ -65,6 +65,10 @@ type Sizer interface {
 	Size(p *kernel.Program) (arena, launches int, err error)
 }
 
+// Rounding is a device that has products of float32 with operands rounded to TF32, if
+// TF32 says so, and uses them in programs that allow it.
+type Rounding interface{ TF32() bool }
+
 // Executable is a compiled program.
 type Executable interface {
 	// Run executes the program: leaves and outputs are bound by number. It

@@ -35,6 +35,10 @@ type Program struct {
 	Leaves  int // number of leaf bindings
 	Outputs int // number of output bindings
 	Arena   int // bytes of the arena that holds all slots of kind Arena
+
+	// TF32 allows products of float32, those in bodies as well, to round their operands to
+	// ten bits of mantissa on devices that are device.Rounding. Others need not look.
+	TF32 bool
 }
 
 // SlotKind says where a slot's memory comes from.

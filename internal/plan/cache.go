@@ -8,7 +8,6 @@ import (
 
 	"github.com/sinter-dl/sinter/internal/debug"
 	"github.com/sinter-dl/sinter/internal/device"
-	"github.com/sinter-dl/sinter/internal/dtype"
 	"github.com/sinter-dl/sinter/internal/ir"
 	"github.com/sinter-dl/sinter/internal/kernel"
 	"github.com/sinter-dl/sinter/internal/nvtx"
@@ -49,10 +48,16 @@ func NewCache(dev device.Device, max int) *Cache {
 // Len is the number of programs held.
 func (c *Cache) Len() int { return c.recent.Len() }
 
-// Get returns the program for the graph with the canonical key and the type low of
-// Build, compiling it if it is not there.
-func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node, low dtype.DType) (*Compiled, error) {
-	key = append(key, byte(low))
+// Get returns the program for the graph with the canonical key in a precision, compiling
+// it if it is not there.
+func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node, precision Precision) (*Compiled, error) {
+	if r, ok := c.dev.(device.Rounding); !ok || !r.TF32() {
+		precision.TF32 = false
+	}
+	key = append(key, byte(precision.Low))
+	if precision.TF32 {
+		key = append(key, 1)
+	}
 	if e := c.entries[string(key)]; e != nil {
 		c.recent.MoveToFront(e)
 		return e.Value.(*Compiled), nil
@@ -60,7 +65,7 @@ func (c *Cache) Get(g *ir.Graph, key []byte, leaves []*ir.Node, low dtype.DType)
 	nvtx.Push("compile")
 	defer nvtx.Pop()
 	c.explain(g)
-	p := Build(g.Outputs, leaves, c.dev, low)
+	p := Build(g.Outputs, leaves, c.dev, precision)
 	x, err := c.dev.Compile(p)
 	if err != nil {
 		return nil, fmt.Errorf("plan: compiling a program of %d kernels for %s: %w", len(p.Steps), c.dev.Name(), err)

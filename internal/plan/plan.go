@@ -33,11 +33,16 @@ type Target interface {
 	Workspace(l *kernel.Library) int
 }
 
+// Precision is what products of float32 are computed with.
+type Precision struct {
+	Low  dtype.DType // of their operands; Invalid: float32
+	TF32 bool        // as in kernel.Program
+}
+
 // Build makes the program that computes the outputs and carries out the
-// assignments among them. leaves are the storages that it reads, by number; low is
-// the type that float32 products round their operands to, or Invalid.
-func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, low dtype.DType) *kernel.Program {
-	return Prepare(outputs, leaves, t.Supports, low).For(t)
+// assignments among them. leaves are the storages that it reads, by number.
+func Build(outputs []*ir.Node, leaves []*ir.Node, t Target, precision Precision) *kernel.Program {
+	return Prepare(outputs, leaves, t.Supports, precision).For(t)
 }
 
 // Draft is a program before it is for a device: its kernels, and the orders that are
@@ -46,18 +51,21 @@ type Draft struct {
 	fused  *fuse.Result
 	orders [][]int
 	bodies map[int]*Draft // of Scans, by step
+	tf32   bool
 
 	mu    sync.Mutex
 	built map[string]*kernel.Program // by the workspaces of the library operations
 }
 
 // Prepare is the part of Build that asks a device for its composites only.
-func Prepare(outputs []*ir.Node, leaves []*ir.Node, supports func(composite string) bool, low dtype.DType) *Draft {
+func Prepare(outputs []*ir.Node, leaves []*ir.Node, supports func(composite string) bool, precision Precision) *Draft {
 	number := make(map[*ir.Storage]int, len(leaves))
 	for i, l := range leaves {
 		number[l.Storage] = i
 	}
-	return draft(rewrite.Run(outputs, supports, low), number)
+	d := draft(rewrite.Run(outputs, supports, precision.Low), number)
+	d.tf32 = precision.TF32
+	return d
 }
 
 // For is the rest of Build.
@@ -141,6 +149,7 @@ func (d *Draft) build(t Target) *kernel.Program {
 	}
 	share(p)
 	place(p)
+	p.TF32 = d.tf32
 	return p
 }
 
@@ -553,7 +562,7 @@ func Describe(p *kernel.Program) []Info {
 		n := &infos[i]
 		*n = Info{
 			Name: s.Label(), FLOPs: c.FLOPs, Elementwise: c.Elementwise, Read: c.Read, Written: c.Written,
-			Costs: null.Costs(&kernel.Program{Slots: p.Slots, Steps: []kernel.Step{s}}),
+			Costs: null.Costs(&kernel.Program{Slots: p.Slots, Steps: []kernel.Step{s}, TF32: p.TF32}),
 		}
 		layer := func(s *ir.Site) any {
 			if scope := s.Scope(); scope != nil {

@@ -33,7 +33,7 @@ func op(o ir.Op, in ...*ir.Node) *ir.Node { return ir.New(o, nil, in...) }
 
 func planned(t *testing.T, target Target, outputs ...*ir.Node) *kernel.Program {
 	t.Helper()
-	p := Build(outputs, ir.Collect(outputs).Leaves(), target, dtype.Invalid)
+	p := Build(outputs, ir.Collect(outputs).Leaves(), target, Precision{})
 	if err := null.Verify(p); err != nil {
 		t.Fatalf("%v\n%s", err, Print(p))
 	}
@@ -57,7 +57,7 @@ func TestRandomGraphs(t *testing.T) {
 			want, stores := graphtest.Eval(meaning)
 			g := ir.Collect(outputs)
 			leaves := g.Leaves()
-			p := Build(g.Outputs, leaves, target, low)
+			p := Build(g.Outputs, leaves, target, Precision{Low: low})
 			if err := null.Verify(p); err != nil {
 				return err
 			}
@@ -378,7 +378,7 @@ func (x *executable) Close() { x.d.open-- }
 
 func lookUp(c *Cache, outputs []*ir.Node) (*Compiled, error) {
 	g, key, leaves := ir.Key(outputs)
-	return c.Get(g, key, leaves, dtype.Invalid)
+	return c.Get(g, key, leaves, Precision{})
 }
 
 func TestCache(t *testing.T) {

@@ -87,7 +87,7 @@ func (p *Planner) Forecast(d Device, batch int, terms Terms) (*Forecast, error) 
 		Memory: d.memory(&s), Counts: p.steps.Counts(p.set, s.Batch), Estimated: true,
 	}
 	f.Fits = f.Memory.Fits()
-	f.Computed, f.Notes = computed(d, t.Precision)
+	f.Computed, f.Notes = computed(d, on, t.Precision)
 	k := float64(s.Accumulate)
 	f.FLOPs, f.Traffic, f.Kernels = k*float64(s.Step.FLOPs), k*float64(s.Step.Traffic)+float64(s.Update), s.Accumulate*s.Step.Kernels
 	p.time(f, d, &s)
@@ -174,8 +174,8 @@ func (f *Forecast) load() float64 {
 
 // computed is what products are computed in where a precision is asked for, and what a user
 // has to know of that.
-func computed(d Device, asked sinter.Precision) (string, []string) {
-	got := asked.Computed()
+func computed(d Device, on *sinter.Target, asked sinter.Precision) (string, []string) {
+	got := on.Computed(asked)
 	var notes []string
 	if got != asked {
 		notes = append(notes, fmt.Sprintf("%v is computed in %v", asked, got))

@@ -123,6 +123,15 @@ func TestRoofline(t *testing.T) {
 	if rate, wide := productRate(v, "float16"); rate != v.Peak["fp16"] || wide {
 		t.Errorf("float16 on a V100 at %g, wide %v", rate, wide)
 	}
+	// Products of float32 that may be rounded are faster where there are units for them.
+	product.Data, product.TF32 = sinter.Float32, true
+	got = roofline(h, []sinter.KernelCost{product}, 1)
+	near(t, "a product in TF32", got.Compute, want*h.Peak["bf16"]/h.Peak["tf32"], 1e-9)
+	fast, slow := product, product
+	slow.TF32 = false
+	if a, b := roofline(v, []sinter.KernelCost{fast}, 1), roofline(v, []sinter.KernelCost{slow}, 1); a != b {
+		t.Errorf("TF32 on a V100 takes %+v, float32 %+v", a, b)
+	}
 	amd := card(t, "rx-6800-xt").Card
 	if rate, _ := productRate(amd, "float16"); rate != amd.Peak["fp32"] {
 		t.Errorf("float16 by OpenCL at %g", rate)
@@ -139,11 +148,18 @@ func TestComputedPrecision(t *testing.T) {
 		{"v100-16gb", sinter.BF16, "bf16 in fp32", "it has units for fp16"},
 		{"v100-16gb", sinter.FP16, "fp16", ""},
 		{"a100-80gb", sinter.BF16, "bf16", ""},
-		{"a100-80gb", sinter.TF32, "fp32", "tf32 is computed in fp32"},
+		{"a100-80gb", sinter.TF32, "tf32", ""},
+		{"v100-16gb", sinter.TF32, "fp32", "tf32 is computed in fp32"},
+		{"rx-6800-xt", sinter.TF32, "fp32", "tf32 is computed in fp32"},
 		{"rx-6800-xt", sinter.FP16, "fp16 in fp32", "OpenCL reaches no matrix units"},
 		{"h200", sinter.FP32, "fp32", ""},
 	} {
-		got, notes := computed(card(t, c.device), c.asked)
+		d := card(t, c.device)
+		on, err := d.target()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, notes := computed(d, on, c.asked)
 		if got != c.want || !strings.Contains(strings.Join(notes, "; "), c.note) || (c.note == "") != (len(notes) == 0) {
 			t.Errorf("%s, %v: %q %q", c.device, c.asked, got, notes)
 		}

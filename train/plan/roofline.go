@@ -82,7 +82,7 @@ func cardKernel(c *hardware.Card, k *sinter.KernelCost) (compute, memory float64
 	if k.FLOPs == 0 {
 		return compute, memory
 	}
-	rate, wide := productRate(c, k.Data.String())
+	rate, wide := productRate(c, operands(k))
 	share := productShare
 	if wide {
 		share = productShare32
@@ -101,12 +101,20 @@ func cardKernel(c *hardware.Card, k *sinter.KernelCost) (compute, memory float64
 	return compute, memory
 }
 
+// operands is what the operands of a product are rounded to.
+func operands(k *sinter.KernelCost) string {
+	if k.TF32 {
+		return "tf32"
+	}
+	return k.Data.String()
+}
+
 // productRate is the peak of products of a type on a card as Sinter computes them, and
 // whether that is the rate of float32: on the ordinary units, or because the card has no
 // others for the type. OpenCL reaches no matrix units.
 func productRate(c *hardware.Card, dtype string) (rate float64, wide bool) {
 	plain, _ := c.Rate("fp32")
-	name := map[string]string{"float16": "fp16", "bfloat16": "bf16", "float64": "fp64"}[dtype]
+	name := map[string]string{"float16": "fp16", "bfloat16": "bf16", "tf32": "tf32", "float64": "fp64"}[dtype]
 	if name == "" || c.Capability == 0 && name != "fp64" {
 		return plain, true
 	}

@@ -20,6 +20,7 @@ func Absent(arch, units int, libraries bool) *gpu.Absent {
 	}}
 	if libraries {
 		c := card.Of(arch)
+		a.Rounds = c.TF32
 		a.Library = func(l *kernel.Library) int {
 			return workspace(c, l, true, true)
 		}

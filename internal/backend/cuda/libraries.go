@@ -83,6 +83,13 @@ func (l *libraries) workspace(op *kernel.Library) int {
 	return workspace(l.card, op, l.products != nil, l.graphs != nil)
 }
 
+// TF32 makes a device.Rounding of a card with the units for it and a library that uses
+// them; kernels of our own multiply in float32.
+func (d *Device) TF32() bool {
+	l := &d.libraries
+	return l.card.TF32 && (l.products != nil || l.graphs != nil)
+}
+
 // routines finds routines of NVIDIA's libraries for the operations of a program.
 func (d *Device) routines(p *kernel.Program) gpu.Routines {
 	l := &d.libraries
@@ -99,14 +106,14 @@ func (d *Device) routines(p *kernel.Program) gpu.Routines {
 		}
 		switch {
 		case op.Op == ir.DotGeneral && l.products != nil:
-			r, why, err := l.products.Plan(op, unread[op])
+			r, why, err := l.products.Plan(op, unread[op], p.TF32)
 			if r == nil { // not a nil *Routine in an interface
 				d.ours(op, why)
 				return nil, err
 			}
 			return r, err
 		case (op.Op == ir.Conv || op.Op == ir.Composite) && l.graphs != nil:
-			r, why, err := l.graphs.Plan(op, unread[op])
+			r, why, err := l.graphs.Plan(op, unread[op], p.TF32)
 			if r == nil {
 				d.ours(op, why)
 				return nil, err

@@ -12,7 +12,12 @@ type Absent struct {
 	// Library is the scratch memory that a vendor's library is given for an operation; 0
 	// if it does not do it. nil: there is none.
 	Library func(l *kernel.Library) int
+	// Rounds says that that library has products with operands of TF32.
+	Rounds bool
 }
+
+// TF32 makes a device.Rounding of it.
+func (a *Absent) TF32() bool { return a.Rounds }
 
 // Supports names the composites that have kernels.
 func (a *Absent) Supports(composite string) bool { return Supports(composite) }

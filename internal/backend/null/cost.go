@@ -15,6 +15,7 @@ type Cost struct {
 	Kind string // loop, reduce, row or multi; of an operation its name, of a convolution with its direction
 	Name string
 	Data dtype.DType // of the operands of a product; of what a fused kernel reads or writes first
+	TF32 bool        // a product whose operands may be rounded to TF32
 
 	Times         int64
 	FLOPs         int64 // of products, as in Counts, and of attention
@@ -39,7 +40,7 @@ func Costs(p *kernel.Program) []Cost {
 	var list []Cost
 	for i, s := range p.Steps {
 		first := len(list)
-		list = stepCosts(list, p, s, 1)
+		list = stepCosts(list, p, s, 1, p.TF32)
 		for j := first; j < len(list); j++ {
 			list[j].Step = i
 		}
@@ -47,7 +48,7 @@ func Costs(p *kernel.Program) []Cost {
 	return list
 }
 
-func stepCosts(list []Cost, p *kernel.Program, s kernel.Step, times int64) []Cost {
+func stepCosts(list []Cost, p *kernel.Program, s kernel.Step, times int64, tf32 bool) []Cost {
 	c := Cost{Name: s.Label(), Times: times}
 	var n Counts
 	switch s := s.(type) {
@@ -58,7 +59,7 @@ func stepCosts(list []Cost, p *kernel.Program, s kernel.Step, times int64) []Cos
 	case *kernel.Library:
 		if s.Op == ir.Scan {
 			for _, inner := range s.Body.Steps {
-				list = stepCosts(list, s.Body, inner, times*int64(s.Attr.(*ir.Loop).Steps))
+				list = stepCosts(list, s.Body, inner, times*int64(s.Attr.(*ir.Loop).Steps), tf32)
 			}
 			return list
 		}
@@ -66,6 +67,7 @@ func stepCosts(list []Cost, p *kernel.Program, s kernel.Step, times int64) []Cos
 		n.library(p, s, 1)
 		c.FLOPs = n.FLOPs
 		c.library(s)
+		c.TF32 = tf32 && c.Data == dtype.Float32 && (s.Op == ir.DotGeneral || s.Op == ir.Conv)
 		if s.Epilogue != nil {
 			c.Work += work(s.Epilogue)
 		}

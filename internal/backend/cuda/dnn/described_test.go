@@ -61,7 +61,7 @@ func TestDescribedCards(t *testing.T) {
 		p := &Planner{Options: Options{Card: card.Of(c.arch)}, lib: fns, version: fns.Version(), refused: make(map[string]string), properties: d}
 		for _, l := range samples(long) {
 			l.Scratch = 9
-			r, why, err := p.Plan(l, false)
+			r, why, err := p.Plan(l, false, false)
 			if err != nil {
 				t.Errorf("sm_%d, %s: %v", c.arch, l.Name, err)
 				continue

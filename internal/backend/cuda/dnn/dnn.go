@@ -33,7 +33,6 @@ import (
 type Options struct {
 	Card card.Card
 	Name string // of the device, for the cache: plans hold for cards of one name
-	TF32 bool   // convolutions of float32 may round their operands to TF32
 	// Cache remembers plans; nil for none.
 	Cache Cache
 }
@@ -75,23 +74,25 @@ func (p *Planner) Close() error { return p.lib.Destroy(p.handle) }
 
 // Plan makes a Routine for a convolution or for attention. It is nil if cuDNN cannot do
 // it, or not in this way; why then says what stands against it. An error is one of the
-// library's that should not have happened. unread is as for package lt.
-func (p *Planner) Plan(l *kernel.Library, unread bool) (r *Routine, why string, err error) {
+// library's that should not have happened. unread and
+// tf32 are as for package lt.
+func (p *Planner) Plan(l *kernel.Library, unread, tf32 bool) (r *Routine, why string, err error) {
 	if !p.Card.Products(l.In[0].DType) {
 		return nil, fmt.Sprintf("cuDNN has nothing for %v on %s cards", l.In[0].DType, p.Card.Name), nil
 	}
+	tf32 = tf32 && p.Card.TF32 && l.In[0].DType == dtype.Float32
 	switch {
 	case l.Op == ir.Conv:
 		// Rounded on the way to memory, where that is all that follows: the result is half
 		// as large, and of the type that most engines have.
 		if y := rounding(l); y != nil && unread {
-			if r, _, err = p.routine(l, convolution(l, y)); r != nil || err != nil {
+			if r, _, err = p.routine(l, convolution(l, y), tf32); r != nil || err != nil {
 				return r, "", err
 			}
 		}
-		return p.routine(l, convolution(l, nil))
+		return p.routine(l, convolution(l, nil), tf32)
 	case l.Op == ir.Composite:
-		return p.routine(l, p.attention(l))
+		return p.routine(l, p.attention(l), tf32)
 	}
 	return nil, fmt.Sprintf("%v is nothing of cuDNN's", l.Op), nil
 }

@@ -57,7 +57,7 @@ func TestConformance(t *testing.T) {
 	devicetest.Run(t, &standin.Device{
 		Scratch: p.Workspace,
 		Plan: func(l *kernel.Library, unread bool) (standin.Routine, error) {
-			r, why, err := p.Plan(l, unread)
+			r, why, err := p.Plan(l, unread, false)
 			if r == nil {
 				not[why]++
 				return nil, err
@@ -93,7 +93,7 @@ func forward(d, result dtype.DType) *kernel.Library {
 func TestRecord(t *testing.T) {
 	p, lib := open(t, Options{})
 	lib.Clear()
-	r, why, err := p.Plan(forward(dtype.BFloat16, dtype.BFloat16), false)
+	r, why, err := p.Plan(forward(dtype.BFloat16, dtype.BFloat16), false, false)
 	if r == nil {
 		t.Fatal(why, err)
 	}
@@ -154,9 +154,9 @@ func TestEngines(t *testing.T) {
 		{dtype.Float32, false, 3}, {dtype.Float32, true, 1}, {dtype.BFloat16, false, 1},
 	} {
 		for again := range 2 {
-			p, lib := open(t, Options{TF32: test.tf32, Cache: c})
+			p, lib := open(t, Options{Cache: c})
 			lib.Clear()
-			r, why, err := p.Plan(forward(test.d, dtype.Float32), false)
+			r, why, err := p.Plan(forward(test.d, dtype.Float32), false, test.tf32)
 			if r == nil {
 				t.Fatal(why, err)
 			}
@@ -183,7 +183,7 @@ func TestEngines(t *testing.T) {
 		c[key] = []byte("of another version")
 	}
 	p, _ := open(t, Options{Cache: c})
-	r, why, err := p.Plan(forward(dtype.Float32, dtype.Float32), false)
+	r, why, err := p.Plan(forward(dtype.Float32, dtype.Float32), false, false)
 	if r == nil {
 		t.Fatal(why, err)
 	}
@@ -201,7 +201,7 @@ func TestFailures(t *testing.T) {
 	before := lib.Live()
 	l := forward(dtype.Float32, dtype.Float32)
 	lib.Clear()
-	r, why, err := p.Plan(l, false)
+	r, why, err := p.Plan(l, false, false)
 	if r == nil {
 		t.Fatal(why, err)
 	}
@@ -217,7 +217,7 @@ func TestFailures(t *testing.T) {
 		}
 		for i := range n {
 			lib.Fail(name, 4000, i)
-			r, why, err := p.Plan(l, false)
+			r, why, err := p.Plan(l, false, false)
 			var s cudnn.Status
 			if r != nil || why != "" || !errors.As(err, &s) || s != 4000 {
 				t.Errorf("call %d of %s fails: %v, %q, %v", i, name, r, why, err)
@@ -230,13 +230,13 @@ func TestFailures(t *testing.T) {
 	}
 	// Where heuristics have nothing, the next ones are asked; where none has, it is said.
 	lib.Fail("cudnnBackendFinalize", 3000, calls["cudnnBackendFinalize"]-2)
-	if r, why, err := p.Plan(l, false); r == nil {
+	if r, why, err := p.Plan(l, false, false); r == nil {
 		t.Errorf("without the first heuristics: %q, %v", why, err)
 	} else {
 		r.Close()
 	}
 	lib.Fail("cudnnBackendFinalize", 3000, 0)
-	if r, why, err := p.Plan(l, false); r != nil || why == "" || err != nil {
+	if r, why, err := p.Plan(l, false, false); r != nil || why == "" || err != nil {
 		t.Errorf("not supported: %v, %q, %v", r, why, err)
 	}
 }
@@ -346,7 +346,7 @@ func TestAttention(t *testing.T) {
 			l.Name, l.Op, l.Scratch = name, ir.Composite, len(slots)
 			slots = append(slots, aligned(p.Workspace(l)))
 			for twice := range 2 {
-				r, why, err := p.Plan(l, false)
+				r, why, err := p.Plan(l, false, false)
 				if r == nil {
 					t.Fatal(name, why, err)
 				}
@@ -440,13 +440,13 @@ func TestRefused(t *testing.T) {
 		"another region": {Attr: &ir.Region{Name: "layer_norm"}, In: in(dtype.BFloat16, d), Out: out(dtype.BFloat16, d)},
 	} {
 		l.Op, l.Scratch = ir.Composite, 6
-		if r, why, err := p.Plan(l, false); r != nil || why == "" || err != nil {
+		if r, why, err := p.Plan(l, false, false); r != nil || why == "" || err != nil {
 			t.Errorf("%s: %v, %q, %v", name, r, why, err)
 		}
 	}
 	old, _ := open(t, Options{Card: card.Of(70)})
 	l := &kernel.Library{Op: ir.Composite, Attr: a, In: in(dtype.Float16, d), Out: out(dtype.Float16, d), Scratch: 6}
-	if r, why, err := old.Plan(l, false); r != nil || !strings.Contains(why, "Volta") || err != nil {
+	if r, why, err := old.Plan(l, false, false); r != nil || !strings.Contains(why, "Volta") || err != nil {
 		t.Errorf("on a V100: %v, %q, %v", r, why, err)
 	}
 }
@@ -466,7 +466,7 @@ func TestRounding(t *testing.T) {
 		}}},
 	}
 	for _, unread := range []bool{true, false} {
-		r, why, err := p.Plan(l, unread)
+		r, why, err := p.Plan(l, unread, false)
 		if r == nil {
 			t.Fatal(why, err)
 		}

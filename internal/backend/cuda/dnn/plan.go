@@ -12,8 +12,9 @@ import (
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
-// routine makes the Routine of a graph, or says why there is none.
-func (p *Planner) routine(l *kernel.Library, g *graph) (*Routine, string, error) {
+// routine makes the Routine of a graph, whose operands may be rounded to TF32 if tf32 says
+// so, or says why there is none.
+func (p *Planner) routine(l *kernel.Library, g *graph, tf32 bool) (*Routine, string, error) {
 	if g.why != "" {
 		return nil, g.why, nil
 	}
@@ -24,13 +25,13 @@ func (p *Planner) routine(l *kernel.Library, g *graph) (*Routine, string, error)
 	if limit < g.scratch {
 		return nil, "no workspace", nil
 	}
-	key := fmt.Sprintf("cudnn %d %s sm_%d tf32=%v workspace=%d %s", p.version, p.Name, p.Card.Arch, p.TF32, limit-g.scratch, g.key())
+	key := fmt.Sprintf("cudnn %d %s sm_%d tf32=%v workspace=%d %s", p.version, p.Name, p.Card.Arch, tf32, limit-g.scratch, g.key())
 	if why := p.refused[key]; why != "" {
 		return nil, why, nil
 	}
 	plan, bytes, err := p.restored(key, limit-g.scratch)
 	if err != nil {
-		plan, bytes, err = p.search(g, l.In[0].DType, limit-g.scratch)
+		plan, bytes, err = p.search(g, l.In[0].DType == dtype.Float32 && !tf32, limit-g.scratch)
 		var s cudnn.Status
 		if errors.As(err, &s) && s.NotSupported() {
 			p.refused[key] = err.Error()
@@ -122,8 +123,8 @@ func (p *Planner) finished(attributes []attribute, limit int) (plan cudnn.Descri
 const statusNotSupported = cudnn.Status(3000)
 
 // search takes the first engine that heuristics name, the best first, that is acceptable,
-// that has a plan, and whose plan fits.
-func (p *Planner) search(g *graph, d dtype.DType, limit int) (plan cudnn.Descriptor, bytes int, err error) {
+// that has a plan, and whose plan fits. exact is as for accepts.
+func (p *Planner) search(g *graph, exact bool, limit int) (plan cudnn.Descriptor, bytes int, err error) {
 	b, err := p.build(g)
 	defer func() { err = errors.Join(err, b.free()) }()
 	if err != nil {
@@ -140,7 +141,7 @@ func (p *Planner) search(g *graph, d dtype.DType, limit int) (plan cudnn.Descrip
 			continue
 		}
 		for _, c := range configs {
-			ok, err := p.accepts(b, c, d)
+			ok, err := p.accepts(b, c, exact)
 			if err != nil {
 				return 0, 0, err
 			}
@@ -198,8 +199,8 @@ func (p *Planner) target(handle, properties cudnn.Attr) attribute {
 	return attribute{handle, p.handle}
 }
 
-// accepts tells whether an engine may be used for operands of type d.
-func (p *Planner) accepts(b *built, config cudnn.Descriptor, d dtype.DType) (bool, error) {
+// accepts tells whether an engine may be used, with exact set only if it rounds no operand.
+func (p *Planner) accepts(b *built, config cudnn.Descriptor, exact bool) (bool, error) {
 	engine, err := p.lib.New(cudnn.Engine)
 	if err != nil {
 		return false, err
@@ -218,6 +219,5 @@ func (p *Planner) accepts(b *built, config cudnn.Descriptor, d dtype.DType) (boo
 			return false, nil
 		}
 	}
-	exact := d == dtype.Float32 && !(p.TF32 && p.Card.TF32)
 	return !exact || !slices.Contains(notes, cudnn.TensorCore) && !slices.Contains(notes, cudnn.DownConvert), nil
 }

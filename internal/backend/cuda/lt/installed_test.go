@@ -26,12 +26,12 @@ func TestInstalled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Planner{Options: Options{Card: card.Of(90), TF32: true}, lib: fns, version: fns.Version()}
+	p := &Planner{Options: Options{Card: card.Of(90)}, lib: fns, version: fns.Version()}
 	for _, d := range []dtype.DType{dtype.Float32, dtype.Float64, dtype.Float16, dtype.BFloat16} {
 		for _, batch := range [][]int{nil, {3}, {2, 5}} {
 			sh := func(m, n int) []int { return append(slices.Clone(batch), m, n) }
 			l := &kernel.Library{Op: ir.DotGeneral, Scratch: 3, In: []kernel.Operand{operand(0, d, sh(64, 32)...), operand(1, d, sh(32, 128)...)}, Out: []kernel.Operand{operand(2, d, sh(64, 128)...)}}
-			product, why := p.describe(l)
+			product, why := p.describe(l, true)
 			if why != "" {
 				t.Fatal(why)
 			}

@@ -34,7 +34,6 @@ import (
 type Options struct {
 	Card card.Card
 	Name string // of the device, for the cache: choices hold for cards of one name
-	TF32 bool   // float32 products may round their operands to TF32
 	// ReLU says that the library's rectifier keeps what is not a number, as ours does; see
 	// Planner.Probe. Without it, rectifiers are left to epilogues of our own.
 	ReLU bool
@@ -81,9 +80,10 @@ func (p *Planner) Close() error { return p.lib.Destroy(p.handle) }
 // should not have happened.
 //
 // unread says that nothing reads the memory of l's result but l's epilogue, so that the
-// result need not be written if the routine does the epilogue, too; see Unread.
-func (p *Planner) Plan(l *kernel.Library, unread bool) (r *Routine, why string, err error) {
-	d, why := p.describe(l)
+// result need not be written if the routine does the epilogue, too; see Unread. tf32 is as
+// in kernel.Program.
+func (p *Planner) Plan(l *kernel.Library, unread, tf32 bool) (r *Routine, why string, err error) {
+	d, why := p.describe(l, tf32)
 	if why != "" {
 		return nil, why, nil
 	}
@@ -183,7 +183,7 @@ func (p *Planner) Probe(m Memory, stream uintptr) error {
 		return kernel.Operand{Slot: slot, DType: dtype.Float32, Shape: []int{n, n}, Stride: []int{n, 1}}
 	}
 	l := &kernel.Library{Name: "probe of a rectifier", Op: ir.DotGeneral, In: []kernel.Operand{out(0), out(1)}, Out: []kernel.Operand{out(2)}, Scratch: -1}
-	d, why := p.describe(l)
+	d, why := p.describe(l, false)
 	if why != "" {
 		return fmt.Errorf("cuBLASLt: %s: %s", l.Name, why)
 	}

@@ -54,7 +54,7 @@ const maxCalls = 64
 
 // describe says what the product is to the library. Otherwise it returns what stands
 // against it.
-func (p *Planner) describe(l *kernel.Library) (d described, why string) {
+func (p *Planner) describe(l *kernel.Library, tf32 bool) (d described, why string) {
 	if l.Op != ir.DotGeneral {
 		return d, fmt.Sprintf("%v is no matrix product", l.Op)
 	}
@@ -74,7 +74,7 @@ func (p *Planner) describe(l *kernel.Library) (d described, why string) {
 		d.Scale, d.Compute = cublaslt.F64, cublaslt.Compute64F
 	case dtype.Float32:
 		d.Compute = cublaslt.Compute32FPedantic
-		if p.TF32 && p.Card.TF32 {
+		if tf32 && p.Card.TF32 {
 			d.Compute = cublaslt.Compute32FFastTF32
 		}
 	}
