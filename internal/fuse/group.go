@@ -319,6 +319,12 @@ func (it *item) narrower() *item {
 	return p
 }
 
+// narrows tells whether the value is rounded to a smaller type: what is then repeated is
+// rounded once, and library operations find it in memory in the type that they compute in.
+func (it *item) narrows() bool {
+	return it.node.Op == ir.Convert && it.node.DType.Size() < it.node.In[0].DType.Size()
+}
+
 // keep decides what is written to memory: what something other than a fused kernel
 // reads, what several kernels need and is too dear to compute again, and every
 // result of a reduction or library operation that leaves its kernel.
@@ -384,7 +390,7 @@ func (f *fuser) keep() {
 		case it.kind != compute || r.raw || f.plain:
 			it.kept = true
 		case expansion >= 4:
-			it.kept = r.cost > 2 || full > 1
+			it.kept = r.cost > 2 || full > 1 || it.narrows()
 		case outside == 1 && !inside && full <= 4:
 		default:
 			it.kept = full > 1 || r.cost > maxRecompute

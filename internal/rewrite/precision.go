@@ -19,6 +19,10 @@ import (
 //   - it is the result of a product, with its bias, that more than one operation
 //     reads on the way to further products: it is wanted again for the backward pass.
 //
+// A bias is rounded as well where all that becomes of its sum is rounded so: it adds no
+// error of another size, and libraries add a bias of the result's type only. PyTorch's
+// autocast does so, too.
+//
 // Leaves, the variables first of all, keep their value and are rounded once for all
 // products. The conversion stands below views, where the kernel that computes the
 // value does it on the way to memory.
@@ -31,6 +35,16 @@ func precision(w *walk, n *ir.Node) *ir.Node {
 	}
 	if isProduct(n) {
 		n = w.product(n)
+	}
+	if w.biased[w.from] && n.Op == ir.Add {
+		c := *n
+		c.In = slices.Clone(n.In)
+		for i, x := range c.In {
+			if isBias(x) {
+				c.In[i] = w.unique(ir.To(w.narrow(x), dtype.Float32))
+			}
+		}
+		n = w.unique(&c)
 	}
 	if w.rounded[w.from] {
 		return ir.To(w.narrow(n), dtype.Float32)
@@ -80,7 +94,8 @@ func (w *walk) narrow(x *ir.Node) *ir.Node {
 	return w.unique(ir.To(x, w.low))
 }
 
-// findRounded marks the nodes of the old graph whose values are rounded.
+// findRounded marks the nodes of the old graph whose values are rounded, and the sums of a
+// product and a bias whose bias is.
 func (w *walk) findRounded() {
 	w.rounded = make(map[*ir.Node]bool)
 	readers := make(map[*ir.Node][]*ir.Node) // through views
@@ -97,6 +112,7 @@ func (w *walk) findRounded() {
 			}
 		}
 	}
+	var sums []*ir.Node
 	for _, n := range w.old.Nodes {
 		if !isProduct(n) {
 			continue
@@ -109,12 +125,29 @@ func (w *walk) findRounded() {
 		y := n
 		if r := readers[y]; len(r) == 1 && r[0].Op == ir.Add && slices.ContainsFunc(r[0].In, isBias) {
 			y = r[0]
+			sums = append(sums, y)
 		}
 		// What no further product depends on is the gradient of a weight. A maximum is
 		// taken of logits, whose exponentials would tell the difference.
 		if r := readers[y]; len(r) > 1 && feeds[y] && !slices.ContainsFunc(r, func(m *ir.Node) bool { return m.Op == ir.ReduceMax }) {
 			w.rounded[y] = true
 		}
+	}
+	// ends tells whether x is read elementwise only, until it is rounded.
+	known := make(map[*ir.Node]bool)
+	var ends func(x *ir.Node) bool
+	ends = func(x *ir.Node) bool {
+		e, ok := known[x]
+		if !ok {
+			e = w.rounded[x] || len(readers[x]) > 0 && !slices.Contains(w.old.Outputs, x) && x.Op.Class() == ir.ClassElementwise &&
+				!slices.ContainsFunc(readers[x], func(r *ir.Node) bool { return !ends(r) })
+			known[x] = e
+		}
+		return e
+	}
+	w.biased = make(map[*ir.Node]bool)
+	for _, y := range sums {
+		w.biased[y] = ends(y)
 	}
 }
 

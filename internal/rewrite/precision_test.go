@@ -1,6 +1,7 @@
 package rewrite
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,17 +60,41 @@ func TestPrecision(t *testing.T) {
 		%4 = transpose bfloat16[3 4] %3 {Axes:[1 0]}
 		%5 = dot_general float32[2 4] %1 %4
 		%6 = input float32[4] "b"
-		%7 = broadcast_in_dim float32[2 4] %6 {Axes:[1]}
-		%8 = add float32[2 4] %5 %7
-		%9 = convert bfloat16[2 4] %8
-		%10 = convert float32[2 4] %9
-		%11 = tanh float32[2 4] %10
-		%12 = mul float32[2 4] %10 %11
-		%13 = convert bfloat16[2 4] %12
-		%14 = input float32[4 5] "v"
-		%15 = convert bfloat16[4 5] %14
-		%16 = dot_general float32[2 5] %13 %15
-		return %16`)
+		%7 = convert bfloat16[4] %6
+		%8 = broadcast_in_dim bfloat16[2 4] %7 {Axes:[1]}
+		%9 = convert float32[2 4] %8
+		%10 = add float32[2 4] %5 %9
+		%11 = convert bfloat16[2 4] %10
+		%12 = convert float32[2 4] %11
+		%13 = tanh float32[2 4] %12
+		%14 = mul float32[2 4] %12 %13
+		%15 = convert bfloat16[2 4] %14
+		%16 = input float32[4 5] "v"
+		%17 = convert bfloat16[4 5] %16
+		%18 = dot_general float32[2 5] %15 %17
+		return %18`)
+	// A bias is rounded with the sum that it ends in, and not where anything else reads that.
+	sum := op(ir.Add, ir.MatMul(x, permute(w, 1, 0)), ir.BroadcastTo(float("b", 4), []int{2, 4}, []int{1}))
+	active := op(ir.Tanh, op(ir.Abs, sum))
+	for name, c := range map[string]struct {
+		outputs []*ir.Node
+		rounded bool
+	}{
+		"rounded after a while": {[]*ir.Node{ir.MatMul(active, v)}, true},
+		"a result by itself":    {[]*ir.Node{ir.MatMul(active, v), sum}, false},
+		"rounded for everybody": {[]*ir.Node{ir.MatMul(active, v), ir.Fold(ir.ReduceSum, sum, []int{0})}, true},
+		"added to what is kept": {[]*ir.Node{ir.MatMul(ir.ReshapeTo(op(ir.Tanh, ir.Fold(ir.ReduceSum, op(ir.Add, sum, float("r", 2, 4)), []int{0})), []int{1, 4}), v)}, false},
+		"the last of a network": {[]*ir.Node{sum}, false},
+	} {
+		g := Run(c.outputs, none, dtype.BFloat16)
+		g.Verify("precision")
+		got := slices.ContainsFunc(g.Nodes, func(n *ir.Node) bool {
+			return n.Op == ir.Convert && n.In[0].Op == ir.Input && n.In[0].Storage.Name == "b"
+		})
+		if got != c.rounded {
+			t.Errorf("%s: the bias is rounded: %v\n%v", name, got, g)
+		}
+	}
 	gradient := ir.MatMul(permute(x, 1, 0), float("dy", 2, 4))
 	check("the gradient of a weight", []*ir.Node{op(ir.Mul, gradient, op(ir.Abs, gradient))}, `
 		%0 = input float32[2 3] "x"

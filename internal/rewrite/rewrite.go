@@ -98,6 +98,7 @@ type walk struct {
 	ids      map[*ir.Node]int
 	kept     []*ir.Node              // maxima's places, of the old graph, on demand
 	rounded  map[*ir.Node]bool       // of the old graph, on demand; see precision
+	biased   map[*ir.Node]bool       // likewise
 	results  map[*ir.Node][]*ir.Node // of every Scan of the old graph, on demand
 	loops    map[*ir.Node][]*ir.Node // what stands for the results of a rewritten Scan
 	key      []byte

@@ -41,7 +41,7 @@ class Product(torch.autograd.Function):
 
 
 class Rounded(torch.autograd.Function):
-    """What a product reads is a float16 for everybody."""
+    """What a product reads is a float16 for everybody, and so is a bias whose sum is rounded."""
 
     @staticmethod
     def forward(ctx, x):
@@ -67,7 +67,7 @@ def main():
         scaler = torch.amp.GradScaler("cpu", **scaling)
         losses, scales, norms, params, trackers = [], [], [], [], []
         for _ in range(STEPS):
-            h = Rounded.apply(F.relu(Product.apply(x, p["w1"], p["b1"])))
+            h = Rounded.apply(F.relu(Product.apply(x, p["w1"], Rounded.apply(p["b1"]))))
             loss = F.cross_entropy(Product.apply(h, p["w2"], p["b2"]), y)
             opt.zero_grad()
             scaler.scale(loss).backward()
