@@ -126,8 +126,8 @@ func draft(g *ir.Graph, leaves map[*ir.Storage]int) *Draft {
 			}
 		}
 	}
-	d.orders = [][]int{schedule(d.fused, false)}
-	if other := schedule(d.fused, true); !slices.Equal(d.orders[0], other) {
+	d.orders = [][]int{early(d.fused, schedule(d.fused, false))}
+	if other := early(d.fused, schedule(d.fused, true)); !slices.Equal(d.orders[0], other) {
 		d.orders = append(d.orders, other)
 	}
 	return d
@@ -312,6 +312,45 @@ func schedule(r *fuse.Result, pairs bool) []int {
 		panic("plan: the kernels wait for each other")
 	}
 	return done
+}
+
+// early moves a sum, one that writes little, to right after the first library operation that
+// reads the same: so the gradient of a bias is computed with that of the weight or of the
+// layer's input, while the operand may be in a cache, and a routine may take it along.
+func early(r *fuse.Result, order []int) []int {
+	const little = 64 // times as large as the result is the operand
+	order = slices.Clone(order)
+	for at, i := range order {
+		f, ok := r.Steps[i].(*kernel.Fused)
+		if !ok || f.Class() != kernel.ClassReduce {
+			continue
+		}
+		reads, writes := kernel.Slots(f)
+		bytes := 0
+		for _, s := range reads {
+			bytes += r.Slots[s].Bytes
+		}
+		for _, s := range writes {
+			bytes -= little * r.Slots[s].Bytes
+		}
+		if bytes < 0 {
+			continue
+		}
+		for k, j := range order[:at] {
+			l, ok := r.Steps[j].(*kernel.Library)
+			if !ok || slices.ContainsFunc(reads, func(s int) bool {
+				return !slices.ContainsFunc(l.In, func(o kernel.Operand) bool { return o.Slot == s })
+			}) {
+				continue
+			}
+			if !slices.ContainsFunc(order[k+1:at], func(j int) bool { return slices.Contains(r.After[i], j) }) {
+				copy(order[k+2:at+1], order[k+1:at])
+				order[k+1] = i
+			}
+			break
+		}
+	}
+	return order
 }
 
 // lifetime is the first and the last step that use a slot.

@@ -88,7 +88,7 @@ const maxGraphs = 4
 
 // Compile makes a program runnable.
 func (d *Device) Compile(p *kernel.Program) (device.Executable, error) {
-	seq, err := gpu.Lower(p, &d.target, d.routines(p))
+	seq, err := d.lower(p)
 	if err != nil {
 		return nil, d.says(err)
 	}

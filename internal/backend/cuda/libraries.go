@@ -90,12 +90,48 @@ func (d *Device) TF32() bool {
 	return l.card.TF32 && (l.products != nil || l.graphs != nil)
 }
 
-// routines finds routines of NVIDIA's libraries for the operations of a program.
-func (d *Device) routines(p *kernel.Program) gpu.Routines {
+// lower makes the sequence of a program, with routines of NVIDIA's libraries for its
+// operations.
+func (d *Device) lower(p *kernel.Program) (*gpu.Sequence, error) {
 	l := &d.libraries
 	if l.products == nil && l.graphs == nil {
-		return nil
+		return gpu.Lower(p, &d.target, nil)
 	}
+	rest, sums, err := d.along(p)
+	if err != nil {
+		return nil, err
+	}
+	seq, err := gpu.Lower(rest, &d.target, d.routines(p, sums))
+	if err != nil {
+		return nil, err
+	}
+	if len(sums) > 0 {
+		seq.Close()
+		return nil, fmt.Errorf("%d sums are left out of a program", len(sums))
+	}
+	seq.Program = p
+	return seq, nil
+}
+
+// along is what is left of a program without the sums that cuBLASLt takes along.
+func (d *Device) along(p *kernel.Program) (rest *kernel.Program, sums map[*kernel.Library]*lt.Sum, err error) {
+	l := &d.libraries
+	if l.products == nil {
+		return p, nil, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer d.end()
+	if err := d.begin(); err != nil {
+		return nil, nil, err
+	}
+	return l.products.Along(p)
+}
+
+// routines finds routines for the operations of a program, which take sums along. Those that
+// have been are taken out of the list.
+func (d *Device) routines(p *kernel.Program, sums map[*kernel.Library]*lt.Sum) gpu.Routines {
+	l := &d.libraries
 	unread := lt.Unread(p)
 	return func(op *kernel.Library) (gpu.Routine, error) {
 		l.mu.Lock()
@@ -106,10 +142,13 @@ func (d *Device) routines(p *kernel.Program) gpu.Routines {
 		}
 		switch {
 		case op.Op == ir.DotGeneral && l.products != nil:
-			r, why, err := l.products.Plan(op, unread[op], p.TF32)
+			r, why, err := l.products.Plan(op, lt.Way{Unread: unread[op], TF32: p.TF32, Sum: sums[op]})
 			if r == nil { // not a nil *Routine in an interface
 				d.ours(op, why)
 				return nil, err
+			}
+			if r.Sums() {
+				delete(sums, op)
 			}
 			return r, err
 		case (op.Op == ir.Conv || op.Op == ir.Composite) && l.graphs != nil:

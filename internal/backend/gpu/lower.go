@@ -11,7 +11,8 @@ import (
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
-// Lower makes the sequence of a program for a device. own may be nil.
+// Lower makes the sequence of a program for a device. own may be nil. A fused kernel without
+// parts is one that somebody does elsewhere.
 func Lower(p *kernel.Program, t *codegen.Target, own Routines) (*Sequence, error) {
 	w := &lowering{target: t, own: own, seq: &Sequence{Program: p, Slots: slices.Clone(p.Slots), Arena: p.Arena}, seen: make(map[string]bool)}
 	align := make([]int, len(p.Slots))
@@ -63,7 +64,9 @@ func (w *lowering) program(p *kernel.Program, align []int, within bool) ([]Op, e
 		var err error
 		switch s := s.(type) {
 		case *kernel.Fused:
-			some, err = w.fused(s, p.Slots, align)
+			if len(s.Parts) > 0 {
+				some, err = w.fused(s, p.Slots, align)
+			}
 		case *kernel.Library:
 			if s.Op == ir.Scan {
 				some, err = w.scan(s, align, within)

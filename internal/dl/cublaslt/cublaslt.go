@@ -62,6 +62,8 @@ const (
 	GELUAux     Epilogue = 160
 	GELUAuxBias Epilogue = 164
 	DGELU       Epilogue = 192
+	BGradA      Epilogue = 256 // sums of A's rows go to where a bias is otherwise
+	BGradB      Epilogue = 512 // of B's columns
 )
 
 // LayoutAttr is cublasLtMatrixLayoutAttribute_t.

@@ -128,7 +128,11 @@ func (d *described) extents() []int {
 		return size(m.Type) * ((d.Count-1)*m.Batch + (m.Cols-1)*m.LD + m.Rows)
 	}
 	out := of(&d.D)
-	all := [...]int{of(&d.A), of(&d.B), out, out, size(d.D.Type) * d.D.Rows, out, d.Workspace + workAlign}
+	bias := d.D.Rows
+	if d.Epilogue == cublaslt.BGradB {
+		bias = d.D.Cols
+	}
+	all := [...]int{of(&d.A), of(&d.B), out, out, size(d.D.Type) * bias, out, d.Workspace + workAlign}
 	var list []int
 	for i, there := range d.has() {
 		if there {

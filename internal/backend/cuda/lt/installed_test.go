@@ -35,9 +35,9 @@ func TestInstalled(t *testing.T) {
 			if why != "" {
 				t.Fatal(why)
 			}
-			for _, e := range []cublaslt.Epilogue{cublaslt.Default, cublaslt.Bias, cublaslt.ReLU, cublaslt.ReLUBias, cublaslt.GELU, cublaslt.GELUBias, cublaslt.GELUAux, cublaslt.GELUAuxBias, cublaslt.DGELU} {
+			for _, e := range []cublaslt.Epilogue{cublaslt.Default, cublaslt.Bias, cublaslt.ReLU, cublaslt.ReLUBias, cublaslt.GELU, cublaslt.GELUBias, cublaslt.GELUAux, cublaslt.GELUAuxBias, cublaslt.DGELU, cublaslt.BGradA, cublaslt.BGradB} {
 				c := product.product
-				if c.Epilogue = e; e >= cublaslt.GELUAux {
+				if c.Epilogue = e; e >= cublaslt.GELUAux && e <= cublaslt.DGELU {
 					c.AuxLD = c.D.LD
 				}
 				s, err := p.descriptors(&c)

@@ -3,6 +3,7 @@
 //
 //	kernel.Library → describe   the product as cuBLASLt sees it, if strides express it (product.go)
 //	               → match      what of the epilogue the library can do along with it (epilogue.go)
+//	               → along      a sum of one of its operands, the gradient of a bias (sums.go)
 //	               → choose     an algorithm: by heuristics or by timing, remembered on disk (choose.go)
 //	               → Routine    descriptors, and the call on addresses that the backend gives (routine.go)
 //
@@ -79,24 +80,42 @@ func (p *Planner) Close() error { return p.lib.Destroy(p.handle) }
 // this way; why then says what stands against it. An error is one of the library's that
 // should not have happened.
 //
-// unread says that nothing reads the memory of l's result but l's epilogue, so that the
-// result need not be written if the routine does the epilogue, too; see Unread. tf32 is as
-// in kernel.Program.
-func (p *Planner) Plan(l *kernel.Library, unread, tf32 bool) (r *Routine, why string, err error) {
-	d, why := p.describe(l, tf32)
+// What the library does not do along with the product is left out.
+func (p *Planner) Plan(l *kernel.Library, w Way) (r *Routine, why string, err error) {
+	d, why := p.describe(l, w.TF32)
 	if why != "" {
 		return nil, why, nil
 	}
+	ways := []described{d}
 	if l.Epilogue != nil {
-		if e, ok := match(l, unread); ok && (p.ReLU || e.kind != cublaslt.ReLU && e.kind != cublaslt.ReLUBias) {
+		if e, ok := match(l, w.Unread); ok && (p.ReLU || e.kind != cublaslt.ReLU && e.kind != cublaslt.ReLUBias) {
 			if fused, ok := d.with(l, e); ok {
-				if r, why, err = p.routine(l, fused); r != nil || err != nil {
+				ways = []described{fused, d}
+			}
+		}
+	}
+	for _, d := range ways {
+		if w.Sum != nil {
+			if summed, ok := d.along(w.Sum); ok {
+				if r, why, err = p.routine(l, summed); r != nil || err != nil {
 					return r, why, err
 				}
 			}
 		}
+		if r, why, err = p.routine(l, d); r != nil || err != nil {
+			break
+		}
 	}
-	return p.routine(l, d)
+	return r, why, err
+}
+
+// Way is what the program around a product allows.
+type Way struct {
+	// Unread says that nothing reads the memory of its result but its epilogue, so that the
+	// result need not be written if the routine does the epilogue, too; see the function.
+	Unread bool
+	TF32   bool // as in kernel.Program
+	Sum    *Sum // to be taken along; nil: none. See Along.
 }
 
 // Workspace is the number of bytes of scratch memory that a product is given: enough to

@@ -58,7 +58,7 @@ func newDevice(p *Planner) (d *standin.Device, done map[cublaslt.Epilogue]int, n
 		Unread:  Unread,
 		Scratch: p.Workspace,
 		Plan: func(l *kernel.Library, unread bool) (standin.Routine, error) {
-			r, why, err := p.Plan(l, unread, false)
+			r, why, err := p.Plan(l, Way{Unread: unread})
 			if r == nil {
 				not[why]++
 				return nil, err
@@ -126,7 +126,7 @@ func TestRecord(t *testing.T) {
 			{Slot: 3, DType: dtype.Float32, Stride: []int{0, 1}},
 		}}},
 	}
-	r, why, err := p.Plan(l, false, false)
+	r, why, err := p.Plan(l, Way{})
 	if r == nil {
 		t.Fatal(why, err)
 	}
@@ -185,7 +185,7 @@ func TestFailures(t *testing.T) {
 	before := lib.Live()
 	l := &kernel.Library{Name: "product", Op: ir.DotGeneral, Scratch: -1,
 		In: []kernel.Operand{operand(0, dtype.Float32, 2, 8, 24), operand(1, dtype.Float32, 2, 24, 16)}, Out: []kernel.Operand{operand(2, dtype.Float32, 2, 8, 16)}}
-	r, why, err := p.Plan(l, false, false)
+	r, why, err := p.Plan(l, Way{})
 	if r == nil {
 		t.Fatal(why, err)
 	}
@@ -202,7 +202,7 @@ func TestFailures(t *testing.T) {
 			}
 			clear(p.chosen)
 			lib.Fail(name, 14, i)
-			r, why, err := p.Plan(l, false, false)
+			r, why, err := p.Plan(l, Way{})
 			var status cublaslt.Status
 			if r != nil || why != "" || !errors.As(err, &status) || status != 14 {
 				t.Errorf("call %d of %s fails: %v, %q, %v", i, name, r, why, err)
@@ -216,7 +216,7 @@ func TestFailures(t *testing.T) {
 	// No algorithm is no error.
 	clear(p.chosen)
 	lib.Fail("cublasLtMatmulAlgoGetHeuristic", 15, 0)
-	if r, why, err := p.Plan(l, false, false); r != nil || why == "" || err != nil {
+	if r, why, err := p.Plan(l, Way{}); r != nil || why == "" || err != nil {
 		t.Errorf("no algorithm: %v, %q, %v", r, why, err)
 	}
 }
@@ -249,7 +249,7 @@ func TestTimed(t *testing.T) {
 	for i := range 2 {
 		p, lib := open(t, o)
 		lib.Clear()
-		r, why, err := p.Plan(l, false, false)
+		r, why, err := p.Plan(l, Way{})
 		if r == nil {
 			t.Fatal(why, err)
 		}
@@ -433,7 +433,7 @@ func TestMatch(t *testing.T) {
 			b := &builder{d: c.d, out: l.Out[0], f: &kernel.Fused{Parts: []kernel.Part{{Outer: sh(8, 16)}}}}
 			c.code(b)
 			l.Epilogue = b.f
-			r, why, err := p.Plan(l, c.unread, false)
+			r, why, err := p.Plan(l, Way{Unread: c.unread})
 			if r == nil {
 				t.Fatal(c.name, why, err)
 			}

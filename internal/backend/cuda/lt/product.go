@@ -47,6 +47,7 @@ type described struct {
 	calls                 int
 	offsets               []int // of the result, in elements, by call
 	inEpilogue            bool
+	sums                  bool // bias is where sums of an operand go
 }
 
 // maxCalls is how many calls a product may take whose batches no single stride reaches.

@@ -78,6 +78,9 @@ func (r *Routine) Args() []codegen.Arg { return r.args }
 // Epilogue tells whether the product's epilogue is done, too.
 func (r *Routine) Epilogue() bool { return r.d.inEpilogue }
 
+// Sums tells whether a sum of an operand is taken along.
+func (r *Routine) Sums() bool { return r.d.sums }
+
 // Close destroys the descriptors.
 func (r *Routine) Close() { _ = r.p.destroy(&r.s) }
 
@@ -202,7 +205,7 @@ func (p *Planner) descriptors(d *product) (s descriptors, err error) {
 		return s, err
 	}
 	switch d.Epilogue {
-	case cublaslt.Bias, cublaslt.ReLUBias, cublaslt.GELUBias, cublaslt.GELUAuxBias:
+	case cublaslt.Bias, cublaslt.ReLUBias, cublaslt.GELUBias, cublaslt.GELUAuxBias, cublaslt.BGradA, cublaslt.BGradB:
 		if err = errors.Join(
 			cublaslt.SetDesc(p.lib, s.desc, cublaslt.BiasType, int32(d.D.Type)),
 			cublaslt.SetDesc(p.lib, s.desc, cublaslt.BiasPointer, somewhere),

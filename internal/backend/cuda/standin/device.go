@@ -26,6 +26,8 @@ type Device struct {
 	// Scratch is the bytes of workspace of an operation.
 	Scratch func(l *kernel.Library) int
 	Unread  func(p *kernel.Program) map[*kernel.Library]bool
+	// Rest is what is left of a program besides what routines take along; nil: all.
+	Rest func(p *kernel.Program) (*kernel.Program, error)
 	// Misalign is a number of bytes that slots are moved by from where they should be.
 	Misalign int
 }
@@ -71,11 +73,17 @@ func (d *Device) Workspace(l *kernel.Library) int {
 
 // Compile plans every routine of the program.
 func (d *Device) Compile(p *kernel.Program) (device.Executable, error) {
-	e := &executable{d: d, p: p, routines: make([]Routine, len(p.Steps))}
 	var unread map[*kernel.Library]bool
 	if d.Unread != nil {
 		unread = d.Unread(p)
 	}
+	if d.Rest != nil {
+		var err error
+		if p, err = d.Rest(p); err != nil {
+			return nil, err
+		}
+	}
+	e := &executable{d: d, p: p, routines: make([]Routine, len(p.Steps))}
 	for i, s := range p.Steps {
 		if l, ok := s.(*kernel.Library); ok && l.Body == nil {
 			r, err := d.Plan(l, unread[l])
@@ -121,6 +129,9 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 	}
 	for i, s := range e.p.Steps {
 		r := e.routines[i]
+		if f, ok := s.(*kernel.Fused); ok && len(f.Parts) == 0 {
+			continue // taken along by a routine
+		}
 		if r == nil {
 			if err := e.interpret(s, slots); err != nil {
 				return err

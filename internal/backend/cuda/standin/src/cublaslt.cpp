@@ -129,11 +129,11 @@ int check(Object *d, Object *a, Object *b, Object *c, Object *out) {
     return NOT_SUPPORTED;
   }
   switch (e) {
-  case 1: case 2: case 4: case 6: case 32: case 36: case 160: case 164: case 192: break;
+  case 1: case 2: case 4: case 6: case 32: case 36: case 160: case 164: case 192: case 256: case 512: break;
   default: return NOT_SUPPORTED;
   }
   if (d->compute == 70 && e != 1) return NOT_SUPPORTED;
-  if (e & 4) {
+  if (e & (4 | 256 | 512)) {
     if (!d->get<uint64_t>(8, 0)) return INVALID_VALUE;
     int t = d->get<int32_t>(26, -1);
     if (t != -1 && t != out->type) return NOT_SUPPORTED;
@@ -144,6 +144,8 @@ int check(Object *d, Object *a, Object *b, Object *c, Object *out) {
     if (ld % 8 || ld < (int64_t)out->rows || !low(out->type)) return NOT_SUPPORTED;
     if (out->get<int32_t>(5, 1) > 1 && d->get<int64_t>(13, 0) <= 0) return INVALID_VALUE;
   }
+  // There is one vector of sums, so one product.
+  if (e >= 256 && out->get<int32_t>(5, 1) > 1) return NOT_SUPPORTED;
   return SUCCESS;
 }
 
@@ -151,6 +153,18 @@ double gelu(double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x
 double dgelu(double x) {
   double c = std::sqrt(2 / M_PI), t = std::tanh(c * (x + 0.044715 * x * x * x));
   return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
+}
+
+// sums adds up op(x), [rows, cols], over its columns, or over its rows.
+void sums(const Object &x, const uint8_t *p, bool transposed, uint64_t rows, uint64_t cols, bool overColumns, int type, uint8_t *to) {
+  for (uint64_t i = 0; i < (overColumns ? rows : cols); i++) {
+    double sum = 0;
+    for (uint64_t j = 0; j < (overColumns ? cols : rows); j++) {
+      uint64_t r = overColumns ? i : j, c = overColumns ? j : i;
+      sum += load(x.type, p, transposed ? c + r * x.ld : r + c * x.ld);
+    }
+    store(type, to, i, sum);
+  }
 }
 
 // Product is a call, with all that it needs later.
@@ -187,6 +201,8 @@ struct Product {
           store(out.type, pd, bd + i + j * out.ld, v);
         }
     }
+    if (e == 256) sums(a, pa, ta, m, k, true, out.type, (uint8_t *)bias);
+    if (e == 512) sums(b, pb, tb, k, n, false, out.type, (uint8_t *)bias);
   }
 };
 
