@@ -134,7 +134,9 @@ func sumOf(part *kernel.Part, from, to *kernel.Arg, o *kernel.Operand, outer, in
 }
 
 // moves tells whether what step from computes of slot x can be put into slot y by another
-// step instead: in between, nothing writes to x's memory and nothing uses y's.
+// step instead: in between, nothing writes to x's memory and nothing uses y's. Several may
+// move: no step that writes or reads one is among those over which another moves if they
+// share memory.
 func moves(p *kernel.Program, from, to, x, y int) bool {
 	shares := func(a, b int) bool {
 		s, t := &p.Slots[a], &p.Slots[b]
