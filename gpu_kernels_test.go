@@ -16,7 +16,9 @@ import (
 // gpuTarget plans as the backends of GPUs do.
 type gpuTarget struct{ *codegen.Target }
 
-func (gpuTarget) Supports(composite string) bool    { return gpu.Supports(composite) }
+func (gpuTarget) Supports(composite string, narrow bool) bool {
+	return gpu.Supports(composite, narrow)
+}
 func (t gpuTarget) Workspace(l *kernel.Library) int { return gpu.Workspace(l, t.Target) }
 
 // All kernels of whole training steps and evaluations compile for NVIDIA's GPUs. A part

@@ -19,8 +19,9 @@ const (
 	// BF16 rounds the operands of products to bfloat16 and adds up in float32. What
 	// is computed and then read by a product is stored as bfloat16, half as large.
 	// Variables, losses, softmax, statistics of norms and gradients of variables stay
-	// float32, so that no scaling of the loss is needed. Composites for which the
-	// device has a kernel of its own compute as that kernel does.
+	// float32, so that no scaling of the loss is needed. Attention is computed on
+	// operands of bfloat16 where the device has kernels for it, which GPUs do and the
+	// processor does not; its scores, softmax and sums are float32.
 	BF16
 	// FP16 is BF16 with float16, which has three bits more of precision and a range
 	// that ends at 65504, beyond which there is infinity. Small gradients get lost in

@@ -2,6 +2,7 @@ package sinter_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/kernel"
 	"github.com/sinter-dl/sinter/internal/plan"
 	"github.com/sinter-dl/sinter/internal/reftest"
+	"github.com/sinter-dl/sinter/internal/shape"
 	"github.com/sinter-dl/sinter/models"
 	"github.com/sinter-dl/sinter/nn"
 	"github.com/sinter-dl/sinter/optim"
@@ -205,4 +207,103 @@ func countProducts(p *kernel.Program) int {
 		}
 	}
 	return n
+}
+
+// narrowKernels is a device with attention for operands of 16 bits.
+type narrowKernels struct{ *null.Device }
+
+func (narrowKernels) Supports(name string, _ bool) bool { return strings.HasPrefix(name, "attention") }
+
+// Attention between products, with its gradients, is in 16 bits what it is in float32, but
+// for roundings. A device that has kernels for operands of 16 bits is given such, without
+// any made for that alone, and the logarithms of sums stay float32.
+func TestAttentionInLow(t *testing.T) {
+	const b, h, n, d = 2, 3, 37, 16
+	r := rand.New(rand.NewPCG(5, 6))
+	values := func(scale float64, sh ...int) *sinter.Tensor {
+		x := make([]float64, shape.Elements(sh))
+		for i := range x {
+			x[i] = scale * r.NormFloat64()
+		}
+		return sinter.FromFloat64s(x, sh...).To(sinter.Float32)
+	}
+	x, w, out := values(1, b, n, h*d), values(0.3, 3*h*d, h*d), values(0.3, h*d, h*d)
+	bias := values(1, n, n)
+	heads := func(x *sinter.Tensor) *sinter.Tensor { return x.Reshape(b, n, h, d).Transpose(1, 2) }
+	for name, c := range map[string]struct {
+		mask   *sinter.Tensor
+		causal bool
+		keys   int // which the queries are fewer or more than, so that gradients lie apart
+	}{
+		"causal": {nil, true, n}, "all keys": {nil, false, n}, "added": {bias, false, n}, "bool": {bias.GtScalar(-0.3), true, n}, "fewer keys": {nil, false, 20},
+	} {
+		if name != "causal" && name != "added" && sinter.DeviceName() != "cpu" {
+			continue // compiling takes seconds each
+		}
+		record := func() tensors {
+			p := sinter.Linear(x, w, nil).Chunk(3, -1)
+			q, k, v := heads(p[0]), heads(p[1]).Slice(2, 0, c.keys), heads(p[2]).Slice(2, 0, c.keys)
+			y := sinter.Linear(sinter.Attention(q, k, v, c.mask, c.causal, 0).Transpose(1, 2).Reshape(b, n, h*d), out, nil)
+			loss := y.Mul(y).Mean()
+			return append(tensors{y}, sinter.Grad(loss, x, w, out)...)
+		}
+		want := record()
+		if err := sinter.Eval(want...); err != nil {
+			t.Fatal(err)
+		}
+		for precision, within := range map[sinter.Precision]float64{sinter.BF16: 0.03, sinter.FP16: 0.004} {
+			parts := record()
+			if err := precision.Eval(parts...); err != nil {
+				t.Fatal(err)
+			}
+			for i, got := range parts {
+				norm := func(x *sinter.Tensor) float64 { return math.Sqrt(x.Mul(x).Sum().Float()) }
+				if off := norm(got.Sub(want[i])) / norm(want[i]); !(off < within) || off == 0 {
+					t.Errorf("%s, %v, %s: off by %.2g", name, precision, []string{"result", "dx", "dw", "dout"}[i], off)
+				}
+			}
+			low := map[sinter.Precision]sinter.DType{sinter.BF16: sinter.BFloat16, sinter.FP16: sinter.Float16}[precision]
+			count := func(target plan.Target, want sinter.DType) (steps int) {
+				p := sinter.PlansFor(target, func() {
+					if err := precision.Eval(record()...); err != nil {
+						t.Fatal(err)
+					}
+				})[0]
+				if err := null.Verify(p); err != nil {
+					t.Error(err)
+				}
+				found := 0
+				for _, s := range p.Steps {
+					l, ok := s.(*kernel.Library)
+					if !ok || l.Op != ir.Composite {
+						continue
+					}
+					found++
+					backward := l.Attr.(*ir.Region).Name == "attention_grad"
+					for i, o := range l.In {
+						wide := i == 3 && !backward || i == 3 && backward && len(l.In) == 7 || backward && i == len(l.In)-2
+						if o.DType == sinter.Bool && wide {
+							continue
+						}
+						if o.DType != want && !(wide && o.DType == sinter.Float32) {
+							t.Errorf("%s, %v: operand %d of %s is %v", name, precision, i, l.Name, o.DType)
+						}
+					}
+					for i, o := range l.Out {
+						if sums := !backward && i == 1; o.DType != want && !(sums && o.DType == sinter.Float32) || sums && o.DType != sinter.Float32 {
+							t.Errorf("%s, %v: result %d of %s is %v", name, precision, i, l.Name, o.DType)
+						}
+					}
+				}
+				if found != 2 {
+					t.Errorf("%s, %v: %d of 2 composites\n%s", name, precision, found, plan.Print(p))
+				}
+				return len(p.Steps)
+			}
+			narrow, wide := count(narrowKernels{null.New()}, low), count(null.New("attention", "attention_grad"), sinter.Float32)
+			if narrow > wide {
+				t.Errorf("%s, %v: %d steps, with attention of float32 %d", name, precision, narrow, wide)
+			}
+		}
+	}
 }

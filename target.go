@@ -44,7 +44,7 @@ type Target struct {
 	name  string
 	rough bool
 	dev   interface {
-		Supports(composite string) bool
+		Supports(composite string, narrow bool) bool
 		Workspace(l *kernel.Library) int
 	}
 }
@@ -210,8 +210,8 @@ func (c *Compiled) draft(on *Target, in []*Tensor) (d *sized, results int, err e
 	}
 	key := ""
 	for _, name := range s.composites {
-		if on.dev.Supports(name) {
-			key += name + " "
+		for _, narrow := range []bool{false, true} {
+			key += fmt.Sprint(name, on.dev.Supports(name, narrow))
 		}
 	}
 	if d = s.by[key]; d == nil {

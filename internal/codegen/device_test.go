@@ -81,7 +81,7 @@ func (d *clDevice) Download(dst []byte, src device.Buffer) error {
 	}
 	return d.cl.EnqueueReadBuffer(d.q, src.(*clBuffer).m, true, 0, dst, nil, nil)
 }
-func (d *clDevice) Supports(string) bool          { return false }
+func (d *clDevice) Supports(string, bool) bool    { return false }
 func (d *clDevice) Workspace(*kernel.Library) int { return 0 }
 
 // program is a compiled one.

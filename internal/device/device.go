@@ -30,8 +30,10 @@ type Device interface {
 	Upload(dst Buffer, src []byte) error
 	Download(dst []byte, src Buffer) error
 	// Supports tells whether the device has a kernel for a composite operation of
-	// that name; if not, its body is compiled instead.
-	Supports(composite string) bool
+	// that name; if not, its body is compiled instead. With narrow it tells whether that
+	// kernel also reads operands of 16 bits as they are, so that programs with products in
+	// 16 bits should give it such.
+	Supports(composite string, narrow bool) bool
 	// Workspace is the number of bytes of scratch memory that a library kernel
 	// needs. It depends on shapes alone.
 	Workspace(l *kernel.Library) int

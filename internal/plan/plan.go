@@ -29,7 +29,7 @@ import (
 
 // Target is what a plan depends on about a device.
 type Target interface {
-	Supports(composite string) bool
+	Supports(composite string, narrow bool) bool
 	Workspace(l *kernel.Library) int
 }
 
@@ -58,7 +58,7 @@ type Draft struct {
 }
 
 // Prepare is the part of Build that asks a device for its composites only.
-func Prepare(outputs []*ir.Node, leaves []*ir.Node, supports func(composite string) bool, precision Precision) *Draft {
+func Prepare(outputs []*ir.Node, leaves []*ir.Node, supports func(composite string, narrow bool) bool, precision Precision) *Draft {
 	number := make(map[*ir.Storage]int, len(leaves))
 	for i, l := range leaves {
 		number[l.Storage] = i

@@ -12,6 +12,9 @@ import (
 // statistics of norms, softmax, gradients of weights, updates and the weights that
 // they update.
 //
+// Attention, which is two products, and its gradient do so where the device has kernels
+// that read low operands; see narrowed. Elsewhere they stay float32.
+//
 // A value that the graph computes is a number of type low for everybody, so that one
 // copy of it has to be kept, half as large, where
 //
@@ -33,8 +36,15 @@ func precision(w *walk, n *ir.Node) *ir.Node {
 	if w.rounded == nil {
 		w.findRounded()
 	}
-	if isProduct(n) {
+	switch {
+	case isProduct(n):
 		n = w.product(n)
+	case w.isAttention(n):
+		n = w.attention(n)
+	case n.Op == ir.Result && narrowed(n.In[0], n.Attr.(ir.Number).N) && n.DType != w.low:
+		c := *n
+		c.DType = w.low
+		n = ir.To(w.unique(&c), dtype.Float32)
 	}
 	if w.biased[w.from] && n.Op == ir.Add {
 		c := *n
@@ -55,6 +65,66 @@ func precision(w *walk, n *ir.Node) *ir.Node {
 // isProduct tells whether n is a product that the pass is about.
 func isProduct(n *ir.Node) bool {
 	return (n.Op == ir.DotGeneral || n.Op == ir.Conv) && n.In[0].DType == dtype.Float32
+}
+
+// isAttention tells whether n is a composite that the pass is about.
+func (w *walk) isAttention(n *ir.Node) bool {
+	if n.Op != ir.Composite || n.In[0].DType != dtype.Float32 {
+		return false
+	}
+	r := n.Attr.(*ir.Region)
+	_, ok := r.Attr.(ir.Attention)
+	return ok && w.supports(r.Name, true)
+}
+
+// factors are the operands of a product, or of attention or its gradient, that are
+// numbers of type low: of attention all but a mask, which is added to scores, and the
+// logarithms of sums, which are subtracted from them.
+func factors(n *ir.Node) []int {
+	switch {
+	case n.Op != ir.Composite:
+		return []int{0, 1}
+	case n.Attr.(*ir.Region).Name == "attention":
+		return []int{0, 1, 2}
+	}
+	y := len(n.In) - 3
+	return []int{0, 1, 2, y, y + 2}
+}
+
+// attention is n on narrow operands: what it means is what it meant of their float32
+// values, and results that are narrow, too.
+func (w *walk) attention(n *ir.Node) *ir.Node {
+	c := *n
+	outs := c.Body()
+	c.In = slices.Clone(n.In)
+	wide := make(map[*ir.Node]*ir.Node, len(n.In))
+	for _, x := range n.In {
+		wide[x] = x
+	}
+	for _, i := range factors(n) {
+		c.In[i] = w.narrow(n.In[i])
+		wide[n.In[i]] = ir.To(c.In[i], dtype.Float32)
+	}
+	r := *n.Attr.(*ir.Region)
+	own := ir.Region{Name: r.Name, Key: append(slices.Clip(r.Key), byte(w.low)), Attr: r.Attr, Strided: r.Strided}
+	for i, o := range ir.SubstituteWhere(outs, wide, func(*ir.Node) bool { return false }) {
+		if c.Attr = &own; narrowed(&c, i) {
+			o = ir.To(o, w.low)
+		}
+		own.Outs = append(own.Outs, o)
+	}
+	return &c
+}
+
+// narrowed tells whether result i of a composite is of type low: the result of attention is,
+// and each gradient, and the logarithms of sums are not.
+func narrowed(c *ir.Node, i int) bool {
+	r, ok := c.Attr.(*ir.Region)
+	if !ok {
+		return false
+	}
+	_, ok = r.Attr.(ir.Attention)
+	return ok && c.In[0].DType.IsFloat() && c.In[0].DType.Size() == 2 && (i == 0 || r.Name != "attention")
 }
 
 // product is n on narrow operands.
@@ -106,7 +176,7 @@ func (w *walk) findRounded() {
 			in = in[:1] // the others are not read
 		}
 		for _, x := range in {
-			feeds[x] = feeds[x] || feeds[n] || isProduct(n)
+			feeds[x] = feeds[x] || feeds[n] || isProduct(n) || w.isAttention(n)
 			if n.Op.Class() != ir.ClassView {
 				readers[seen(x)] = append(readers[seen(x)], n)
 			}
@@ -114,13 +184,16 @@ func (w *walk) findRounded() {
 	}
 	var sums []*ir.Node
 	for _, n := range w.old.Nodes {
-		if !isProduct(n) {
+		if !isProduct(n) && !w.isAttention(n) {
 			continue
 		}
-		for _, x := range n.In {
-			if x = seen(x); x.Op.Class() != ir.ClassLeaf {
+		for _, i := range factors(n) {
+			if x := seen(n.In[i]); x.Op.Class() != ir.ClassLeaf {
 				w.rounded[x] = true
 			}
+		}
+		if !isProduct(n) {
+			continue
 		}
 		y := n
 		if r := readers[y]; len(r) == 1 && r[0].Op == ir.Add && slices.ContainsFunc(r[0].In, isBias) {

@@ -45,8 +45,8 @@ func init() { // loops rewrites the bodies of loops by all passes
 
 // Run rewrites the graph of the outputs for a device that has kernels for the
 // composites that supports names. If low is not Invalid, float32 products take
-// operands rounded to that type.
-func Run(outputs []*ir.Node, supports func(composite string) bool, low dtype.DType) *ir.Graph {
+// operands rounded to that type, and so do composites that supports names as narrow.
+func Run(outputs []*ir.Node, supports func(composite string, narrow bool) bool, low dtype.DType) *ir.Graph {
 	g := ir.Collect(outputs)
 	for _, p := range passes {
 		w := &walk{supports: supports, low: low, sub: make(map[*ir.Node]*ir.Node, len(g.Nodes)), seen: make(map[string]*ir.Node), old: g}
@@ -89,7 +89,7 @@ func Run(outputs []*ir.Node, supports func(composite string) bool, low dtype.DTy
 
 // walk is the state of one pass.
 type walk struct {
-	supports func(string) bool
+	supports func(composite string, narrow bool) bool
 	low      dtype.DType // see precision
 	old      *ir.Graph
 	from     *ir.Node              // the node of the old graph that the rule is given
@@ -104,7 +104,7 @@ type walk struct {
 	key      []byte
 }
 
-func (w *walk) inlined(c *ir.Node) bool { return !w.supports(c.Attr.(*ir.Region).Name) }
+func (w *walk) inlined(c *ir.Node) bool { return !w.supports(c.Attr.(*ir.Region).Name, false) }
 
 // body rebuilds the output of a composite's body over the rewritten operands.
 func (w *walk) body(r *ir.Node) *ir.Node {

@@ -16,7 +16,7 @@ import (
 
 const f32 = dtype.Float32
 
-func none(string) bool { return false }
+func none(string, bool) bool { return false }
 
 func input(name string, d dtype.DType, sh ...int) *ir.Node {
 	return ir.NewInput(d, sh, &ir.Storage{Name: name})
@@ -230,7 +230,7 @@ func TestTileOfSplitResult(t *testing.T) {
 		res := ir.NewComposite("whole", nil, []*ir.Node{x}, body)[0]
 		part := func(lo, hi int) *ir.Node { return pad(ir.SliceAxis(res, 1, lo, hi), []int{0, lo}, []int{0, 6 - hi}) }
 		sum := op(ir.Add, op(ir.Add, part(0, 2), part(4, 6)), part(2, 4))
-		g := Run([]*ir.Node{sum}, func(string) bool { return true }, dtype.Invalid)
+		g := Run([]*ir.Node{sum}, func(string, bool) bool { return true }, dtype.Invalid)
 		if whole := g.Outputs[0].Op == ir.Result; whole != positive {
 			t.Errorf("without negative zeros: %v, got\n%v", positive, g)
 		}
@@ -581,7 +581,7 @@ func TestComposites(t *testing.T) {
 		%4 = exp float32[3] %2
 		%5 = mul float32[3] %3 %4
 		return %5`)
-	g := Run([]*ir.Node{op(ir.Mul, res[0], res[1])}, func(name string) bool { return name == "pair" }, dtype.Invalid)
+	g := Run([]*ir.Node{op(ir.Mul, res[0], res[1])}, func(name string, _ bool) bool { return name == "pair" }, dtype.Invalid)
 	if got := fmt.Sprint(len(g.Nodes)); got != "6" || g.Nodes[2].Op != ir.Composite {
 		t.Errorf("for a device that has a kernel:\n%v", g)
 	}

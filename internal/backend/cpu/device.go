@@ -145,9 +145,9 @@ func (d *Device) Download(dst []byte, src device.Buffer) error {
 }
 
 // Supports names the composites that have routines; the others are compiled from
-// their bodies.
-func (d *Device) Supports(composite string) bool {
-	return composite == "attention" || composite == "attention_grad"
+// their bodies. Operands of 16 bits are made float32 first, which is no gain.
+func (d *Device) Supports(composite string, narrow bool) bool {
+	return !narrow && (composite == "attention" || composite == "attention_grad")
 }
 
 // compiled is a compiled kernel.Program without memory of its own: what an

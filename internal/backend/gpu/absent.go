@@ -20,7 +20,7 @@ type Absent struct {
 func (a *Absent) TF32() bool { return a.Rounds }
 
 // Supports names the composites that have kernels.
-func (a *Absent) Supports(composite string) bool { return Supports(composite) }
+func (a *Absent) Supports(composite string, narrow bool) bool { return Supports(composite, narrow) }
 
 // Workspace is the number of bytes of scratch memory that a library kernel needs.
 func (a *Absent) Workspace(l *kernel.Library) int {

@@ -166,8 +166,9 @@ func lowerLibrary(l *kernel.Library, t *codegen.Target) ([]codegen.Launch, bool,
 	return indexing.Lower(l, t)
 }
 
-// Supports tells whether there are kernels for a composite operation of that name.
-func Supports(composite string) bool { return dense.Supports(composite) }
+// Supports tells whether there are kernels for a composite operation of that name; see
+// device.Backend.
+func Supports(composite string, narrow bool) bool { return dense.Supports(composite, narrow) }
 
 // Workspace is the number of bytes of scratch memory that l needs if its kernels are
 // ours.

@@ -62,8 +62,10 @@ func (d *Device) Download(dst []byte, src device.Buffer) error {
 }
 
 // Supports tells what New was told. All other composites are compiled from their
-// bodies.
-func (d *Device) Supports(composite string) bool { return slices.Contains(d.composites, composite) }
+// bodies. None is narrow, as those of the processor are not.
+func (d *Device) Supports(composite string, narrow bool) bool {
+	return !narrow && slices.Contains(d.composites, composite)
+}
 
 // Workspace is 0. Who wants to know the memory that a program needs on a real
 // device plans it for that one.

@@ -72,7 +72,9 @@ func (d *Device) Info() device.Info {
 }
 
 // Supports names the composites that have kernels.
-func (d *Device) Supports(composite string) bool { return gpu.Supports(composite) }
+func (d *Device) Supports(composite string, narrow bool) bool {
+	return gpu.Supports(composite, narrow)
+}
 
 // Workspace is the number of bytes of scratch memory that a library kernel needs.
 func (d *Device) Workspace(l *kernel.Library) int { return gpu.Workspace(l, &d.target) }

@@ -75,7 +75,7 @@ func (a *attention) resultSteps(slice int) int {
 
 func newAttention(l *kernel.Library, t *codegen.Target) (*attention, error) {
 	r, _ := l.Attr.(*ir.Region)
-	if r == nil || !Supports(r.Name) {
+	if r == nil || !Supports(r.Name, false) {
 		return nil, fmt.Errorf("no kernel for this composite")
 	}
 	at, ok := r.Attr.(ir.Attention)

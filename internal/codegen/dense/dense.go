@@ -32,8 +32,9 @@ import (
 	"github.com/sinter-dl/sinter/internal/kernel"
 )
 
-// Supports tells whether there are kernels for a composite operation of that name.
-func Supports(composite string) bool {
+// Supports tells whether there are kernels for a composite operation of that name. All read
+// operands of 16 bits as they are.
+func Supports(composite string, _ bool) bool {
 	return composite == "attention" || composite == "attention_grad"
 }
 

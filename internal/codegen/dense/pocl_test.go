@@ -73,13 +73,13 @@ type hostMemory []byte
 func (m hostMemory) Bytes() int { return len(m) }
 func (m hostMemory) Free()      {}
 
-func (c *card) Name() string                               { return "card" }
-func (c *card) Alloc(n int) (device.Buffer, error)         { return make(hostMemory, n), nil }
-func (c *card) Wrap(data []byte) (device.Buffer, error)    { return hostMemory(data), nil }
-func (c *card) Upload(b device.Buffer, src []byte) error   { copy(b.(hostMemory), src); return nil }
-func (c *card) Download(dst []byte, b device.Buffer) error { copy(dst, b.(hostMemory)); return nil }
-func (c *card) Supports(composite string) bool             { return Supports(composite) }
-func (c *card) Workspace(l *kernel.Library) int            { return Workspace(l, c.target) }
+func (c *card) Name() string                                { return "card" }
+func (c *card) Alloc(n int) (device.Buffer, error)          { return make(hostMemory, n), nil }
+func (c *card) Wrap(data []byte) (device.Buffer, error)     { return hostMemory(data), nil }
+func (c *card) Upload(b device.Buffer, src []byte) error    { copy(b.(hostMemory), src); return nil }
+func (c *card) Download(dst []byte, b device.Buffer) error  { copy(dst, b.(hostMemory)); return nil }
+func (c *card) Supports(composite string, narrow bool) bool { return Supports(composite, narrow) }
+func (c *card) Workspace(l *kernel.Library) int             { return Workspace(l, c.target) }
 
 // step is a library operation, lowered.
 type step struct {

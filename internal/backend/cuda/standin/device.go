@@ -61,7 +61,7 @@ func (d *Device) Download(dst []byte, src device.Buffer) error {
 	copy(dst, src.(*buffer).data)
 	return nil
 }
-func (d *Device) Supports(composite string) bool {
+func (d *Device) Supports(composite string, _ bool) bool {
 	return composite == "attention" || composite == "attention_grad"
 }
 func (d *Device) Workspace(l *kernel.Library) int {
