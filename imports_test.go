@@ -74,7 +74,7 @@ var house = []struct{ packages, internal, others string }{
 	{packages: "internal/backend/cpu/native", internal: "internal/debug", others: "golang.org/x/sys"},
 	{packages: "internal/backend/cpu/pool", others: "golang.org/x/sys"},
 	{packages: "internal/backend/null", internal: backend},
-	{packages: "internal/backend/cuda", internal: backend + " internal/backend/gpu internal/backend/cuda/* internal/codegen internal/codegen/* internal/dl internal/dl/* internal/debug"},
+	{packages: "internal/backend/cuda", internal: backend + " internal/nvtx internal/backend/gpu internal/backend/cuda/* internal/codegen internal/codegen/* internal/dl internal/dl/* internal/debug"},
 	{packages: "internal/backend/cuda/simcuda", internal: "internal/dl internal/testenv"},
 	{packages: "internal/backend/cuda/lt internal/backend/cuda/dnn", internal: backend + " internal/backend/cuda/card internal/codegen internal/dl internal/dl/*"},
 	{packages: "internal/backend/cuda/card", internal: backend},

@@ -25,15 +25,15 @@
 //	    update        the optimizer's update is added to the graph
 //	    compile       the graph is made a program, if there is none for it yet
 //	    run           the program runs: forward pass, backward pass and update as one
-//	      matmul+add  a kernel runs (CPU) or is put into the queue (OpenCL), under its label
+//	      matmul+add  a kernel runs (CPU) or is put into the queue (GPUs), under its label
 //	  evaluate        the test set
 //
 // So forward, backward and update are times of the host. They are there in every step if
 // steps are recorded, and with Trainer.Compile only in the first step of a shape. The
 // kernels of a run are in the order of the program, which need not be forward first and
-// may have parts of both passes in one. CUDA replays a program as a graph: its kernels have
-// their own names on the device's time line, of which the operations are a part, and no
-// ranges.
+// may have parts of both passes in one. CUDA, which else replays a program as a graph, launches
+// its kernels one by one where a tool listens, so that each has its range: a step of many
+// small kernels takes the host longer then.
 //
 // Without the variable nothing is opened, and a call is a comparison.
 package nvtx

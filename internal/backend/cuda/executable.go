@@ -11,6 +11,7 @@ import (
 	"github.com/sinter-dl/sinter/internal/dl"
 	"github.com/sinter-dl/sinter/internal/dl/cuda"
 	"github.com/sinter-dl/sinter/internal/kernel"
+	"github.com/sinter-dl/sinter/internal/nvtx"
 )
 
 // executable is a program: a list of nodes, loops written out. The first run puts them into
@@ -244,7 +245,7 @@ func (e *executable) Run(leaves, outputs []device.Buffer) error {
 	switch {
 	case d.trace != nil:
 		return d.traced(e)
-	case e.runs == 1 || debug.On("nograph") || debug.On("sync") || len(e.nodes) == 0:
+	case e.runs == 1 || debug.On("nograph") || debug.On("sync") || nvtx.On() || len(e.nodes) == 0:
 		err = e.direct(d.compute, nil)
 	default:
 		err = e.replay()
@@ -297,12 +298,17 @@ func (e *executable) set(n *node) {
 	}
 }
 
-// direct puts the nodes into a stream one by one. After each, it calls then, unless that is
-// nil.
+// direct puts the nodes into a stream one by one, each in a range of its own if somebody
+// listens to them: a graph is one launch to the host, so with a listener there are none.
+// After each, it calls then, unless that is nil.
 func (e *executable) direct(stream cuda.Stream, then func(i int) error) error {
 	cu := e.dev.cu
 	for i := range e.nodes {
 		n := &e.nodes[i]
+		label := e.seq.Program.Steps[n.step].Label
+		if nvtx.On() {
+			nvtx.Push(label())
+		}
 		var err error
 		switch {
 		case n.kernel.Function != 0:
@@ -318,6 +324,9 @@ func (e *executable) direct(stream cuda.Stream, then func(i int) error) error {
 			to, from := n.pointers[0], n.pointers[1]
 			err = cu.MemcpyDtoDAsync(e.at[to.slot]+cuda.Ptr(to.offset), e.at[from.slot]+cuda.Ptr(from.offset), n.bytes, stream)
 		}
+		if nvtx.On() {
+			nvtx.Pop()
+		}
 		if err == nil && stream == e.dev.compute && debug.On("sync") {
 			err = cu.StreamSynchronize(stream)
 		}
@@ -325,7 +334,7 @@ func (e *executable) direct(stream cuda.Stream, then func(i int) error) error {
 			err = then(i)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", e.seq.Program.Steps[n.step].Label(), err)
+			return fmt.Errorf("%s: %w", label(), err)
 		}
 	}
 	return nil
