@@ -4,9 +4,13 @@
 // goroutine and having an idle processor steal it takes Linux some 50 µs, longer
 // than most kernels last; so the pool keeps its goroutines, which first spin for a
 // short while on a counter and only then park (in a futex where there is one). The
-// caller is itself worker 0 and chunks are claimed from an atomic counter, so
+// caller is itself worker 0 and chunks are claimed from atomic counters, so
 // helpers that come late, or not at all because other processes hold the
 // processors, cost nothing but the help they would have been.
+//
+// Every worker has a share of the chunks, which are neighbours, and takes from those of
+// others when its own is done. So from kernel to kernel a worker mostly meets the part of
+// the memory that it wrote itself, which lies in its own cache.
 //
 // How many workers there are at most is settled when a pool is made; how many take
 // part can be changed at any time (SetThreads). Their goroutines start when they are
@@ -35,15 +39,14 @@ type pad [128]byte
 type Pool struct {
 	mu sync.Mutex // held by the Run that has the helpers
 
-	// The current job. The fields f and chunks are written while open is 0 and
+	// The current job. The fields before the pad are written while open is 0 and
 	// active is 0 and are read only between joining and leaving.
 	f      func(worker, chunk int)
-	chunks int64
+	shares int     // how many of share count
+	share  []share // by worker
 	_      pad
 	open   atomic.Uint64 // number of the job that can be joined, 0 if none
 	wanted atomic.Int32  // helpers that may join it: those of the first numbers
-	_      pad
-	next   atomic.Int64 // first chunk that nobody has claimed
 	_      pad
 	active atomic.Int64 // helpers that have joined
 	_      pad
@@ -55,6 +58,13 @@ type Pool struct {
 	closed  atomic.Bool
 	trace   atomic.Pointer[func(worker int, begin, end time.Time)]
 	failure atomic.Pointer[failure]
+}
+
+// share is the chunks that a worker takes first.
+type share struct {
+	next atomic.Int64 // the first that nobody has claimed
+	end  int64
+	_    pad
 }
 
 // failure is what a chunk panicked with.
@@ -80,7 +90,7 @@ const (
 
 // New makes a pool of n workers, one of which is the caller of Run.
 func New(n int) *Pool {
-	p := new(Pool)
+	p := &Pool{share: make([]share, max(n, 1))}
 	for i := 1; i < n; i++ {
 		h := new(helper)
 		h.init()
@@ -151,8 +161,11 @@ func (p *Pool) Run(chunks int, f func(worker, chunk int)) {
 	for ; p.started < others; p.started++ {
 		go p.help(p.helpers[p.started], p.started+1)
 	}
-	p.f, p.chunks = f, int64(chunks)
-	p.next.Store(0)
+	p.f, p.shares = f, others+1
+	for i := range p.share[:p.shares] {
+		p.share[i].next.Store(int64(i * chunks / p.shares))
+		p.share[i].end = int64((i + 1) * chunks / p.shares)
+	}
 	p.jobs++
 	p.wanted.Store(int32(others))
 	p.open.Store(p.jobs)
@@ -174,7 +187,7 @@ func (p *Pool) Trace(f func(worker int, begin, end time.Time)) (stop func()) {
 // closed, or the caller sees the helper.
 func (p *Pool) finish() {
 	p.open.Store(0)
-	p.next.Store(p.chunks) // where the caller's own chunk panicked, some are left
+	p.drop() // where the caller's own chunk panicked, some are left
 	for i := 1; p.active.Load() != 0; i++ {
 		pause(8)
 		if i%256 == 0 {
@@ -189,18 +202,28 @@ func (p *Pool) finish() {
 	}
 }
 
+// drop claims all chunks.
+func (p *Pool) drop() {
+	for i := range p.share[:p.shares] {
+		p.share[i].next.Store(p.share[i].end)
+	}
+}
+
 // work claims and runs chunks until none is left.
 func (p *Pool) work(id int) {
 	if t := p.trace.Load(); t != nil {
 		begin := time.Now()
 		defer func() { (*t)(id, begin, time.Now()) }()
 	}
-	for {
-		c := p.next.Add(1) - 1
-		if c >= p.chunks {
-			return
+	for i := range p.shares {
+		s := &p.share[(id+i)%p.shares]
+		for {
+			c := s.next.Add(1) - 1
+			if c >= s.end {
+				break
+			}
+			p.f(id, int(c))
 		}
-		p.f(id, int(c))
 	}
 }
 
@@ -214,7 +237,7 @@ func (p *Pool) join(id int) {
 	defer func() {
 		if v := recover(); v != nil {
 			p.failure.CompareAndSwap(nil, &failure{v})
-			p.next.Store(p.chunks)
+			p.drop()
 		}
 	}()
 	p.work(id)
