@@ -47,6 +47,8 @@ const (
 	colLimit    = 64   // most inner points that a tile of modeCols takes whole
 	maxTile     = 4096 // the most points of any tile
 	squareWidth = 64   // columns of a tile that transposes
+
+	manyRows = 32 // that are worth a tile, however few its columns
 )
 
 // walk is how a part's points, or a box of them, are visited.
@@ -110,7 +112,7 @@ func (w *walk) shape(f *kernel.Fused, part *kernel.Part, lo, hi []int) layoutKey
 	row, col, square := -1, -1, false
 	if part.Inner == nil {
 		col = best(og, part, false)
-		row, square = partner(og, col, part)
+		row, square = partner(og, col, part, min(manyRows, loopPoints()/max(1, find(og, col))))
 		w.outer = without(w.outer[:0], og, row, col)
 		w.inner = w.inner[:0]
 	} else {
@@ -120,9 +122,9 @@ func (w *walk) shape(f *kernel.Fused, part *kernel.Part, lo, hi []int) layoutKey
 		if oc >= 0 && find(og, oc) >= 8 && unit(part, oc, true) > unit(part, col, true) {
 			key.mode = modeCols
 			col = oc
-			row, _ = partner(ig, -1, part)
+			row, _ = partner(ig, -1, part, manyRows)
 		} else {
-			row, _ = partner(og, -1, part)
+			row, _ = partner(og, -1, part, manyRows)
 		}
 		w.outer = without(w.outer[:0], og, row, col)
 		w.inner = without(w.inner[:0], ig, row, col)
@@ -250,9 +252,9 @@ func best(gs []group, part *kernel.Part, inner bool) int {
 
 // partner chooses the rows of a tile whose columns are col: an axis along which
 // some argument is contiguous that is not along col, so that the tile is a square
-// whose lines are used on both sides; else the last axis, or the longest if the
-// last is short.
-func partner(gs []group, col int, part *kernel.Part) (row int, square bool) {
+// whose lines are used on both sides; else the last axis, along which a tile is
+// mostly one piece of memory, or the longest if the last has fewer points than enough.
+func partner(gs []group, col int, part *kernel.Part, enough int) (row int, square bool) {
 	last := group{-1, 0}
 	for _, g := range gs {
 		if g.axis == col {
@@ -266,7 +268,7 @@ func partner(gs []group, col int, part *kernel.Part) (row int, square bool) {
 				}
 			}
 		}
-		if g.n >= 32 || g.n >= last.n {
+		if g.n >= enough || g.n >= last.n {
 			last = g
 		}
 	}
