@@ -32,6 +32,7 @@ type item struct {
 	users  []*item
 	group  *group
 	outer  bool // the value varies along the group's outer axes only
+	walked int  // mark of the last walk that came by
 
 	update bool // the value is used for assignments and nothing else
 	kept   bool // the value is written to memory

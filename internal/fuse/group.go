@@ -134,6 +134,9 @@ func (f *fuser) fuse() {
 			if e.node.Elements() > 1 && it.kind != library {
 				readers[e.node] = append(readers[e.node], it)
 			}
+			if it.kind == reduce && e.from != nil {
+				f.through(e.from, it, readers)
+			}
 		}
 	}
 	for _, n := range f.nodes {
@@ -146,6 +149,32 @@ func (f *fuser) fuse() {
 			}
 		}
 	}
+}
+
+// through makes reduction it a reader of what its operand is computed from in the epilogue
+// of a library operation, since it will do that again: sums over the result of a
+// convolution, be it scaled or multiplied by something else, read it together.
+func (f *fuser) through(operand, it *item, readers map[*ir.Node][]*item) {
+	if operand.group.lib == nil {
+		return
+	}
+	f.searches++
+	var walk func(x *item)
+	walk = func(x *item) {
+		if x.kind != compute || x.group != operand.group || x.walked == f.searches {
+			return
+		}
+		x.walked = f.searches
+		for _, e := range x.inputs {
+			if e.node.Elements() == it.size {
+				readers[e.node] = append(readers[e.node], it)
+			}
+			if e.from != nil {
+				walk(e.from)
+			}
+		}
+	}
+	walk(operand)
 }
 
 // merge puts b's items into a's kernel if that is possible and pays. a comes first:
