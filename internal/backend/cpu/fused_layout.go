@@ -219,7 +219,9 @@ func merge(l []group, part *kernel.Part, from, to int, extent func(int) int) []g
 	return l
 }
 
-// unit counts the arguments that are contiguous along an axis.
+// unit counts the arguments that are contiguous along an axis. Without inner axes it is
+// their elements that count: the tensors decide how they are walked, and not the vectors
+// that are repeated along them, however many.
 func unit(part *kernel.Part, axis int, inner bool) int {
 	if axis < 0 {
 		return 0
@@ -233,7 +235,15 @@ func unit(part *kernel.Part, axis int, inner bool) int {
 		if inner && !slices.ContainsFunc(a.Stride[len(part.Outer):], func(s int) bool { return s != 0 }) {
 			continue // an argument without inner axes has no say in how they are walked
 		}
-		n++
+		weight := 1
+		if !inner {
+			for i, extent := range part.Outer {
+				if a.Stride[i] != 0 {
+					weight *= extent
+				}
+			}
+		}
+		n += weight
 	}
 	return n
 }
