@@ -11,7 +11,7 @@
 //
 // Shapes are arguments, so a program with a hundred gathers has a few kernels of them to
 // compile. What is in the text is the types: of elements that are only moved the width,
-// of places whether 32 bits hold them.
+// of places whether 32 bits hold them; and of windows all but the number of planes.
 //
 // Everything that is added up is added in the order that package ir defines, by one
 // thread or in a tree whose shape depends on the tensors' shapes alone. There are no

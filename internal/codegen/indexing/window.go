@@ -2,6 +2,7 @@ package indexing
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sinter-dl/sinter/internal/codegen"
 	"github.com/sinter-dl/sinter/internal/dtype"
@@ -33,19 +34,19 @@ func newWindows(x, y *kernel.Operand, a ir.Window) (w windows, err error) {
 	return w, nil
 }
 
-// args are the numbers that windowParams declares.
-func (w *windows) args(count int) []any {
-	list := []any{count}
-	for _, a := range [][3]int{w.x, w.y, w.size, w.stride, w.low, w.dilation} {
-		for _, n := range a {
-			list = append(list, n)
+// constants are what all kernels here begin with. Extents are in the text, other than
+// elsewhere in the package: a program has few layers with windows, loops over windows of a
+// known size are written out, and a division by a constant is a product. The number of
+// planes, and with it the batch, is an argument.
+func (w *windows) constants() string {
+	text := "const u32 "
+	for i, a := range [][3]int{w.x, w.y, w.size, w.stride, w.low, w.dilation} {
+		for j, n := range a {
+			text += fmt.Sprintf("%c%d = %d, ", "XYWSLD"[i], j, uint32(n))
 		}
 	}
-	return list
+	return strings.TrimSuffix(text, ", ") + ";"
 }
-
-const windowParams = ", $N count, u32 X0, u32 X1, u32 X2, u32 Y0, u32 Y1, u32 Y2, u32 W0, u32 W1, u32 W2, " +
-	"u32 S0, u32 S1, u32 S2, u32 L0, u32 L1, u32 L2, u32 D0, u32 D1, u32 D2"
 
 // window has a thread for each element of the result, which visits the places of its
 // window, in order. Those outside, if they lie before the beginning, are large numbers
@@ -95,13 +96,15 @@ func (w *lowering) places(v vars, d dtype.DType) {
 
 func (w *lowering) visit(v vars, at windows, x, y codegen.Arg) {
 	count := at.planes * product(at.y[:])
-	w.launch(windowText, v, each(count), append([]any{x, y}, at.args(count)...)...)
+	v["constants"] = at.constants()
+	w.launch(windowText, v, each(count), x, y, count)
 }
 
 var windowText = text{
 	name:   "$name",
-	params: "const $T *x, $R *y" + windowParams,
+	params: "const $T *x, $R *y, $N count",
 	body: `
+	$constants
 	$N at = ($N)GROUP(0) * 256 + LOCAL(0), row = at / Y2;
 	if (at >= count) return;
 	u32 o2 = (u32)(at % Y2) * S2 - L2, o1 = (u32)(row % Y1) * S1 - L1, o0 = (u32)(row / Y1 % Y0) * S0 - L0;
@@ -141,8 +144,8 @@ func (w *lowering) windowMaxGrad() error {
 	w.places(v, x.DType)
 	w.visit(v, at, place(x), found)
 	count := at.planes * product(at.x[:])
-	v = vars{"T": t.storage, "A": t.sum, "kind": x.DType.String(), "load": t.load("grads", "o"), "store": t.store("y", "at", "sum")}
-	w.launch(maxGradText, v, each(count), append([]any{found, place(g), place(out)}, at.args(count)...)...)
+	v = vars{"T": t.storage, "A": t.sum, "kind": x.DType.String(), "load": t.load("grads", "o"), "store": t.store("y", "at", "sum"), "constants": at.constants()}
+	w.launch(maxGradText, v, each(count), found, place(g), place(out), count)
 	return nil
 }
 
@@ -150,8 +153,9 @@ func (w *lowering) windowMaxGrad() error {
 // p = o·S − L + k·D for a k of the window.
 var maxGradText = text{
 	name:   "window_maxgrad_$kind",
-	params: "const i32 *found, const $T *g, $T *y" + windowParams,
+	params: "const i32 *found, const $T *g, $T *y, $N count",
 	body: `
+	$constants
 	$N at = ($N)GROUP(0) * 256 + LOCAL(0), row = at / X2, plane = row / X1 / X0;
 	if (at >= count) return;
 	GLOBAL const i32 *places = found + plane * Y0 * Y1 * Y2;
